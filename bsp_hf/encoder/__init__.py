@@ -1,0 +1,1 @@
+"""Videos in, snippet features out; ships inside every published checkpoint."""

@@ -1,0 +1,1 @@
+"""An encoder and a folder of videos in, feature tracks out."""

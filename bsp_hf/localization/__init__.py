@@ -1,0 +1,1 @@
+"""Feature tracks and annotations in, segments in seconds out."""

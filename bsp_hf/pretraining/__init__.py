@@ -1,0 +1,1 @@
+"""Trimmed clips in, a trained encoder out."""
