@@ -1,0 +1,142 @@
+"""Configuration of the BSP video encoder: a 2-D backbone, the temporal shift, and the boundary classes."""
+
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
+
+SHIFT_PLACES = ("blockres", "block", "none")
+
+RESNET_VARIANTS: dict[str, dict[str, Any]] = {
+    "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
+    "resnet34": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [3, 4, 6, 3]},
+    "resnet50": {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]},
+    "resnet101": {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 23, 3]},
+}
+
+
+class BoundaryType(IntEnum):
+    """The four kinds of synthesized video, numbered as in Sec. 3.2 of the paper."""
+
+    DIFF_CLASS = 0
+    SAME_CLASS = 1
+    DIFF_SPEED = 2
+    SAME_SPEED = 3
+
+    @property
+    def label(self) -> str:
+        """Name used in configs, reports and pictures, for instance `"diff-class"`."""
+        return self.name.lower().replace("_", "-")
+
+
+@strict
+class BSPConfig(PreTrainedConfig):
+    r"""Configuration of a [`BSPModel`]; `BSPConfig()` is TSM-ResNet-50 on 8 frames.
+
+    Args:
+        backbone_config (`PreTrainedConfig` or `dict`, *optional*):
+            The 2-D backbone that every frame runs through. `None` means ResNet-50. A dict needs its
+            `model_type`; without one it is taken for a ResNet.
+        num_frames (`int`, *optional*, defaults to 8):
+            Frames in a snippet, the unit of feature extraction (Sec. 4.1). The model itself runs on any
+            number of frames.
+        shift_div (`int`, *optional*, defaults to 8):
+            One channel in `shift_div` is shifted one frame back and one in `shift_div` one frame ahead.
+        shift_place (`str`, *optional*, defaults to `"blockres"`):
+            Where frames exchange channels: `"blockres"` in front of the first convolution of a residual
+            branch, `"block"` in front of the whole block, `"none"` nowhere (a plain 2-D network).
+        classifier_dropout (`float`, *optional*, defaults to 0.5):
+            Dropout on the pooled frame features in front of the classifier.
+        initializer_range (`float`, *optional*, defaults to 0.001):
+            Standard deviation of the classifier's initial weights; its bias starts at zero.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
+        ValueError: If the backbone's `model_type` is unknown.
+
+    Example:
+
+    ```python
+    >>> from bsp_hf import BSPConfig
+    >>> config = BSPConfig.from_backbone_name("resnet18", num_frames=16)
+    >>> config.hidden_size
+    512
+    ```
+    """
+
+    model_type = "bsp"
+    sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": AutoConfig}
+
+    backbone_config: PreTrainedConfig | dict | None = None
+    num_frames: int = 8
+    shift_div: int = 8
+    shift_place: str = "blockres"
+    classifier_dropout: float | int = 0.5
+    initializer_range: float = 0.001
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.backbone_config = _resolve_backbone(self.backbone_config)
+        if self.id2label is None and kwargs.get("num_labels") is None and self.num_labels is None:
+            self.id2label = {kind.value: kind.label for kind in BoundaryType}
+            self.label2id = {kind.label: kind.value for kind in BoundaryType}
+        # transformers lets `custom_pipelines` of a checkpoint win over a registered pipeline, and then asks
+        # for trust_remote_code although the code is installed. Only remote code may keep the key.
+        if not __name__.startswith("transformers_modules."):
+            kwargs.pop("custom_pipelines", None)
+        super().__post_init__(**kwargs)
+
+    def validate_fields(self) -> None:
+        """Check every field against its range.
+
+        Raises:
+            ValueError: If a field is out of range; the message names it.
+        """
+        for name in ("num_frames", "shift_div"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.shift_place not in SHIFT_PLACES:
+            raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")
+        if not 0 <= self.classifier_dropout < 1:
+            raise ValueError(f"classifier_dropout={self.classifier_dropout} must be in [0, 1).")
+
+    @classmethod
+    def from_backbone_name(cls, name: str, **kwargs: Any) -> "BSPConfig":
+        """Build the config of a TSM-ResNet by its usual name.
+
+        Args:
+            name (`str`): One of `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`.
+            kwargs: Any other field of the config.
+
+        Returns:
+            `BSPConfig`: The config.
+
+        Raises:
+            ValueError: If the name is not one of these.
+        """
+        if name not in RESNET_VARIANTS:
+            raise ValueError(
+                f"backbone {name!r} is unknown; choose one of {', '.join(RESNET_VARIANTS)}, "
+                "or pass backbone_config= for any other."
+            )
+        return cls(backbone_config=ResNetConfig(**RESNET_VARIANTS[name]), **kwargs)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the pooled frame feature."""
+        return int(self.backbone_config.hidden_sizes[-1])
+
+
+def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedConfig:
+    if backbone is None:
+        return ResNetConfig()
+    if isinstance(backbone, PreTrainedConfig):
+        return backbone
+    fields = dict(backbone)
+    model_type = fields.pop("model_type", "resnet")
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(f"backbone_config names model_type={model_type!r}, which transformers does not know.")
+    return CONFIG_MAPPING[model_type](**fields)
+
+
+__all__ = ["RESNET_VARIANTS", "SHIFT_PLACES", "BSPConfig", "BoundaryType"]

@@ -1,0 +1,215 @@
+"""Frames to network input: resize, centre crop, scale, normalise; and the snippet settings that go with them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+
+PADDING_MODES = ("repeat", "drop")
+
+
+class BSPFeatureExtractor(BaseImageProcessor):
+    """Turn uint8 RGB frames into `pixel_values`, exactly as the encoder was trained to see them.
+
+    The short side is resized with antialiased bilinear interpolation in 8 bit (equal to Pillow's to 0.001 of
+    255 on average), the centre is cropped, and the result is scaled and normalised. Everything here changes
+    the value of a feature and is therefore saved beside the weights.
+
+    Args:
+        size (`dict`, *optional*, defaults to `{"shortest_edge": 256}`):
+            Pixels of the short side after resizing; the long side is rounded down.
+        crop_size (`dict`, *optional*, defaults to `{"height": 224, "width": 224}`):
+            Size of the centre crop.
+        do_resize (`bool`, *optional*, defaults to `True`): Resize the short side.
+        do_center_crop (`bool`, *optional*, defaults to `True`): Crop the centre.
+        do_rescale (`bool`, *optional*, defaults to `True`): Multiply by `rescale_factor`.
+        rescale_factor (`float`, *optional*, defaults to 1 / 255): Maps 0..255 to 0..1.
+        do_normalize (`bool`, *optional*, defaults to `True`): Subtract the mean, divide by the deviation.
+        image_mean (`list[float]`, *optional*, defaults to ImageNet's): Mean of each RGB channel, in 0..1.
+        image_std (`list[float]`, *optional*, defaults to ImageNet's): Deviation of each channel.
+        num_frames (`int`, *optional*, defaults to 8): Frames of a snippet (Sec. 4.1).
+        stride_frames (`int`, *optional*):
+            Frames from the start of a snippet to that of the next; `None` means `num_frames`, the paper's
+            non-overlapping snippets.
+        fps (`float`, *optional*):
+            Frame rate that a video is resampled to before it is cut into snippets; `None` keeps its own.
+        padding (`str`, *optional*, defaults to `"repeat"`):
+            `"repeat"` keeps a last snippet that is not full and repeats its last frame; `"drop"` drops it.
+
+    Raises:
+        ValueError: If a setting is out of range.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from bsp_hf import BSPFeatureExtractor
+    >>> extractor = BSPFeatureExtractor()
+    >>> extractor(np.zeros((8, 240, 320, 3), np.uint8), return_tensors="pt").pixel_values.shape
+    torch.Size([1, 8, 3, 224, 224])
+    ```
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        crop_size: dict[str, int] | None = None,
+        do_resize: bool = True,
+        do_center_crop: bool = True,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: list[float] | None = None,
+        image_std: list[float] | None = None,
+        num_frames: int = 8,
+        stride_frames: int | None = None,
+        fps: float | None = None,
+        padding: str = "repeat",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.size = dict(size or {"shortest_edge": 256})
+        self.crop_size = dict(crop_size or {"height": 224, "width": 224})
+        self.do_resize = do_resize
+        self.do_center_crop = do_center_crop
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean or (0.485, 0.456, 0.406))
+        self.image_std = list(image_std or (0.229, 0.224, 0.225))
+        self.num_frames = num_frames
+        self.stride_frames = num_frames if stride_frames is None else stride_frames
+        self.fps = fps
+        self.padding = padding
+        self._check()
+
+    def _check(self) -> None:
+        if set(self.size) != {"shortest_edge"} or self.size["shortest_edge"] < 1:
+            raise ValueError(f'size={self.size} must be {{"shortest_edge": pixels}} with at least 1 pixel.')
+        if set(self.crop_size) != {"height", "width"} or min(self.crop_size.values()) < 1:
+            raise ValueError(f'crop_size={self.crop_size} must be {{"height": pixels, "width": pixels}}.')
+        if self.do_resize and self.do_center_crop and max(self.crop_size.values()) > self.size["shortest_edge"]:
+            raise ValueError(
+                f"crop_size={self.crop_size} is larger than the resized short side {self.size['shortest_edge']}."
+            )
+        if self.num_frames < 1 or self.stride_frames < 1:
+            raise ValueError(
+                f"num_frames={self.num_frames} and stride_frames={self.stride_frames} must be at least 1."
+            )
+        if self.fps is not None and self.fps <= 0:
+            raise ValueError(f"fps={self.fps} must be positive; leave it out to keep the video's own.")
+        if self.padding not in PADDING_MODES:
+            raise ValueError(f"padding={self.padding!r} is not one of {', '.join(PADDING_MODES)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as they are saved in `preprocessor_config.json`."""
+        output = super().to_dict()
+        # AutoFeatureExtractor and the stock video-classification pipeline each look for their own key.
+        output["feature_extractor_type"] = type(self).__name__
+        return output
+
+    def resize_and_crop(self, frames: np.ndarray | Tensor) -> Tensor:
+        """Resize the short side and crop the centre, in 8 bit.
+
+        Args:
+            frames (`np.ndarray` or `torch.Tensor`): uint8 `(num_frames, height, width, 3)`, RGB. Not modified.
+
+        Returns:
+            `torch.Tensor`: uint8 `(num_frames, 3, crop_height, crop_width)`, stored with channels last.
+        """
+        pixels = torch.as_tensor(frames).permute(0, 3, 1, 2)
+        if self.do_resize:
+            height, width = pixels.shape[-2:]
+            short_side = self.size["shortest_edge"]
+            if height <= width:
+                target = (short_side, int(short_side * width / height))
+            else:
+                target = (int(short_side * height / width), short_side)
+            if target != (height, width):
+                pixels = F.interpolate(pixels, size=target, mode="bilinear", antialias=True)
+        if self.do_center_crop:
+            pixels = self._center_crop(pixels)
+        return pixels
+
+    def _center_crop(self, pixels: Tensor) -> Tensor:
+        height, width = pixels.shape[-2:]
+        crop_height, crop_width = self.crop_size["height"], self.crop_size["width"]
+        if height < crop_height or width < crop_width:
+            raise ValueError(
+                f"frames of {width}x{height} pixels are smaller than the crop {crop_width}x{crop_height}; "
+                "set do_resize=True or a smaller crop_size."
+            )
+        top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)
+        return pixels[..., top : top + crop_height, left : left + crop_width]
+
+    def normalize_pixels(self, pixels: Tensor) -> Tensor:
+        """Scale and normalise 8-bit pixels.
+
+        Args:
+            pixels (`torch.Tensor`): uint8 `(..., 3, height, width)`.
+
+        Returns:
+            `torch.Tensor`: float32 of the same shape and memory format.
+        """
+        scale = self.rescale_factor if self.do_rescale else 1.0
+        if not self.do_normalize:
+            return pixels.float() * scale
+        shape = (3, 1, 1)
+        mean = torch.tensor(self.image_mean, device=pixels.device).view(shape)
+        std = torch.tensor(self.image_std, device=pixels.device).view(shape)
+        return (pixels.float() * scale - mean) / std
+
+    def preprocess(self, videos: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
+        """Preprocess one clip or several.
+
+        Args:
+            videos: A clip or a list of clips. A clip is a uint8 array or tensor `(num_frames, height, width,
+                3)`, or a list of PIL images or `(height, width, 3)` arrays.
+            return_tensors (`str`, *optional*): `"pt"` or `"np"`; without it `pixel_values` is a list of
+                arrays.
+            kwargs: Ignored; accepted because stock pipelines pass more than is needed.
+
+        Returns:
+            `BatchFeature`: `pixel_values`, float32 `(batch, num_frames, 3, crop_height, crop_width)`.
+
+        Raises:
+            ValueError: If a clip is empty, has another layout or is not 8-bit RGB.
+        """
+        clips = [videos] if _is_clip(videos) else list(videos)
+        if not clips:
+            raise ValueError("No clip was given; pass a clip of shape (num_frames, height, width, 3) or a list.")
+        pixel_values = [self.normalize_pixels(self.resize_and_crop(_to_frames(clip))) for clip in clips]
+        if return_tensors is None:
+            return BatchFeature({"pixel_values": [clip.numpy() for clip in pixel_values]})
+        return BatchFeature({"pixel_values": torch.stack(pixel_values)}, tensor_type=return_tensors)
+
+    def __call__(self, videos: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
+        """Preprocess one clip or several; see [`~BSPFeatureExtractor.preprocess`]."""
+        return self.preprocess(videos, return_tensors=return_tensors, **kwargs)
+
+
+def _is_clip(videos: Any) -> bool:
+    if isinstance(videos, (np.ndarray, Tensor)):
+        return videos.ndim == 4
+    first = videos[0] if len(videos) else None
+    return hasattr(first, "convert") or (isinstance(first, (np.ndarray, Tensor)) and first.ndim == 3)
+
+
+def _to_frames(clip: Any) -> np.ndarray | Tensor:
+    if not isinstance(clip, (np.ndarray, Tensor)):
+        clip = np.stack([np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame) for frame in clip])
+    dtype = str(clip.dtype).removeprefix("torch.")
+    if clip.ndim != 4 or clip.shape[-1] != 3 or dtype != "uint8" or clip.shape[0] == 0:
+        raise ValueError(
+            f"A clip must be uint8 RGB of shape (num_frames, height, width, 3), got {dtype} {tuple(clip.shape)}."
+        )
+    return clip
+
+
+__all__ = ["PADDING_MODES", "BSPFeatureExtractor"]

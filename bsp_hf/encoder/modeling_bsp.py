@@ -1,0 +1,251 @@
+"""The BSP video encoder and its boundary classifier."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .configuration_bsp import BSPConfig
+from .modeling_tsm import checkpoint_block, run_residual_block, shifted_blocks
+
+
+@dataclass
+class BSPModelOutput(ModelOutput):
+    """Output of [`BSPModel`].
+
+    Args:
+        last_hidden_state (`torch.Tensor`): `(batch, num_frames, hidden_size)`, spatially pooled features of
+            every frame.
+        pooler_output (`torch.Tensor`): `(batch, hidden_size)`, their mean: the snippet feature "before the
+            fully connected layer" (Sec. 4.1).
+        hidden_states (`tuple[torch.Tensor]`, *optional*): The stem's output and that of every stage, each
+            `(batch, num_frames, channels, height, width)`.
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class BSPClassifierOutput(ModelOutput):
+    """Output of [`BSPForBoundaryClassification`].
+
+    Args:
+        loss (`torch.Tensor`, *optional*): Scalar cross-entropy, present when labels were given.
+        logits (`torch.Tensor`): `(batch, num_labels)`, the mean of the frame logits.
+        frame_logits (`torch.Tensor`): `(batch, num_frames, num_labels)`.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): As in [`BSPModelOutput`].
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    frame_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class BSPPreTrainedModel(PreTrainedModel):
+    """Base of the models that hold one BSP encoder."""
+
+    config_class = BSPConfig
+    base_model_prefix = "bsp"
+    main_input_name = "pixel_values"
+    input_modalities = ("video",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer"]
+    # Running statistics in bf16 stop moving long before they have converged.
+    _keep_in_fp32_modules_strict = ["normalization"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+    @classmethod
+    def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPPreTrainedModel":
+        """Start from the weights of an image model, for instance `"microsoft/resnet-50"`.
+
+        Args:
+            pretrained_model_name_or_path (`str`): Folder or Hub id that `AutoModel` reads; a classification
+                head in it is left behind.
+            kwargs: Fields of [`BSPConfig`] other than `backbone_config`.
+
+        Returns:
+            `BSPPreTrainedModel`: A model of this class whose backbone holds those weights.
+
+        Raises:
+            ValueError: If the checkpoint lacks weights of the backbone.
+        """
+        backbone, report = AutoModel.from_pretrained(pretrained_model_name_or_path, output_loading_info=True)
+        if report["missing_keys"]:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its backbone, "
+                f"first {sorted(report['missing_keys'])[0]}; it cannot initialise a BSP encoder."
+            )
+        model = cls(BSPConfig(backbone_config=backbone.config, **kwargs))
+        model.base_model.backbone.load_state_dict(backbone.state_dict())
+        return model
+
+
+class BSPModel(BSPPreTrainedModel):
+    """A 2-D residual network whose frames exchange channels: clips in, frame and snippet features out.
+
+    Args:
+        config (`BSPConfig`): The encoder's configuration.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from bsp_hf import BSPConfig, BSPModel
+    >>> model = BSPModel(BSPConfig.from_backbone_name("resnet18")).eval()
+    >>> model(torch.zeros(1, 8, 3, 64, 64)).pooler_output.shape
+    torch.Size([1, 512])
+    ```
+    """
+
+    def __init__(self, config: BSPConfig):
+        super().__init__(config)
+        self.backbone = AutoModel.from_config(config.backbone_config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the first module that sees the pixels."""
+        return self.backbone.embedder
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BSPModelOutput | tuple[Tensor, ...]:
+        """Encode clips.
+
+        Args:
+            pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised as the
+                feature extractor does. Any number of frames and any size that the backbone can halve.
+            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
+            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+
+        Returns:
+            `BSPModelOutput`: Frame features, snippet features and, if asked for, feature maps.
+
+        Raises:
+            ValueError: If `pixel_values` does not have five dimensions.
+        """
+        if pixel_values.ndim != 5:
+            raise ValueError(
+                "pixel_values must have the shape (batch, num_frames, 3, height, width), "
+                f"got {tuple(pixel_values.shape)}. Stack the frames of each clip, and the clips."
+            )
+        config = self.config
+        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        return_dict = config.return_dict if return_dict is None else return_dict
+
+        num_frames = pixel_values.shape[1]
+        hidden_states = self.backbone.embedder(pixel_values.flatten(0, 1).to(self.dtype))
+        feature_maps = [hidden_states]
+        stages = self.backbone.encoder.stages
+        flags = shifted_blocks([len(stage.layers) for stage in stages])
+        for stage, stage_flags in zip(stages, flags, strict=True):
+            for block, shifts in zip(stage.layers, stage_flags, strict=True):
+                hidden_states = self._run_block(block, hidden_states, num_frames, shifts)
+            feature_maps.append(hidden_states)
+
+        frame_features = hidden_states.mean((2, 3)).unflatten(0, (-1, num_frames))
+        output = BSPModelOutput(
+            last_hidden_state=frame_features,
+            pooler_output=frame_features.mean(1),
+            hidden_states=(
+                tuple(maps.unflatten(0, (-1, num_frames)) for maps in feature_maps)
+                if output_hidden_states
+                else None
+            ),
+        )
+        return output if return_dict else output.to_tuple()
+
+    def _run_block(self, block: nn.Module, hidden_states: Tensor, num_frames: int, shifts: bool) -> Tensor:
+        run = partial(
+            run_residual_block,
+            block,
+            num_frames=num_frames,
+            shift_div=self.config.shift_div,
+            shift_place=self.config.shift_place if shifts else "none",
+        )
+        if self.gradient_checkpointing and self.training:
+            return checkpoint_block(self._gradient_checkpointing_func, block, run, hidden_states)
+        return run(hidden_states)
+
+
+class BSPForBoundaryClassification(BSPPreTrainedModel):
+    """A BSP encoder with a linear classifier on its pooled frame features (Sec. 3.3).
+
+    With the default configuration the classes are the four boundary types; the same model with another
+    number of labels is the paper's action classifier.
+
+    Args:
+        config (`BSPConfig`): The encoder's configuration; `num_labels` sizes the classifier.
+    """
+
+    # The loss is a plain mean, so a trainer must not rescale it by the number of items.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: BSPConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.bsp = BSPModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BSPClassifierOutput | tuple[Tensor, ...]:
+        """Classify clips by their boundary type.
+
+        Args:
+            pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`.
+            labels (`torch.Tensor`, *optional*): `(batch,)`, int64, values of [`BoundaryType`].
+            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
+            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+
+        Returns:
+            `BSPClassifierOutput`: Loss (with labels), logits and frame logits.
+        """
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
+        frame_logits = self.classifier(self.dropout(features.last_hidden_state))
+        # The mean over frames comes before any softmax, as in TSM's "avg" consensus.
+        logits = frame_logits.mean(1)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+        output = BSPClassifierOutput(
+            loss=loss, logits=logits, frame_logits=frame_logits, hidden_states=features.hidden_states
+        )
+        return output if return_dict else output.to_tuple()
+
+
+__all__ = [
+    "BSPClassifierOutput",
+    "BSPForBoundaryClassification",
+    "BSPModel",
+    "BSPModelOutput",
+    "BSPPreTrainedModel",
+]

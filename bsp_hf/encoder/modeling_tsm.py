@@ -1,0 +1,154 @@
+"""The temporal shift (TSM, Lin et al. 2019) and how a residual 2-D backbone runs with it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def temporal_shift(hidden_states: Tensor, num_frames: int, shift_div: int) -> Tensor:
+    """Let every frame see one channel group of its successor and one of its predecessor.
+
+    Channels `[0, fold)` take the value of the next frame, channels `[fold, 2 * fold)` that of the previous
+    frame, with `fold = channels // shift_div`; what comes from outside the clip is zero (SPEC of TSM,
+    "blockres" and "block" alike). The memory format is kept, because a fall back from channels_last costs
+    the convolution behind it a quarter of its speed.
+
+    Args:
+        hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`, frames of a clip
+            next to each other.
+        num_frames (`int`): Frames of a clip.
+        shift_div (`int`): Denominator of the shifted part.
+
+    Returns:
+        `torch.Tensor`: New tensor of the same shape, dtype and memory format.
+
+    Raises:
+        ValueError: If the first dimension is not a multiple of `num_frames`.
+    """
+    if hidden_states.shape[0] % num_frames:
+        raise ValueError(
+            f"temporal_shift got {hidden_states.shape[0]} frames, which is not a multiple of num_frames={num_frames}."
+        )
+    fold = hidden_states.shape[1] // shift_div
+    if fold == 0:
+        return hidden_states
+    # The functional form fuses under a compiler; in eager mode one pass of slice copies is faster.
+    if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export() or torch.jit.is_tracing():
+        return _shift_functional(hidden_states, num_frames, fold)
+    return _TemporalShift.apply(hidden_states, num_frames, fold, False)
+
+
+def _shift_functional(hidden_states: Tensor, num_frames: int, fold: int) -> Tensor:
+    clips = hidden_states.unflatten(0, (-1, num_frames))
+    ahead, behind, still = clips.split([fold, fold, clips.shape[2] - 2 * fold], dim=2)
+    ahead = F.pad(ahead[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    behind = F.pad(behind[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+    return torch.cat([ahead, behind, still], dim=2).flatten(0, 1)
+
+
+class _TemporalShift(torch.autograd.Function):
+    """The shift as one pass of copies; its gradient is the same move backwards."""
+
+    @staticmethod
+    def forward(ctx, hidden_states: Tensor, num_frames: int, fold: int, backwards: bool) -> Tensor:
+        ctx.num_frames, ctx.fold, ctx.backwards = num_frames, fold, backwards
+        shifted = torch.empty_like(hidden_states)
+        source, target = (x.unflatten(0, (-1, num_frames)) for x in (hidden_states, shifted))
+        first, second = slice(0, fold), slice(fold, 2 * fold)
+        from_next, from_previous = (second, first) if backwards else (first, second)
+        target[:, :-1, from_next] = source[:, 1:, from_next]
+        target[:, -1, from_next] = 0
+        target[:, 1:, from_previous] = source[:, :-1, from_previous]
+        target[:, 0, from_previous] = 0
+        target[:, :, 2 * fold :] = source[:, :, 2 * fold :]
+        return shifted
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        moved = _TemporalShift.apply(gradient, ctx.num_frames, ctx.fold, not ctx.backwards)
+        return moved, None, None, None
+
+
+def shifted_blocks(depths: list[int]) -> list[list[bool]]:
+    """Say which residual blocks shift.
+
+    All of them, except that networks whose third stage has 23 or more blocks (ResNet-101 and deeper) shift
+    in every second block only, as the published TSM does.
+
+    Args:
+        depths (`list[int]`): Blocks of each stage.
+
+    Returns:
+        `list[list[bool]]`: One flag for each block of each stage.
+    """
+    every = 2 if len(depths) > 2 and depths[2] >= 23 else 1
+    return [[block % every == 0 for block in range(depth)] for depth in depths]
+
+
+def run_residual_block(
+    block: nn.Module, hidden_states: Tensor, num_frames: int, shift_div: int, shift_place: str
+) -> Tensor:
+    """Run one residual block of a ResNet or RegNet, shifting where `shift_place` says.
+
+    Args:
+        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`.
+        hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
+        num_frames (`int`): Frames of a clip.
+        shift_div (`int`): Denominator of the shifted part.
+        shift_place (`str`): `"blockres"`, `"block"` or `"none"`.
+
+    Returns:
+        `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
+    """
+    branch_input = hidden_states
+    if shift_place != "none":
+        branch_input = temporal_shift(hidden_states, num_frames, shift_div)
+    shortcut_input = branch_input if shift_place == "block" else hidden_states
+    return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
+
+
+@contextmanager
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Normalize by the batch, as in training, without updating the running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, was_tracked in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was_tracked
+
+
+def checkpoint_block(checkpoint: Callable, block: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Run a block under gradient checkpointing and update its batch-norm statistics only once.
+
+    Recomputing the block in the backward pass would otherwise count every batch twice.
+
+    Args:
+        checkpoint (`Callable`): `torch.utils.checkpoint.checkpoint` with its options bound.
+        block (`nn.Module`): The module that `run` calls.
+        run (`Callable`): Maps the block's input to its output.
+        x (`torch.Tensor`): The block's input.
+
+    Returns:
+        `torch.Tensor`: The block's output.
+    """
+    calls = 0
+
+    def run_once_then_frozen(hidden_states: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return run(hidden_states)
+        with _frozen_statistics(block):
+            return run(hidden_states)
+
+    return checkpoint(run_once_then_frozen, x)
+
+
+__all__ = ["checkpoint_block", "run_residual_block", "shifted_blocks", "temporal_shift"]
