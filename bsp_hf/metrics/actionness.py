@@ -197,8 +197,8 @@ def evaluate_actionness(
             values = np.asarray(scores[video], dtype=np.float64)
             if values.shape != labels.shape:
                 raise ValueError(
-                    f"scores have shape {values.shape}, but {annotation.duration_s} s make {len(labels)} segments "
-                    f"of {segment_s} s. Resample the scores to one a segment."
+                    f"scores have shape {values.shape}, but {annotation.duration_s} s make {len(labels)} "
+                    f"segments of {segment_s} s. Resample the scores to one a segment."
                 )
             video_ap[video] = average_precision(labels, values)
         except ValueError as error:

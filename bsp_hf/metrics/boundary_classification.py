@@ -95,13 +95,14 @@ def _as_classes(values: npt.ArrayLike, name: str, class_names: tuple[str, ...]) 
         numbers = numbers.astype(np.int64)
     if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
         raise ValueError(
-            f"{name} has shape {numbers.shape} and type {numbers.dtype}; expected whole class numbers of shape "
-            "(num_clips,). Take the argmax of logits first."
+            f"{name} has shape {numbers.shape} and type {numbers.dtype}; expected whole class numbers "
+            "of shape (num_clips,). Take the argmax of logits first."
         )
     outside = (numbers < 0) | (numbers >= len(class_names))
     if outside.any():
         clip = int(np.argmax(outside))
         raise ValueError(
-            f"{name}[{clip}] is {int(numbers[clip])}; expected 0 to {len(class_names) - 1}, for {class_names}."
+            f"{name}[{clip}] is {int(numbers[clip])}; "
+            f"expected 0 to {len(class_names) - 1}, for {class_names}."
         )
     return numbers.astype(np.int64)

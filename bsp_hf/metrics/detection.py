@@ -7,7 +7,7 @@ import numpy as np
 
 from .detection_matching import match_detections
 from .segment_table import SegmentSource, read_ground_truth, read_results
-from .segments import as_thresholds
+from .segments import as_thresholds, find_threshold
 
 __all__ = [
     "ACTIVITYNET_TIOU_THRESHOLDS",
@@ -68,12 +68,7 @@ class DetectionScores:
         Raises:
             ValueError: If it was not evaluated.
         """
-        places = np.flatnonzero(np.abs(self.tiou_thresholds - tiou_threshold) < 1e-9)
-        if not places.size:
-            raise ValueError(
-                f"tIoU {tiou_threshold} was not evaluated; there are {self.tiou_thresholds.tolist()}."
-            )
-        return float(self.map_per_threshold[places[0]])
+        return float(self.map_per_threshold[find_threshold(self.tiou_thresholds, tiou_threshold)])
 
 
 def activitynet_map(
@@ -138,7 +133,7 @@ def activitynet_map(
     if unknown:
         raise ValueError(
             f"{len(unknown)} predicted labels are not in the ground truth, first {unknown[0]!r}; it has "
-            f"{len(places)}, among them {list(places)[:5]}. Use the benchmark's names or drop these predictions."
+            f"{len(places)}, among them {list(places)[:5]}. Use the benchmark's names, or drop these."
         )
     found_class = np.array([places[label] for label in found.labels], dtype=np.int64)[found.label_index]
     videos = {video: place for place, video in enumerate(truth.video_ids)}

@@ -1,18 +1,16 @@
 """Generic event boundaries: F1 at a relative distance, by the GEBD challenge's protocol."""
 
-import gzip
-import json
 import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .segments import as_thresholds
+from .json_files import read_json
+from .segments import as_thresholds, find_threshold
 
 __all__ = [
     "GEBD_RELATIVE_DISTANCES",
@@ -36,7 +34,7 @@ class BoundaryAnnotation:
         duration_s (`float`): Its length in seconds, positive; distances are relative to it.
         boundaries_s (`Sequence`): Boundary times in seconds from its start, one list a rater; one rater at
             least. The order inside a list matters for the greedy matching; files have it ascending.
-        rater_consistency (`float`, *optional*): Mean F1 of each rater against the others, in 0 to 1
+        rater_consistency (`float`, *optional*): How far the raters agree among themselves, in 0 to 1
             (`f1_consis_avg` in Kinetics-GEBD files).
     """
 
@@ -95,13 +93,7 @@ class BoundaryScores:
         Raises:
             ValueError: If it was not evaluated.
         """
-        places = np.flatnonzero(np.abs(self.relative_distances - relative_distance) < 1e-9)
-        if not places.size:
-            raise ValueError(
-                f"Relative distance {relative_distance} was not evaluated; "
-                f"there are {self.relative_distances.tolist()}."
-            )
-        return float(self.f1[places[0]])
+        return float(self.f1[find_threshold(self.relative_distances, relative_distance)])
 
 
 def read_boundary_annotations(
@@ -122,11 +114,11 @@ def read_boundary_annotations(
     Raises:
         ValueError: If a record lacks one of these or holds something else.
     """
-    if isinstance(source, Mapping):
-        data = source
-    else:
-        content = Path(source).read_bytes()
-        data = json.loads(gzip.decompress(content) if Path(source).suffix == ".gz" else content)
+    data = source if isinstance(source, Mapping) else read_json(source)
+    if not isinstance(data, Mapping):
+        raise ValueError(
+            f"{source} holds a {type(data).__name__}; expected a mapping from video id to record."
+        )
     annotations = {}
     for video, record in data.items():
         try:
@@ -140,8 +132,8 @@ def read_boundary_annotations(
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"Video {video!r} has a record that cannot be read ({type(error).__name__}: {error}); expected "
-                '{"duration": seconds, "boundaries": [[seconds, ...] for each rater]}.'
+                f"Video {video!r} has a record that cannot be read ({type(error).__name__}: {error}); "
+                'expected {"duration": seconds, "boundaries": [[seconds, ...] for each rater]}.'
             ) from error
     return annotations
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .segments import as_segments, as_thresholds, tiou
+from .segments import as_segments, as_thresholds, find_threshold, tiou
 
 __all__ = ["GroundingScores", "evaluate_grounding"]
 
@@ -48,13 +48,11 @@ class GroundingScores:
         Raises:
             ValueError: If it was not evaluated.
         """
-        places = np.flatnonzero(np.abs(self.tiou_thresholds - tiou_threshold) < 1e-9)
-        if rank not in self.ranks or not places.size:
-            raise ValueError(
-                f"R@{rank} at tIoU {tiou_threshold} was not evaluated; there are ranks {self.ranks} "
-                f"and thresholds {self.tiou_thresholds.tolist()}."
-            )
-        return float(self.recall[self.ranks.index(rank), places[0]])
+        if rank not in self.ranks:
+            raise ValueError(f"R@{rank} was not evaluated; there are ranks {self.ranks}.")
+        return float(
+            self.recall[self.ranks.index(rank), find_threshold(self.tiou_thresholds, tiou_threshold)]
+        )
 
 
 def evaluate_grounding(
@@ -114,8 +112,8 @@ def evaluate_grounding(
     truth = as_segments(ground_truth_s, "ground_truth_s")
     if len(predictions_s) != len(truth) or not len(truth):
         raise ValueError(
-            f"There are predictions for {len(predictions_s)} queries and {len(truth)} annotated moments; each "
-            "query needs one of each, in the same order (an empty list where nothing was predicted)."
+            f"There are predictions for {len(predictions_s)} queries and {len(truth)} annotated moments; "
+            "each query needs one of each, in the same order (an empty list where nothing was predicted)."
         )
     if rule == "2d-tan" and not (truth[:, 0] < truth[:, 1]).all():
         query = int(np.argmin(truth[:, 0] < truth[:, 1]))

@@ -1,16 +1,14 @@
 """Labelled segments of many videos as columns, read from arrays or from official-layout JSON."""
 
-import gzip
-import json
 import os
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .json_files import read_json
 from .segments import as_segments
 
 __all__ = ["SegmentSource", "SegmentTable", "read_ground_truth", "read_results"]
@@ -193,10 +191,7 @@ def _load_section(source: JsonSource, section: str) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         data, origin = source, "the given dict"
     else:
-        path = Path(source)
-        origin = str(path)
-        content = path.read_bytes()
-        data = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        data, origin = read_json(source), str(source)
     if not isinstance(data, Mapping) or not isinstance(data.get(section), Mapping):
         found = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
         raise ValueError(
@@ -228,7 +223,8 @@ def _table_from_entries(
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Video {video!r} has the entry {entry!r}, which cannot be read "
-                f"({type(error).__name__}: {error}); expected a segment [start, end]{' and a score' if with_scores else ''}."
+                f"({type(error).__name__}: {error}); "
+                f"expected a segment [start, end]{' and a score' if with_scores else ''}."
             ) from error
     finite = np.isfinite(segments).all(axis=1)
     if not finite.all():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_segments", "as_thresholds", "pairwise_tiou", "tiou"]
+__all__ = ["as_segments", "as_thresholds", "find_threshold", "pairwise_tiou", "tiou"]
 
 UNION_RULES = ("lengths", "hull")
 
@@ -65,6 +65,25 @@ def as_thresholds(thresholds: Sequence[float] | np.ndarray, name: str = "tiou_th
             f"{name} is {thresholds}; expected one or more numbers in (0, 1], for example (0.5, 0.7)."
         )
     return values
+
+
+def find_threshold(thresholds: np.ndarray, threshold: float) -> int:
+    """Return the place of a threshold among those evaluated.
+
+    Args:
+        thresholds (`np.ndarray`): `(num_thresholds,)`.
+        threshold (`float`): One of them, to within 1e-9 (0.9 finds 0.8999999999999999).
+
+    Returns:
+        `int`: Its place.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    places = np.flatnonzero(np.abs(thresholds - threshold) < 1e-9)
+    if not places.size:
+        raise ValueError(f"Threshold {threshold} was not evaluated; there are {thresholds.tolist()}.")
+    return int(places[0])
 
 
 def tiou(first_s: np.ndarray, second_s: np.ndarray, union: str = "lengths") -> np.ndarray:
