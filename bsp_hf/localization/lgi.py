@@ -1,0 +1,386 @@
+"""LGI: the span of a sentence is regressed from local and global interactions of video and phrases.
+
+Mun et al., "Local-Global Video-Text Interactions for Temporal Grounding", CVPR 2020.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .lgi_config import BSPLGIConfig
+from .lgi_layers import (
+    AttentivePooling,
+    CopiedModules,
+    HadamardFusion,
+    LocalBlocks,
+    NonLocalBlock,
+    WordAttention,
+)
+
+
+@dataclass
+class BSPLGIOutput(ModelOutput):
+    """What [`BSPLGIForVideoGrounding`] returns.
+
+    Args:
+        loss (`torch.Tensor`, *optional*): Scalar, if labels were given: the weighted sum of the next three.
+        regression_loss (`torch.Tensor`, *optional*): Scalar, smooth-L1 of start plus end.
+        attention_loss (`torch.Tensor`, *optional*): Scalar, temporal attention guidance.
+        distinct_loss (`torch.Tensor`, *optional*): Scalar, distinct query attention.
+        spans (`torch.Tensor`): `(batch, 2)`, start and end as fractions of the video, neither ordered nor,
+            with the `"relu"` activation, bounded above.
+        temporal_attention (`torch.Tensor`): `(batch, num_rows)`, weights that sum to 1.
+        query_attention (`torch.Tensor`): `(batch, num_phrases, num_words)`, weights that sum to 1.
+        phrase_weights (`torch.Tensor`): `(batch, num_phrases)`, weights that sum to 1.
+        hidden_states (`tuple`, *optional*): Word features `(batch, num_words, hidden_dim)`, sentence feature
+            `(batch, hidden_dim)`, phrase features `(batch, num_phrases, hidden_dim)`, segments, local
+            interaction of the first phrase, semantic segments (all `(batch, num_rows, hidden_dim)`) and the
+            pooled segment `(batch, hidden_dim)`.
+    """
+
+    loss: torch.Tensor | None = None
+    regression_loss: torch.Tensor | None = None
+    attention_loss: torch.Tensor | None = None
+    distinct_loss: torch.Tensor | None = None
+    spans: torch.Tensor | None = None
+    temporal_attention: torch.Tensor | None = None
+    query_attention: torch.Tensor | None = None
+    phrase_weights: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+
+
+class SegmentEncoder(nn.Module):
+    """Embed feature rows and add learned positions."""
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__()
+        dim = config.hidden_dim
+        self.vid_emb_fn = nn.Sequential(
+            nn.Linear(config.feature_dim, dim), nn.ReLU(), nn.Dropout(config.dropout)
+        )
+        self.pos_emb_fn = nn.Sequential(
+            nn.Embedding(config.num_rows, dim), nn.ReLU(), nn.Dropout(config.dropout)
+        )
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Map `(batch, num_rows, feature_dim)` to `(batch, num_rows, hidden_dim)`; zero in the padding."""
+        rows = torch.arange(features.shape[1], device=features.device).expand(len(features), -1)
+        return (self.vid_emb_fn(features) + self.pos_emb_fn(rows)) * mask.unsqueeze(2).to(features.dtype)
+
+
+class QueryEncoder(nn.Module):
+    """Read a query with a bidirectional LSTM over packed sequences."""
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__()
+        if config.query_input == "word_ids":
+            self.embedding = nn.Embedding(config.vocab_size, config.word_dim)
+        self.rnn = nn.LSTM(
+            config.word_dim,
+            config.hidden_dim // 2,
+            config.num_text_layers,
+            batch_first=True,
+            dropout=config.dropout if config.num_text_layers > 1 else 0.0,
+            bidirectional=True,
+        )
+
+    def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read word vectors.
+
+        Args:
+            vectors (`torch.Tensor`): `(batch, num_words, word_dim)`.
+            lengths (`torch.Tensor`): `(batch,)`, words of each query, at least 1.
+
+        Returns:
+            `tuple`: Word features `(batch, num_words, hidden_dim)`, zero past the end, and sentence features
+            `(batch, hidden_dim)`: the forward state at the last word, the backward state at the first.
+        """
+        packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        words, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=vectors.shape[1])
+        forward, backward = words.chunk(2, dim=2)
+        last = forward[torch.arange(len(words), device=words.device), lengths - 1]
+        return words, torch.cat([last, backward[:, 0]], dim=1)
+
+
+class PhraseAttention(nn.Module):
+    """Draw phrases from a query one after the other, each guided by the one before (SQAN)."""
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__()
+        dim = config.hidden_dim
+        self.global_emb_fn = CopiedModules(lambda: nn.Linear(dim, dim), config.num_phrases)
+        self.guide_emb_fn = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU())
+        self.att_fn = WordAttention(dim, config.attention_dim)
+
+    def forward(
+        self, words: torch.Tensor, sentence: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return phrases `(batch, num_phrases, hidden_dim)` and their weights over the words."""
+        word_keys = self.att_fn.feat2att(words)
+        phrase, phrases, attentions = torch.zeros_like(sentence), [], []
+        for global_emb in self.global_emb_fn:
+            guide = self.guide_emb_fn(torch.cat([global_emb(sentence), phrase], dim=1))
+            weights = self.att_fn(guide, word_keys, mask)
+            phrase = torch.einsum("bl,bld->bd", weights, words)
+            phrases.append(phrase)
+            attentions.append(weights)
+        return torch.stack(phrases, dim=1), torch.stack(attentions, dim=1)
+
+
+class VideoTextInteraction(nn.Module):
+    """Fuse every phrase with the segments, locally, then join the phrases and let segments interact."""
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__()
+        dim = config.hidden_dim
+        self.fusion_fn = CopiedModules(lambda: HadamardFusion(dim), config.num_phrases)
+        self.local_fn = CopiedModules(
+            lambda: LocalBlocks(dim, config.local_kernel_size, config.num_local_blocks), config.num_phrases
+        )
+        self.satt_fn = AttentivePooling(dim, config.attention_dim)
+        self.global_fn = CopiedModules(
+            lambda: NonLocalBlock(dim, config.num_heads), config.num_nonlocal_blocks
+        )
+
+    def forward(
+        self, segments: torch.Tensor, phrases: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return semantic segments, the weights of the phrases and the first phrase's local interaction."""
+        weights = self.satt_fn(phrases)[1]
+        joined, first_local = torch.zeros_like(segments), segments
+        for index, (fuse, interact) in enumerate(zip(self.fusion_fn, self.local_fn, strict=True)):
+            local = interact(fuse(segments, phrases[:, index]))
+            joined = joined + weights[:, index, None, None] * local
+            first_local = local if index == 0 else first_local
+        for block in self.global_fn:
+            joined, _ = block(joined, mask)
+        return joined, weights, first_local
+
+
+class SpanRegression(nn.Module):
+    """Pool the segments with a temporal attention and regress start and end."""
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__()
+        dim = config.hidden_dim
+        self.tatt = AttentivePooling(dim, config.attention_dim, dim)
+        activation = nn.ReLU() if config.span_activation == "relu" else nn.Sigmoid()
+        self.MLP_reg = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 2), activation)
+
+    def forward(
+        self, segments: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return spans `(batch, 2)`, the temporal attention and the pooled segment."""
+        pooled, attention = self.tatt(segments, mask)
+        return self.MLP_reg(pooled), attention, pooled
+
+
+class BSPLGIForVideoGrounding(PreTrainedModel):
+    """LGI with its three losses: features of a video and a sentence in, one span out.
+
+    Example:
+    ```python
+    >>> import torch
+    >>> from bsp_hf.localization.lgi import BSPLGIConfig, BSPLGIForVideoGrounding
+    >>> config = BSPLGIConfig(feature_dim=24, hidden_dim=32, attention_dim=8, vocab_size=60, word_dim=20)
+    >>> model = BSPLGIForVideoGrounding(config).eval()
+    >>> output = model(features=torch.randn(1, 90, 24), word_ids=torch.tensor([[5, 9, 33, 0]]))
+    >>> output.spans.shape
+    torch.Size([1, 2])
+    ```
+    """
+
+    config_class = BSPLGIConfig
+    base_model_prefix = ""
+    main_input_name = "features"
+    input_modalities = ["video", "text"]  # noqa: RUF012 (a plain list in transformers too)
+
+    def __init__(self, config: BSPLGIConfig) -> None:
+        super().__init__(config)
+        self.video_enc = SegmentEncoder(config)
+        self.query_enc = QueryEncoder(config)
+        self.sqan = PhraseAttention(config)
+        self.vti_fn = VideoTextInteraction(config)
+        self.ta_reg_fn = SpanRegression(config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (nn.Linear, nn.Conv1d, nn.LSTM, nn.Embedding)):
+            module.reset_parameters()  # torch's own start, as in the published code
+        elif isinstance(module, CopiedModules):
+            for copy in module[1:]:
+                for target, source in zip(copy.parameters(), module[0].parameters(), strict=True):
+                    init.copy_(target, source)
+        else:
+            super()._init_weights(module)
+
+    def forward(
+        self,
+        features: torch.Tensor,
+        feature_mask: torch.Tensor | None = None,
+        word_ids: torch.Tensor | None = None,
+        word_vectors: torch.Tensor | None = None,
+        word_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        attention_labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BSPLGIOutput | tuple:
+        """Regress the span of each query.
+
+        Args:
+            features (`torch.Tensor`): `(batch, rows, feature_dim)` with at most `config.num_rows` rows; fewer
+                are padded with zeros.
+            feature_mask (`torch.Tensor`, *optional*): `(batch, rows)`, 1 for a real row; all ones if absent.
+            word_ids (`torch.Tensor`, *optional*): int64 `(batch, num_words)`, 0 in the padding; needed if
+                `config.query_input` is `"word_ids"`.
+            word_vectors (`torch.Tensor`, *optional*): `(batch, num_words, word_dim)`; needed if
+                `config.query_input` is `"word_vectors"`.
+            word_mask (`torch.Tensor`, *optional*): `(batch, num_words)`, 1 for a word, 0 for padding behind
+                it; `word_ids > 0` or all ones if absent.
+            labels (`torch.Tensor`, *optional*): `(batch, 2)`, start and end as fractions of the video.
+            attention_labels (`torch.Tensor`, *optional*): `(batch, rows)`, 1 for rows inside the span; needed
+                with `labels` unless `config.attention_loss_weight` is 0.
+            output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
+            return_dict (`bool`, *optional*): Whether to return a [`BSPLGIOutput`] rather than a tuple.
+
+        Returns:
+            `BSPLGIOutput`: Spans, attentions and, with `labels`, the losses.
+
+        Raises:
+            ValueError: If an input is missing, has the wrong shape or a query holds no word.
+        """
+        config = self.config
+        features, feature_mask = self._pad_rows(features, feature_mask)
+        vectors, word_mask = self._embed_words(word_ids, word_vectors, word_mask, len(features))
+        lengths = (word_mask != 0).sum(dim=1)
+        if (lengths == 0).any():
+            empty = torch.nonzero(lengths == 0).flatten().tolist()
+            raise ValueError(f"queries {empty} of the batch hold no word. Drop them before they are batched.")
+        segments = self.video_enc(features, feature_mask)
+        words, sentence = self.query_enc(vectors, lengths)
+        phrases, query_attention = self.sqan(words, sentence, word_mask)
+        semantic, phrase_weights, local = self.vti_fn(segments, phrases, feature_mask)
+        spans, attention, pooled = self.ta_reg_fn(semantic, feature_mask)
+        output = BSPLGIOutput(
+            spans=spans,
+            temporal_attention=attention,
+            query_attention=query_attention,
+            phrase_weights=phrase_weights,
+        )
+        if labels is not None:
+            self._add_losses(output, labels, attention_labels)
+        if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
+            output.hidden_states = (words, sentence, phrases, segments, local, semantic, pooled)
+        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def _pad_rows(
+        self, features: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        num_rows, feature_dim = self.config.num_rows, self.config.feature_dim
+        if features.ndim != 3 or features.shape[2] != feature_dim or features.shape[1] > num_rows:
+            raise ValueError(
+                f"features have shape {tuple(features.shape)}, expected (batch, at most {num_rows}, "
+                f"{feature_dim}). Sample each video with sample_rows(), or set feature_dim in the config."
+            )
+        if mask is None:
+            mask = features.new_ones(features.shape[:2])
+        if mask.shape != features.shape[:2]:
+            raise ValueError(
+                f"feature_mask has shape {tuple(mask.shape)}, expected {tuple(features.shape[:2])}."
+            )
+        missing = num_rows - features.shape[1]
+        return F.pad(features, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+
+    def _embed_words(
+        self,
+        word_ids: torch.Tensor | None,
+        word_vectors: torch.Tensor | None,
+        word_mask: torch.Tensor | None,
+        batch: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        by_id = self.config.query_input == "word_ids"
+        words = word_ids if by_id else word_vectors
+        if words is None or words.ndim != (2 if by_id else 3) or len(words) != batch:
+            found = "nothing" if words is None else f"shape {tuple(words.shape)}"
+            expected = f"({batch}, num_words)" if by_id else f"({batch}, num_words, {self.config.word_dim})"
+            raise ValueError(f"{self.config.query_input} must have shape {expected}, found {found}.")
+        if word_mask is None:
+            word_mask = (words > 0) if by_id else words.new_ones(words.shape[:2])
+        if word_mask.shape != words.shape[:2]:
+            raise ValueError(
+                f"word_mask has shape {tuple(word_mask.shape)}, expected {tuple(words.shape[:2])}."
+            )
+        return (self.query_enc.embedding(words) if by_id else words), word_mask
+
+    def _add_losses(
+        self, output: BSPLGIOutput, labels: torch.Tensor, attention_labels: torch.Tensor | None
+    ) -> None:
+        config = self.config
+        output.regression_loss = span_loss(output["spans"], labels)
+        output.distinct_loss = distinct_attention_loss(output["query_attention"], config.attention_overlap)
+        output.loss = output.regression_loss + config.distinct_loss_weight * output.distinct_loss
+        if config.attention_loss_weight:
+            if attention_labels is None:
+                raise ValueError("attention_labels are missing; make them with attention_target().")
+            target = F.pad(attention_labels, (0, config.num_rows - attention_labels.shape[1]))
+            output.attention_loss = attention_guidance_loss(output["temporal_attention"], target)
+            output.loss = output.loss + config.attention_loss_weight * output.attention_loss
+
+
+def span_loss(spans: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the smooth-L1 of the start plus that of the end, each averaged over the batch.
+
+    Args:
+        spans (`torch.Tensor`): `(batch, 2)`, predicted start and end as fractions of the video.
+        labels (`torch.Tensor`): `(batch, 2)`, annotated ones.
+
+    Returns:
+        `torch.Tensor`: Scalar.
+    """
+    return 2 * F.smooth_l1_loss(spans, labels.to(spans.dtype))
+
+
+def attention_guidance_loss(attention: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log attention inside the annotated span.
+
+    Args:
+        attention (`torch.Tensor`): `(batch, num_rows)`, weights that sum to 1.
+        target (`torch.Tensor`): `(batch, num_rows)`, 1 inside the span, else 0; at least one row each.
+
+    Returns:
+        `torch.Tensor`: Scalar, averaged over the batch.
+    """
+    target = target.to(attention.dtype)
+    return -((target * (attention + 1e-8).log()).sum(dim=1) / target.sum(dim=1)).mean()
+
+
+def distinct_attention_loss(attention: torch.Tensor, overlap: float) -> torch.Tensor:
+    """Return the penalty on phrases that look at the same words: `|A A^T - overlap * I|^2` (Frobenius).
+
+    Args:
+        attention (`torch.Tensor`): `(batch, num_phrases, num_words)`, A: weights that sum to 1 per phrase.
+        overlap (`float`): Squared norm asked of each phrase's weights.
+
+    Returns:
+        `torch.Tensor`: Scalar, averaged over the batch.
+    """
+    products = attention @ attention.transpose(1, 2)
+    wanted = overlap * torch.eye(products.shape[1], device=products.device, dtype=products.dtype)
+    return (products - wanted).square().sum(dim=(1, 2)).mean()
+
+
+__all__ = [
+    "BSPLGIConfig",
+    "BSPLGIForVideoGrounding",
+    "BSPLGIOutput",
+    "attention_guidance_loss",
+    "distinct_attention_loss",
+    "span_loss",
+]
