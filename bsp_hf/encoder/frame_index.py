@@ -1,0 +1,358 @@
+"""Random access to frames: what a file's packets tell about its frames, and the shortest way to some of them.
+
+Knows packets and pictures of PyAV only by their attributes; `video.py` opens the files.
+"""
+
+import operator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+
+from .frame_times import FrameClock
+from .video_reader import VideoMetadata
+from .video_source import VideoDecodeError
+
+MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
+# Codecs whose every packet is one shown frame. Not among them: VP8, which has packets that are never shown.
+_PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff utvideo rawvideo png qtrle"
+# An MPEG-4 packet of so few bytes may say "not coded": no frame comes of it.
+_SMALLEST_MPEG4_PACKET = 12
+# Reading past so many packets costs less than seeking.
+_NEAR_PACKETS = 64
+_INTEGER_ARRAYS = ("pts", "positions", "keyframe_positions", "keyframe_stamps")
+
+
+class SeekingFailedError(Exception):
+    """Seeking did not lead to the frames that the index promises; decode from the start instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """The frames of one file in display order. Picklable; `index_frames` makes it.
+
+    Args:
+        num_frames (`int`): Frames that are shown.
+        times_s (`np.ndarray`): float64 `(num_frames,)`, the second at which each is first shown.
+        fps (`float`): Average frames per second.
+        width (`int`): Width of the frames as shown, in pixels.
+        height (`int`): Height of the frames as shown.
+        complete (`bool`): Whether nothing is known to be missing or damaged. Damage inside a picture is
+            seen only by decoding it.
+        reason (`str` or `None`): Why it is not complete.
+        pts (`np.ndarray`): int64 `(num_frames,)`, the time stamps; empty where the frames were counted by
+            decoding, and then `read_frames` decodes from the start.
+        positions (`np.ndarray`): int64, as long as `pts`: the place of each frame's packet in the file.
+        keyframe_positions (`np.ndarray`): int64 `(num_keyframes,)`, rising: the packets at which decoding
+            can start.
+        keyframe_stamps (`np.ndarray`): int64 `(num_keyframes,)`: the time stamps by which to seek them.
+    """
+
+    num_frames: int
+    times_s: np.ndarray
+    fps: float
+    width: int
+    height: int
+    complete: bool
+    reason: str | None
+    pts: np.ndarray
+    positions: np.ndarray
+    keyframe_positions: np.ndarray
+    keyframe_stamps: np.ndarray
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether `read_frames` can go straight to a frame."""
+        return bool(self.pts.size)
+
+    def to_dict(self) -> dict[str, Any]:  # Any: numbers, words and lists of numbers
+        """Return the index as plain values, fit for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FrameIndex":  # Any: as in to_dict
+        """Make an index of what `to_dict` returned.
+
+        Args:
+            values (`dict`): Its values.
+
+        Returns:
+            `FrameIndex`: The same index.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        arrays: dict[str, Any] = {name: np.array(values[name], dtype=np.int64) for name in _INTEGER_ARRAYS}
+        arrays["times_s"] = np.array(values["times_s"], dtype=np.float64)
+        return cls(**arrays, **{f.name: values[f.name] for f in fields(cls) if f.name not in arrays})
+
+
+class SeekableVideo(Protocol):
+    """What random access needs of an opened file; `video.py` has the real one."""
+
+    name: str
+    container_name: str
+    codec_name: str
+    time_base: Fraction
+    fps: Fraction
+
+    @property
+    def reorders_frames(self) -> bool:
+        """Whether frames are shown in another order than they are coded in."""
+
+    @property
+    def nal_length_size(self) -> int:
+        """Bytes of the length in front of each NAL unit; 0 where there is none."""
+
+    @property
+    def losses(self) -> list[str]:
+        """What is known to be missing or damaged so far."""
+
+    def packets(self) -> Generator[Any, None, None]:
+        """Yield the packets of the video stream from here on."""
+
+    def decode(self, packet: Any, is_wanted: bool = True) -> list[Any]:
+        """Decode a packet, or the rest with `None`; unwanted pictures that no other needs may be left out."""
+
+    def seek(self, stamp: int) -> None:
+        """Go to the keyframe at or before a time stamp."""
+
+    def reset_decoder(self) -> None:
+        """Forget all that was decoded."""
+
+    def restart_timeout(self) -> None:
+        """Wait anew."""
+
+    def describe(self, picture: Any) -> VideoMetadata:
+        """Gather what is known, given the first picture."""
+
+    def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:
+        """Bring a picture to uint8 RGB of `(width, height)`."""
+
+    def look_for_missing(self, num_frames: int) -> None:
+        """Compare what came with what the container has promised."""
+
+    def explain_no_frames(self) -> str:
+        """Say why there is nothing to show."""
+
+
+def index_packets(opened: SeekableVideo) -> FrameIndex | str:
+    """Index a video by its packets, decoding only the first frame.
+
+    Args:
+        opened (`SeekableVideo`): The file, at its beginning.
+
+    Returns:
+        `FrameIndex`, or in words why the packets cannot be trusted to tell the frames.
+
+    Raises:
+        VideoDecodeError: If not one frame can be decoded.
+    """
+    pts: list[int] = []
+    keyframe_positions: list[int] = []
+    keyframe_stamps: list[int] = []
+    first = None
+    doubt = _doubt_container(opened)
+    for packet in opened.packets():
+        opened.restart_timeout()
+        doubt = doubt or _doubt_packet(packet, opened, is_first=not pts)
+        if first is None:
+            first = next(iter(opened.decode(packet)), None)
+        if doubt is not None and first is not None:
+            return doubt
+        if packet.is_keyframe:
+            keyframe_positions.append(len(pts))
+            # mp4 seeks by decoding time, the others by the time at which a frame is shown.
+            by_dts = opened.container_name == MOV_CONTAINER and packet.dts is not None
+            keyframe_stamps.append(packet.dts if by_dts else packet.pts)
+        pts.append(packet.pts)
+    if first is None:
+        first = next(iter(opened.decode(None)), None)
+    if first is None:
+        raise VideoDecodeError(opened.name, opened.explain_no_frames())
+    opened.look_for_missing(len(pts))
+    doubt = (
+        doubt
+        or _doubt_order(pts)
+        or "; ".join(opened.losses)
+        or ("it is interlaced" * first.interlaced_frame)
+    )
+    if doubt:
+        return doubt
+    metadata = opened.describe(first)
+    clock = FrameClock(opened.time_base, 1 / opened.fps)
+    positions = np.argsort(np.array(pts, dtype=np.int64))
+    return FrameIndex(
+        num_frames=len(pts),
+        times_s=np.array([float(clock.read(stamp)) for stamp in sorted(pts)]),
+        fps=metadata.fps,
+        width=metadata.width,
+        height=metadata.height,
+        complete=True,
+        reason=None,
+        pts=np.array(pts, dtype=np.int64)[positions],
+        positions=positions,
+        keyframe_positions=np.array(keyframe_positions, dtype=np.int64),
+        keyframe_stamps=np.array(keyframe_stamps, dtype=np.int64),
+    )
+
+
+def _doubt_container(opened: SeekableVideo) -> str | None:
+    if opened.container_name not in (MOV_CONTAINER, "matroska,webm", "avi"):
+        return f"{opened.container_name} has no index to seek by"
+    if opened.codec_name not in _PLAIN_CODECS.split():
+        return f"a packet of {opened.codec_name} need not be a frame"
+    if opened.container_name == "avi" and opened.reorders_frames:
+        return "AVI has no time stamps for reordered frames"
+    return None
+
+
+def _doubt_packet(packet: Any, opened: SeekableVideo, is_first: bool) -> str | None:  # Any: a packet of PyAV
+    if packet.pts is None:
+        return "a frame has no time stamp"
+    if packet.is_discard:
+        return "an edit list hides frames"
+    if packet.is_corrupt:
+        return "a packet is damaged"
+    if is_first and not packet.is_keyframe:
+        return "it does not start with a keyframe"
+    if opened.codec_name == "mpeg4" and packet.size < _SMALLEST_MPEG4_PACKET:
+        return "a packet may hold no frame"
+    if opened.nal_length_size and not _holds_picture(
+        bytes(packet), opened.nal_length_size, opened.codec_name
+    ):
+        return "a packet is damaged or holds no frame"
+    return None
+
+
+def _doubt_order(pts: list[int]) -> str | None:
+    if len(set(pts)) < len(pts):
+        return "two frames have the same time stamp"
+    if min(pts) < pts[0]:
+        return "it has frames before its first keyframe"
+    return None
+
+
+def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
+    """Whether NAL units with lengths in front fill the packet exactly, and one of them is of a picture."""
+    position = 0
+    has_picture = False
+    while position + length_size < len(data):
+        header = data[position + length_size]
+        if header & 0x80:  # forbidden_zero_bit
+            return False
+        has_picture |= header & 0x1F in (1, 2, 5) if codec == "h264" else header >> 1 < 32
+        position += length_size + int.from_bytes(data[position : position + length_size], "big")
+    return has_picture and position == len(data)
+
+
+def check_indices(indices: Sequence[int], num_frames: int) -> list[int]:
+    """Return frame numbers as plain integers.
+
+    Args:
+        indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
+        num_frames (`int`): Frames of the video.
+
+    Returns:
+        `list[int]`: The same numbers.
+
+    Raises:
+        IndexError: If a number is negative or not less than `num_frames`.
+        TypeError: If one is not an integer.
+    """
+    numbers = [operator.index(i) for i in indices]
+    for number in numbers:
+        if not 0 <= number < num_frames:
+            raise IndexError(
+                f"Frame {number} was asked for, but the video has {num_frames} frames, 0 to {num_frames - 1}."
+            )
+    return numbers
+
+
+def read_by_seeking(
+    opened: SeekableVideo, index: FrameIndex, indices: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Decode some frames from the nearest keyframe before each.
+
+    Pictures that are neither wanted nor needed for a wanted one are not decoded, which changes no pixel.
+
+    Args:
+        opened (`SeekableVideo`): The file, at its beginning.
+        index (`FrameIndex`): Its index.
+        indices (`Sequence[int]`): Numbers of frames in display order.
+
+    Returns:
+        `dict`: uint8 `(H, W, 3)` images of these frames.
+
+    Raises:
+        SeekingFailedError: If the packets are not those of the index, or a picture is missing or damaged.
+    """
+    images: dict[int, np.ndarray] = {}
+
+    def keep(pictures: list[Any], wanted: dict[int, int]) -> None:  # Any: pictures of PyAV
+        for picture in pictures:
+            if picture.is_corrupt:
+                raise SeekingFailedError("a picture is damaged")
+            if picture.pts in wanted:
+                images[wanted[picture.pts]] = opened.convert(picture, (index.width, index.height))
+
+    file_pts = np.empty_like(index.pts)
+    file_pts[index.positions] = index.pts
+    packets = opened.packets()
+    position = 0  # of the next packet; -1 after seeking, until the first packet tells
+    for start, stamp, wanted in _plan(index, indices):
+        if not 0 <= start - position <= _NEAR_PACKETS:
+            packets.close()
+            opened.seek(stamp)
+            packets = opened.packets()
+            position = -1
+        last = max(index.positions[i] for i in wanted.values())
+        while position <= last:
+            packet = next(packets, None)
+            if packet is None or packet.pts is None:
+                raise SeekingFailedError("the packets end early")
+            if position < 0:
+                position = _position_of(packet.pts, index)
+                if position > start:
+                    raise SeekingFailedError(f"seeking led to packet {position}, behind {start}")
+            if packet.pts != file_pts[position]:
+                raise SeekingFailedError(f"packet {position} has the time stamp {packet.pts}")
+            if position >= start:
+                keep(opened.decode(packet, is_wanted=packet.pts in wanted), wanted)
+            position += 1
+        keep(opened.decode(None), wanted)
+        opened.reset_decoder()
+        if opened.losses or any(i not in images for i in wanted.values()):
+            raise SeekingFailedError("; ".join(opened.losses) or "a picture did not come")
+    packets.close()
+    return images
+
+
+def _plan(index: FrameIndex, indices: Sequence[int]) -> list[tuple[int, int, dict[int, int]]]:
+    """Group frames by the keyframe to start from: its position, its stamp, and which frame has which pts."""
+    keyframe_pts = index.pts[np.argsort(index.positions)][index.keyframe_positions]
+    groups: dict[int, dict[int, int]] = {}
+    for i in sorted(set(indices)):
+        key = int(np.searchsorted(index.keyframe_positions, index.positions[i], side="right")) - 1
+        # A frame shown before the keyframe that it follows in the file leans on the group before (open GOP).
+        while key >= 0 and keyframe_pts[key] > index.pts[i]:
+            key -= 1
+        if key < 0:
+            raise SeekingFailedError(f"no keyframe leads to frame {i}")
+        groups.setdefault(key, {})[int(index.pts[i])] = i
+    return [
+        (int(index.keyframe_positions[key]), int(index.keyframe_stamps[key]), groups[key])
+        for key in sorted(groups)
+    ]
+
+
+def _position_of(pts: int, index: FrameIndex) -> int:
+    i = int(np.searchsorted(index.pts, pts))
+    if i == len(index.pts) or index.pts[i] != pts:
+        raise SeekingFailedError(f"seeking led to a packet with the unknown time stamp {pts}")
+    return int(index.positions[i])

@@ -1,0 +1,141 @@
+"""Time stamps to seconds: the time of each frame of a real file, and frames at a rate of one's choice."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TypeVar
+
+import numpy as np
+
+_T = TypeVar("_T")
+
+# A longer step between two neighbouring frames is a broken time stamp, not a still picture: the 33-bit
+# clock of MPEG streams jumps by 26 hours.
+_LONGEST_GAP_S = 3600
+
+
+class FrameClock:
+    """Turn the time stamps of frames, taken in display order, into exact seconds since the first.
+
+    Time stamps as real files have them: a frame without one comes one frame duration after the frame before
+    it, so a stream without any runs at `index / fps`. One that lies back by less than a frame (a duplicate,
+    rounding) takes the time of the frame before it. One that lies further back, or more than an hour ahead,
+    marks a new time line (a wrap-around, a joined file): it is taken to come one frame duration after the
+    frame before it, and the following ones keep their distance to it. Times never decrease.
+
+    Args:
+        time_base (`Fraction`): Seconds of one unit of the time stamps.
+        frame_duration_s (`Fraction`): Nominal duration of a frame; one over the frame rate.
+    """
+
+    def __init__(self, time_base: Fraction, frame_duration_s: Fraction) -> None:
+        self.time_base = time_base
+        self.frame_duration_s = frame_duration_s
+        self.num_repaired = 0
+        """Frames so far whose time is not what their time stamp says."""
+        self._origin_s: Fraction | None = None
+        self._last_s: Fraction | None = None
+
+    def read(self, pts: int | None) -> Fraction:
+        """Return the second at which the next frame is shown.
+
+        Args:
+            pts (`int` or `None`): Its time stamp, in units of `time_base`; `None` where it has none.
+
+        Returns:
+            `Fraction`: Seconds since the first frame.
+        """
+        previous = self._last_s
+        expected = Fraction(0) if previous is None else previous + self.frame_duration_s
+        if pts is None:
+            time_s = expected
+            self.num_repaired += 1
+        else:
+            stamp_s = pts * self.time_base
+            if self._origin_s is None:
+                self._origin_s = stamp_s - expected
+            time_s = stamp_s - self._origin_s
+            if previous is not None and time_s < previous and previous - time_s < self.frame_duration_s:
+                time_s = previous
+                self.num_repaired += 1
+            elif previous is not None and not previous <= time_s <= previous + _LONGEST_GAP_S:
+                self._origin_s = stamp_s - expected
+                time_s = expected
+                self.num_repaired += 1
+        self._last_s = time_s
+        return time_s
+
+
+def exact_rate(fps: float | Fraction) -> Fraction:
+    """Return a frame rate as the fraction that was meant: 29.97002997 is 30000/1001, 12.5 is 25/2.
+
+    Args:
+        fps (`float` or `Fraction`): Frames per second.
+
+    Returns:
+        `Fraction`: Frames per second.
+
+    Raises:
+        ValueError: If `fps` is not a positive finite number.
+    """
+    if (isinstance(fps, float) and not np.isfinite(fps)) or fps <= 0:
+        raise ValueError(f"fps must be a positive number, got {fps}.")
+    if isinstance(fps, Fraction):
+        return fps
+    written = exact_seconds(fps)
+    simple = written.limit_denominator(1001)
+    return simple if abs(simple - written) <= written * Fraction(1, 10**8) else written
+
+
+def exact_seconds(time_s: float) -> Fraction:
+    """Return a number of seconds as it is written: 0.2 is 1/5, not the binary number next to it."""
+    return Fraction(repr(float(time_s)))
+
+
+def resample_nearest(
+    frames: Iterable[tuple[Fraction, _T]],
+    fps: Fraction,
+    frame_duration_s: Fraction,
+    start_s: Fraction = Fraction(0),
+    end_s: Fraction | None = None,
+) -> Iterator[tuple[Fraction, _T]]:
+    """Bring a stream of frames of any timing to a constant rate, holding two frames at a time.
+
+    Output `k` stands at `start_s + k / fps` and is the frame whose time is nearest to it; of two equally
+    near the earlier. Frames repeat where the new rate is higher. Outputs end where the last frame does: at
+    `frame_duration_s` after it is shown, less half of that or half an output step, whichever is smaller, so
+    that rounded time stamps do not add a frame.
+
+    Args:
+        frames (`Iterable[tuple[Fraction, T]]`): `(time_s, frame)` in order of time.
+        fps (`Fraction`): New frames per second.
+        frame_duration_s (`Fraction`): Seconds for which the last frame is taken to be shown.
+        start_s (`Fraction`, *optional*, defaults to 0): Time of the first output.
+        end_s (`Fraction`, *optional*): Outputs are earlier than this; no frame is taken that none of them
+            needs.
+
+    Yields:
+        `tuple[Fraction, T]`: `(time_s, frame)` with the time of the output.
+    """
+    step = 1 / fps
+    output_s = start_s
+    k = 0
+    held: tuple[Fraction, _T] | None = None
+    for time_s, frame in frames:
+        if held is not None:
+            turn_s = (held[0] + time_s) / 2  # up to and with this time, the held frame is the nearest
+            while output_s <= turn_s:
+                if end_s is not None and output_s >= end_s:
+                    return
+                yield output_s, held[1]
+                k += 1
+                output_s = start_s + k * step
+            if end_s is not None and output_s >= end_s:
+                return
+        held = time_s, frame
+    if held is None:
+        return
+    last_s = held[0] + frame_duration_s - min(frame_duration_s, step) / 2
+    while output_s < last_s and (end_s is None or output_s < end_s):
+        yield output_s, held[1]
+        k += 1
+        output_s = start_s + k * step

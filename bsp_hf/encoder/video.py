@@ -1,0 +1,581 @@
+"""Videos to frames: exact, streamed, right in time, and plain about what is broken. The only user of PyAV.
+
+Frames come in display order as uint8 RGB with the second at which each is first shown; time 0 is the first
+shown frame. Nothing is decoded ahead and nothing is kept, so memory does not grow with the length of the
+video.
+
+Pictures are what FFmpeg makes of them: the colour matrix and range of the stream are respected (BT.601
+where it names none), deep pixels are brought to 8 bit without tone mapping, gray becomes three equal
+channels, alpha is dropped. Display matrices are honoured, sample aspect ratios are not
+(`VideoMetadata.pixel_aspect` tells them).
+"""
+
+import logging
+import re
+import time
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import Any
+
+import av
+import numpy as np
+
+from .frame_index import (
+    MOV_CONTAINER,
+    FrameIndex,
+    SeekingFailedError,
+    check_indices,
+    index_packets,
+    read_by_seeking,
+)
+from .packet_ledger import PacketLedger
+from .video_reader import Frame, FrameStream, VideoMetadata, VideoReport
+from .video_source import (
+    GuardedFile,
+    PartialVideoWarning,
+    VideoDecodeError,
+    VideoSource,
+    begins_like_mp4,
+    resolve_source,
+)
+
+__all__ = [
+    "Frame",
+    "FrameIndex",
+    "PartialVideoWarning",
+    "VideoDecodeError",
+    "VideoMetadata",
+    "VideoReader",
+    "VideoReport",
+    "VideoSource",
+    "decoder_version",
+    "index_frames",
+    "iter_frames",
+    "open_video",
+    "read_frames",
+]
+
+logger = logging.getLogger(__name__)
+
+# Containers that hold moving pictures. Not among them: playlists (HLS, DASH, concat), which would open
+# other files, devices, still images and text art.
+_CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,gif,apng,flv,live_flv,"
+    "asf,ogg,nut,mjpeg,mxf,dv,rm,wtv,vc1,vc1test,dirac,yuv4mpegpipe,amv,nsv,nuv,gxf,cavsvideo,dnxhd,swf,dhav,"
+    "bink,smk,roq,vivo,ty,pva,film_cpk,flic"
+)
+# A header may claim any size; this is twice an 8K picture, 200 MB as RGB.
+_MOST_PIXELS = 8192 * 8192
+_FALLBACK_FPS = Fraction(25)
+# Reading goes on behind a damaged stretch, but not for ever.
+_MOST_READ_FAILURES = 8
+# What PyAV raises on damaged input, and what the caller's file object may raise.
+_DAMAGE = (av.FFmpegError, ValueError, OverflowError, OSError)
+
+
+class VideoReader(FrameStream):
+    """A video being read; `open_video` makes it.
+
+    Args:
+        source: See `open_video`, like all that follows.
+        fps (`float` or `Fraction`, *optional*): Rate to resample to.
+        start_s (`float`, *optional*, defaults to 0.0): First second.
+        end_s (`float`, *optional*): End in seconds, exclusive.
+        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
+        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+    """
+
+    def __init__(
+        self,
+        source: VideoSource,
+        *,
+        fps: float | Fraction | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        num_threads: int = 1,
+        timeout_s: float | None = 60.0,
+    ) -> None:
+        super().__init__(_VideoFile(source, num_threads, timeout_s), fps=fps, start_s=start_s, end_s=end_s)
+
+
+def open_video(
+    source: VideoSource,
+    *,
+    fps: float | Fraction | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    num_threads: int = 1,
+    timeout_s: float | None = 60.0,
+) -> VideoReader:
+    """Open a video and decode its first frame. Iterate for the frames; `metadata`, `report` have the facts.
+
+    Args:
+        source: A path, the bytes of a file, or an open binary file, which is read from its beginning and
+        left open. Addresses are not fetched.
+        fps (`float` or `Fraction`, *optional*): Resample by time to this rate: output `k`, at `start_s + k
+            / fps`, is the frame whose time is nearest to it, of two equally near the earlier
+            (`resample_nearest`). `None` gives every frame once, at its own time.
+        start_s (`float`, *optional*, defaults to 0.0): Frames shown before this second are decoded but not
+            given out.
+        end_s (`float`, *optional*): Reading stops at this second, exclusive. `None` reads to the end.
+        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder, which share one picture
+            between them. Frames are never decoded in parallel: that can deadlock, and it takes the cores
+            from the model.
+        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take before the file
+            is given up. `None` waits for ever.
+
+    Returns:
+        `VideoReader`: A context manager and iterator of `Frame`.
+
+    Raises:
+        VideoDecodeError: If not one frame can be decoded: no video, an empty file, one cut before its
+            index. It names the file and the reason.
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If the path is a folder.
+        TypeError: If the source is none of the above.
+        ValueError: If the rate or the range is impossible.
+
+    Warns:
+        PartialVideoWarning: At the end, if frames are missing or damaged. All that decode are given out.
+
+    Example:
+    ```python
+    >>> from bsp_hf.encoder.video import open_video
+    >>> with open_video("video.mp4", fps=10) as video:  # doctest: +SKIP
+    ...     for frame in video:
+    ...         print(frame.time_s, frame.image.shape)
+    ```
+    """
+    return VideoReader(
+        source, fps=fps, start_s=start_s, end_s=end_s, num_threads=num_threads, timeout_s=timeout_s
+    )
+
+
+def iter_frames(source: VideoSource, **options: Any) -> Iterator[Frame]:  # Any: the options of open_video
+    """Iterate over the frames of a video and close it afterwards, also when the iteration is abandoned.
+
+    Args:
+        source: See `open_video`.
+        options: The other arguments of `open_video`.
+
+    Yields:
+        `Frame`: The frames in display order.
+
+    Raises:
+        VideoDecodeError: See `open_video`; raised by the first `next`.
+
+    Warns:
+        PartialVideoWarning: See `open_video`.
+    """
+    with open_video(source, **options) as video:
+        yield from video
+
+
+def index_frames(source: VideoSource, *, num_threads: int = 1, timeout_s: float | None = 60.0) -> FrameIndex:
+    """Count the frames of a video and note their times and keyframes, for `read_frames`.
+
+    Where the container has an index and each packet is one frame (mp4, Matroska, AVI; H.264, HEVC, VP9 and
+    the like), only the packets are read, in a small part of the time that decoding takes. If anything looks
+    odd (missing or doubled time stamps, edit lists, interlacing, damage), and for all other files, every
+    frame is decoded.
+
+    Args:
+        source: See `open_video`; an open file must be seekable.
+        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
+        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+
+    Returns:
+        `FrameIndex`: Picklable; belongs to this file as it is now.
+
+    Raises:
+        VideoDecodeError: If not one frame can be decoded.
+
+    Warns:
+        PartialVideoWarning: If frames are missing or damaged.
+    """
+    with _VideoFile(source, num_threads, timeout_s) as opened:
+        index = index_packets(opened)
+    if isinstance(index, FrameIndex):
+        return index
+    logger.debug("%s is indexed by decoding it: %s", opened.name, index)
+    with open_video(source, num_threads=num_threads, timeout_s=timeout_s) as video:
+        times_s = video.skim()
+        report, metadata = video.report, video.metadata
+    if not report.complete:
+        warnings.warn(f"{opened.name}: {report.reason}.", PartialVideoWarning, stacklevel=2)
+    none = np.empty(0, dtype=np.int64)
+    return FrameIndex(
+        num_frames=report.num_frames,
+        times_s=times_s,
+        fps=metadata.fps,
+        width=metadata.width,
+        height=metadata.height,
+        complete=report.complete,
+        reason=report.reason,
+        pts=none,
+        positions=none,
+        keyframe_positions=none,
+        keyframe_stamps=none,
+    )
+
+
+def read_frames(
+    source: VideoSource,
+    indices: Sequence[int],
+    index: FrameIndex | None = None,
+    *,
+    num_threads: int = 1,
+    timeout_s: float | None = 60.0,
+) -> np.ndarray:
+    """Read frames by their number in the full decode, decoding as little as possible.
+
+    Decoding starts at the keyframe before each group of frames. Files that cannot be trusted to seek
+    exactly are decoded from the start; the frames are the same either way.
+
+    Args:
+        source: See `open_video`; an open file must be seekable.
+        indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
+        index (`FrameIndex`, *optional*): What `index_frames` returned for this file; made anew if not given.
+        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
+        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+
+    Returns:
+        `np.ndarray`: uint8 `(len(indices), H, W, 3)`, RGB, in the order of `indices`.
+
+    Raises:
+        IndexError: If a number is negative or not less than the number of frames.
+        VideoDecodeError: If a frame cannot be decoded.
+
+    Warns:
+        PartialVideoWarning: If there is damage on the way to these frames.
+
+    Example:
+    ```python
+    >>> from bsp_hf.encoder.video import index_frames, read_frames
+    >>> index = index_frames("video.mp4")  # doctest: +SKIP
+    >>> clip = read_frames("video.mp4", range(100, 116), index)  # doctest: +SKIP
+    ```
+    """
+    if index is None:
+        index = index_frames(source, num_threads=num_threads, timeout_s=timeout_s)
+    numbers = check_indices(indices, index.num_frames)
+    images: dict[int, np.ndarray] | None = None
+    if index.is_seekable and numbers:
+        with _VideoFile(source, num_threads, timeout_s) as opened:
+            try:
+                images = read_by_seeking(opened, index, numbers)
+            except SeekingFailedError as failure:
+                logger.debug("%s is decoded from the start: %s", opened.name, failure)
+    if images is None and numbers:
+        with open_video(source, num_threads=num_threads, timeout_s=timeout_s) as video:
+            images = video.pick(numbers)
+            if video.damage:
+                warnings.warn(f"{video.name}: {'; '.join(video.damage)}.", PartialVideoWarning, stacklevel=2)
+            missing = [i for i in numbers if i not in images]
+            if missing:
+                reason = f"frame {missing[0]} of {index.num_frames} does not decode"
+                raise VideoDecodeError(video.name, "; ".join([reason, *video.damage]))
+    if not images:
+        return np.empty((0, index.height, index.width, 3), np.uint8)
+    return np.stack([images[i] for i in numbers])
+
+
+def decoder_version() -> str:
+    """Return what decodes, for the record of a feature track, like `"PyAV 18.1.0, libavcodec 62.28.102"`."""
+    return f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
+
+
+class _VideoFile:
+    """An opened file: its video stream, the decoder, and an account of what is missing or damaged."""
+
+    def __init__(self, source: VideoSource, num_threads: int, timeout_s: float | None) -> None:
+        if num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {num_threads}.")
+        self._source = source
+        self._timeout_s = timeout_s
+        self.restart_timeout()
+        self.name, opened = resolve_source(source)
+        self._container = self._open(opened)
+        try:
+            self._stream = self._choose_stream()
+            self._stream_index: int = self._stream.index
+            self._decoder = self._stream.codec_context
+            self._set_up_decoder(num_threads)
+            self.container_name: str = self._container.format.name
+            self.time_base: Fraction = self._stream.time_base or Fraction(1, 1_000_000)
+            self.fps: Fraction = self._find_fps()
+            promised_end_s, self._streams_to_read = self._find_promised_end()
+            self._ledger = PacketLedger(self.fps, promised_end_s)
+        except BaseException:
+            self._container.close()
+            raise
+        self._reformatter = av.video.reformatter.VideoReformatter()
+
+    def __enter__(self) -> "_VideoFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _open(self, opened: str | GuardedFile, **options: str) -> Any:  # Any: a PyAV container
+        wait_s = self._timeout_s
+        allowed = {
+            "format_whitelist": _CONTAINERS,
+            "protocol_whitelist": "file",
+            "max_pixels": str(_MOST_PIXELS),
+        }
+        try:
+            return av.open(
+                opened, options=allowed | options, metadata_errors="replace", timeout=(wait_s, wait_s)
+            )
+        except av.ExitError as error:
+            raise VideoDecodeError(self.name, f"it did not open within {wait_s:g} s") from error
+        except _DAMAGE as error:
+            reason = "it is not a video that is read here, or its beginning is damaged"
+            if begins_like_mp4(opened):
+                reason = "it is cut before its index (the moov box), or the index is damaged"
+            raise VideoDecodeError(self.name, f"{reason} ({_brief(error)})") from error
+
+    def _choose_stream(self) -> Any:  # Any: a PyAV stream
+        """The first video stream flagged as default, else the first; cover art does not count."""
+        picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+        streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
+        if not streams:
+            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
+            raise VideoDecodeError(
+                self.name, f"it has no video stream, only {kinds} (cover art does not count)"
+            )
+        streams.sort(key=lambda s: not s.disposition & av.stream.Disposition.default)
+        return streams[0]
+
+    def _set_up_decoder(self, num_threads: int) -> None:
+        if self._decoder is None:
+            raise VideoDecodeError(self.name, "there is no decoder for its video codec")
+        if self._decoder.width * self._decoder.height > _MOST_PIXELS:
+            size = f"{self._decoder.width} x {self._decoder.height}"
+            raise VideoDecodeError(
+                self.name, f"its pictures claim to be {size} pixels; the header is damaged"
+            )
+        self.codec_name: str = self._decoder.codec.canonical_name
+        self.nal_length_size = self._find_nal_length_size()
+        self._decoder.options = {"max_pixels": str(_MOST_PIXELS)}
+        # Frame threading can deadlock when a reader is abandoned, and delays every frame.
+        self._decoder.thread_type = "NONE" if num_threads == 1 else "SLICE"
+        self._decoder.thread_count = num_threads
+
+    def _find_fps(self) -> Fraction:
+        stream = self._stream
+        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        if stream.start_time is None and self._container.duration is None:
+            rates[:2] = rates[1::-1]  # raw streams: the demuxer's average is only its default
+        return next((rate for rate in rates if rate and Fraction(1, 3600) <= rate <= 1000), _FALLBACK_FPS)
+
+    def describe(self, picture: Any) -> VideoMetadata:  # Any: a PyAV frame
+        """Gather what is known, given the first picture."""
+        rotation, mirrored = _read_orientation(picture)
+        width, height = picture.width, picture.height
+        if rotation % 180:
+            width, height = height, width
+        return VideoMetadata(
+            width=width,
+            height=height,
+            fps=float(self.fps),
+            codec=self.codec_name,
+            container=self.container_name,
+            pixel_format=picture.format.name,
+            rotation=rotation,
+            mirrored=mirrored,
+            pixel_aspect=float(self._stream.sample_aspect_ratio or 1),
+            num_frames_declared=self._stream.frames or None,
+            duration_declared_s=self._declared_duration_s(),
+        )
+
+    def _declared_duration_s(self) -> float | None:
+        if self._stream.duration:
+            return float(self._stream.duration * self.time_base)
+        return self._container.duration / 1_000_000 if self._container.duration else None
+
+    @property
+    def reorders_frames(self) -> bool:
+        """Whether frames are shown in another order than they are coded in."""
+        return bool(self._decoder.has_b_frames)
+
+    def _find_nal_length_size(self) -> int:
+        """Bytes of the length in front of each NAL unit, which H.264 and HEVC have in mp4; else 0."""
+        header = self._decoder.extradata or b""
+        size_at = {"h264": 4, "hevc": 21}.get(self.codec_name, len(header))
+        return (header[size_at] & 3) + 1 if len(header) > size_at and header[0] == 1 else 0
+
+    def restart_timeout(self) -> None:
+        """Wait anew: a frame came, or only now is one asked for."""
+        self._waiting_since_s = time.monotonic()
+
+    def _check_timeout(self) -> None:
+        if self._timeout_s is not None and time.monotonic() - self._waiting_since_s > self._timeout_s:
+            raise VideoDecodeError(self.name, f"no frame came within {self._timeout_s:g} s")
+
+    def packets(self) -> Generator[Any, None, None]:  # Any: PyAV packets
+        """Yield the packets of the video stream from here on; damage is noted and passed over."""
+        failures = 0
+        while failures < _MOST_READ_FAILURES:
+            try:
+                for packet in self._container.demux(*self._streams_to_read):
+                    self._check_timeout()
+                    self._ledger.note_end(packet)
+                    # An empty packet would end decoding in mid-stream, and PyAV adds one at the end.
+                    if packet.size and packet.stream.index == self._stream_index:
+                        failures = 0
+                        self._ledger.note_packet(packet)
+                        yield packet
+                return
+            except av.ExitError as error:
+                raise VideoDecodeError(self.name, f"no data came within {self._timeout_s:g} s") from error
+            except VideoDecodeError:
+                raise
+            except _DAMAGE as error:
+                failures += 1
+                self._ledger.note_read_failure(_brief(error))
+
+    def decode(self, packet: Any, is_wanted: bool = True) -> list[Any]:  # Any: a PyAV packet, PyAV frames
+        """Decode a packet, or the rest with `None`.
+
+        An unwanted picture that no other picture needs may be left out.
+        """
+        self._decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+        try:
+            pictures = self._decoder.decode(packet)
+        except EOFError:
+            return []
+        except _DAMAGE as error:
+            self._ledger.note_lost_packet(_brief(error))
+            return []
+        self._ledger.note_frames(len(pictures))
+        return pictures
+
+    def pictures(self) -> Iterator[Any]:  # Any: PyAV frames
+        """Yield all pictures in display order."""
+        for packet in chain(self.packets(), [None]):
+            for picture in self.decode(packet):
+                yield picture
+                self.restart_timeout()
+
+    def seek(self, stamp: int) -> None:
+        """Go to the keyframe at or before a time stamp."""
+        try:
+            self._container.seek(stamp, stream=self._stream)
+        except _DAMAGE as error:
+            raise SeekingFailedError(_brief(error)) from error
+
+    def reset_decoder(self) -> None:
+        """Forget all that was decoded, so that decoding can start at a keyframe."""
+        self._decoder.flush_buffers()
+        self.restart_timeout()
+
+    def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:  # Any: a PyAV frame
+        """Bring a picture to uint8 RGB `(H, W, 3)` of the given `(width, height)`, turned as it is shown."""
+        rotation, mirrored = _read_orientation(picture)
+        width, height = size[::-1] if rotation % 180 else size
+        wish: dict[str, Any] = {
+            "width": width,
+            "height": height,
+            "format": "rgb24",
+            "threads": 1,
+        }  # Any: both types
+        try:
+            try:
+                rgb = self._reformatter.reformat(picture, **wish)
+            except av.FFmpegError:
+                # Choice: colour matrices that swscale cannot do (YCgCo, reserved values) are read as BT.601.
+                matrix = av.video.reformatter.Colorspace.ITU601
+                rgb = self._reformatter.reformat(
+                    picture, **wish, src_colorspace=matrix, dst_colorspace=matrix
+                )
+        except _DAMAGE as error:
+            raise VideoDecodeError(
+                self.name, f"a picture cannot be converted to RGB ({_brief(error)})"
+            ) from error
+        image = rgb.to_ndarray()
+        if mirrored:
+            image = image[:, ::-1]
+        if rotation:
+            image = np.rot90(image, rotation // 90)
+        # An RGB picture comes back as it is, in memory that the decoder may still read.
+        return image.copy() if rgb is picture else np.ascontiguousarray(image)
+
+    @property
+    def losses(self) -> list[str]:
+        """What is known to be missing or damaged so far."""
+        return self._ledger.losses
+
+    def explain_no_frames(self) -> str:
+        """Say why there is nothing to show."""
+        return self._ledger.explain_no_frames()
+
+    def look_for_missing(self, num_frames: int) -> None:
+        """Compare what came, all of it, with what the container has promised."""
+        self._ledger.settle(num_frames, self._count_promised())
+
+    def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
+        """Where a container without a frame count says that it ends, and the streams of which it says so."""
+        if self.container_name not in ("matroska,webm", "flv", "asf"):
+            return None, [self._stream]
+        match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
+        if match:
+            return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3]), [self._stream]
+        if self._container.duration:
+            return Fraction(self._container.duration, 1_000_000), list(self._container.streams)
+        return None, [self._stream]
+
+    def _count_promised(self) -> int:
+        """Frames that the container says it holds, hidden ones included; 0 where it does not say."""
+        stated = int(self._stream.frames)
+        if self.container_name != MOV_CONTAINER:
+            return stated
+        # The index has the samples of all fragments and lacks those that an edit list cuts off. If it lacks
+        # some without an edit list, it is damaged.
+        indexed = len(getattr(self._stream, "index_entries", ()))
+        if indexed < stated and self._count_without_edits() < stated:
+            return stated
+        return indexed or stated
+
+    def _count_without_edits(self) -> int:
+        try:
+            with self._open(resolve_source(self._source)[1], ignore_editlist="1") as container:
+                stream = container.streams[self._stream_index]
+                return len(getattr(stream, "index_entries", ())) or int(stream.frames)
+        except (VideoDecodeError, IndexError):
+            return 0
+
+
+def _read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
+    """Return the degrees counter-clockwise by which a picture is turned, and whether it is mirrored first.
+
+    Choice: other angles than multiples of 90 are rounded to the next.
+    """
+    try:
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind of side data and then refuses all
+        return round(picture.rotation / 90) * 90 % 360, False
+    if matrix is None:
+        return 0, False
+    # (x, y) of the coded picture is shown at (a x + c y, b x + d y), y pointing down.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (180 if a + d < 0 else 0), bool(mirrored)
+    return (90 if c > b else 270), bool(mirrored)
+
+
+def _brief(error: BaseException) -> str:
+    """What FFmpeg or Python says is wrong, without path and error number."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    log = getattr(error, "log", None)
+    return f"{text}: {log[2].strip()}" if log and len(log) == 3 else str(text)

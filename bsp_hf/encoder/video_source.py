@@ -1,0 +1,137 @@
+"""What a video is read from (a local file, bytes, an open file; no address), and the errors that name it."""
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+class VideoDecodeError(ValueError):
+    """A file that gives no frames, or not the frames that were asked for.
+
+    Args:
+        file (`str`): Name of the file.
+        reason (`str`): What is wrong with it.
+    """
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)  # both, so that the error can be pickled by a worker process
+        self.file = file
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
+class PartialVideoWarning(UserWarning):
+    """A file gave fewer or worse frames than it should have; `VideoReport.reason` says which."""
+
+
+class GuardedFile:
+    """The caller's file as FFmpeg may use it: from its beginning, no more than was asked for, never closed.
+
+    Args:
+        file (`BinaryIO`): A file opened for reading in binary mode.
+
+    Raises:
+        TypeError: If it has no `read`.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        if not hasattr(file, "read"):
+            raise TypeError(
+                f"A video is read from a path, bytes or an open binary file, not from {type(file).__name__}."
+            )
+        self._file = file
+        self._is_seekable = file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek")
+        if self._is_seekable:
+            file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        """Read at most `size` bytes; none at the end."""
+        data = self._file.read(size)
+        if data is None:
+            raise BlockingIOError(
+                errno.EAGAIN, "the file has no data yet; a video is read from a blocking file"
+            )
+        if not isinstance(data, bytes):
+            raise TypeError(f"the file gives {type(data).__name__}, not bytes; open it in binary mode")
+        if len(data) > size:  # FFmpeg's buffer ends there
+            raise OSError(errno.EIO, f"the file gave {len(data)} bytes when asked for {size}")
+        return data
+
+    def seekable(self) -> bool:
+        """Say whether the file can go back."""
+        return self._is_seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move in the file."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Say where in the file we are."""
+        return self._file.tell()
+
+
+def resolve_source(source: VideoSource) -> tuple[str, str | GuardedFile]:
+    """Return the name of a source for messages, and what to hand to the demuxer.
+
+    Args:
+        source: A path, the bytes of a file, or an open binary file.
+
+    Returns:
+        `tuple`: The name, and an absolute path or a `GuardedFile`.
+
+    Raises:
+        FileNotFoundError: If there is no such file. An address (`https://...`) is no file: nothing is
+            fetched.
+        IsADirectoryError: If the path is a folder.
+        VideoDecodeError: If the file is empty or is a device, pipe or socket, which may never end.
+        TypeError: If it is none of the three.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        name = f"<{len(data)} bytes>"
+        if not data:
+            raise VideoDecodeError(name, "there are no bytes in it")
+        return name, GuardedFile(io.BytesIO(data))
+    if not isinstance(source, (str, os.PathLike)):
+        return str(getattr(source, "name", None) or f"<{type(source).__name__}>"), GuardedFile(source)
+    path = Path(source)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "A video file was expected, this is a folder", str(path))
+    if not path.exists():
+        hint = "; addresses are not fetched, download the file first" if "://" in str(source) else ""
+        raise FileNotFoundError(errno.ENOENT, f"No such video file{hint}", str(source))
+    if not path.is_file():
+        raise VideoDecodeError(str(path), "it is not a regular file but a device, pipe or socket")
+    if path.stat().st_size == 0:
+        raise VideoDecodeError(str(path), "the file is empty")
+    # Absolute, so that no part of a name ("concat:...", "pipe:0") is taken for a protocol.
+    return str(path), str(path.absolute())
+
+
+def begins_like_mp4(opened: str | GuardedFile) -> bool:
+    """Say whether the first bytes are those of an mp4 or QuickTime file.
+
+    Args:
+        opened: What `resolve_source` returned.
+
+    Returns:
+        `bool`: Whether a `ftyp`, `moov`, `mdat`, `free`, `wide` or `skip` box stands first.
+    """
+    try:
+        if isinstance(opened, str):
+            with open(opened, "rb") as file:
+                head = file.read(8)
+        elif opened.seekable():
+            opened.seek(0)
+            head = opened.read(8)
+        else:
+            return False
+    except (OSError, TypeError, ValueError):
+        return False
+    return head[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
