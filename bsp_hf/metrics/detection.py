@@ -125,9 +125,9 @@ def activitynet_map(
     """
     thresholds = as_thresholds(tiou_thresholds)
     truth = read_ground_truth(ground_truth, subset).without_videos(excluded_video_ids)
-    found = read_results(predictions).without_videos(excluded_video_ids)
     if not len(truth):
         raise ValueError("The ground truth has no segment to find; check subset and excluded_video_ids.")
+    found = read_results(predictions).without_videos(excluded_video_ids)
     places = {label: place for place, label in enumerate(truth.labels)}
     unknown = [label for label in found.labels if label not in places]
     if unknown:

@@ -107,10 +107,8 @@ def _walk_groups(group: np.ndarray, overlap: np.ndarray, tiou_thresholds: np.nda
 
     round_of = np.arange(len(group)) - np.searchsorted(group, group)
     by_round = np.argsort(round_of, kind="stable")
-    ends = np.cumsum(np.bincount(round_of))
     free = np.ones((int(group[-1]) + 1 if len(group) else 0, num_slots, num_thresholds), dtype=bool)
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        rows = by_round[start:end]
+    for rows in np.split(by_round, np.cumsum(np.bincount(round_of)))[:-1]:
         order = slot_order[rows]
         eligible = ~(overlap[rows, :, None] < tiou_thresholds)
         eligible &= free[group[rows, None], order]

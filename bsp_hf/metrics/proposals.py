@@ -122,9 +122,9 @@ def proposal_recall(
     if not (np.isfinite(max_proposals_per_video) and max_proposals_per_video > 0):
         raise ValueError(f"max_proposals_per_video is {max_proposals_per_video}; expected a positive number.")
     truth = read_ground_truth(ground_truth, subset).without_videos(excluded_video_ids)
-    found = read_results(proposals).without_videos(excluded_video_ids)
     if not len(truth):
         raise ValueError("The ground truth has no segment to find; check subset and excluded_video_ids.")
+    found = read_results(proposals).without_videos(excluded_video_ids)
 
     truth_rows = _rows_per_video(truth)
     num_videos = len(truth_rows)
@@ -168,7 +168,7 @@ def _rows_per_video(table: SegmentTable, scores: np.ndarray | None = None) -> di
     order = order[np.argsort(table.video_index[order], kind="stable")]
     places, first = np.unique(table.video_index[order], return_index=True)
     return {
-        table.video_ids[place]: rows for place, rows in zip(places, np.split(order, first[1:]), strict=True)
+        table.video_ids[place]: rows for place, rows in zip(places, np.split(order, first)[1:], strict=True)
     }
 
 
