@@ -187,7 +187,5 @@ def _count_hits(overlap: np.ndarray, thresholds: np.ndarray, num_used: np.ndarra
     num_proposals = overlap.shape[1]
     if not num_proposals:
         return np.zeros((len(thresholds), len(num_used)), dtype=np.int64)
-    rank = np.where(
-        reaches.any(axis=2), reaches.argmax(axis=2), num_proposals
-    )  # of the first proposal that finds it
-    return (rank[:, :, None] < num_used).sum(axis=1)
+    first_hit = np.where(reaches.any(axis=2), reaches.argmax(axis=2), num_proposals)
+    return (first_hit[:, :, None] < num_used).sum(axis=1)

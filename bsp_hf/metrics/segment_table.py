@@ -133,9 +133,10 @@ SegmentSource = JsonSource | SegmentTable
 def read_ground_truth(source: SegmentSource, subset: str) -> SegmentTable:
     """Read one subset of an ActivityNet-layout annotation file.
 
-    The layout is `{"database": {video: {"subset": ..., "annotations": [{"label": ..., "segment": [start,
-    end]}]}}}`; THUMOS14 files in this layout, with times written as text, are read too. The official reader
-    also asks for the keys `taxonomy` and `version`, which no number depends on; here they may be absent.
+    The layout is `{"database": {video: {"subset": ..., "annotations": [annotation, ...]}}}` with
+    `{"label": ..., "segment": [start, end]}` for an annotation. THUMOS14 files in this layout, with times
+    written as text, are read too. The official reader also asks for the keys `taxonomy` and `version`, which
+    no number depends on; here they may be absent.
 
     Args:
         source (`dict`, path or `SegmentTable`): The parsed file, its path (`.json` or `.json.gz`), or a ready
@@ -157,7 +158,7 @@ def read_ground_truth(source: SegmentSource, subset: str) -> SegmentTable:
         raise ValueError(
             f"No video is in subset {subset!r}; the file has {present}. Pass one of these as subset."
         )
-    rows = [(video, entry) for video in videos for entry in database[video].get("annotations", ())]
+    rows = [(video, entry) for video in videos for entry in database[video].get("annotations") or ()]
     return _table_from_entries(rows, videos, with_scores=False)
 
 

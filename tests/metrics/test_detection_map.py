@@ -201,7 +201,7 @@ def test_map_at_validation_scale_equals_plain_loops_on_some_classes(shared_data)
     path = shared_data / "annotations" / "activitynet_v1-3" / "activitynet_v1-3_train_val.json.gz"
     truth = read_ground_truth(path, "validation")
     rng = np.random.default_rng(0)
-    # 100 predictions a video: three in four around an instance with its class, the rest anywhere with any class.
+    # 100 predictions a video, three in four near an instance, and three in four with its class.
     order, sizes = np.argsort(truth.video_index, kind="stable"), np.bincount(truth.video_index)
     by_video = np.split(order, np.cumsum(sizes))[:-1]
     source = np.concatenate([rng.choice(rows, 100) for rows in by_video])
