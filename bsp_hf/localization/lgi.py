@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .lgi_config import BSPLGIConfig
@@ -114,7 +113,7 @@ class PhraseAttention(nn.Module):
     def __init__(self, config: BSPLGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
-        self.global_emb_fn = CopiedModules(lambda: nn.Linear(dim, dim), config.num_phrases)
+        self.global_emb_fn = CopiedModules(nn.Linear(dim, dim) for _ in range(config.num_phrases))
         self.guide_emb_fn = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU())
         self.att_fn = WordAttention(dim, config.attention_dim)
 
@@ -139,14 +138,13 @@ class VideoTextInteraction(nn.Module):
     def __init__(self, config: BSPLGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
-        self.fusion_fn = CopiedModules(lambda: HadamardFusion(dim), config.num_phrases)
+        phrases, blocks = range(config.num_phrases), range(config.num_nonlocal_blocks)
+        self.fusion_fn = CopiedModules(HadamardFusion(dim) for _ in phrases)
         self.local_fn = CopiedModules(
-            lambda: LocalBlocks(dim, config.local_kernel_size, config.num_local_blocks), config.num_phrases
+            LocalBlocks(dim, config.local_kernel_size, config.num_local_blocks) for _ in phrases
         )
         self.satt_fn = AttentivePooling(dim, config.attention_dim)
-        self.global_fn = CopiedModules(
-            lambda: NonLocalBlock(dim, config.num_heads), config.num_nonlocal_blocks
-        )
+        self.global_fn = CopiedModules(NonLocalBlock(dim, config.num_heads) for _ in blocks)
 
     def forward(
         self, segments: torch.Tensor, phrases: torch.Tensor, mask: torch.Tensor
@@ -213,12 +211,16 @@ class BSPLGIForVideoGrounding(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.LSTM, nn.Embedding)):
             module.reset_parameters()  # torch's own start, as in the published code
-        elif isinstance(module, CopiedModules):
-            for copy in module[1:]:
-                for target, source in zip(copy.parameters(), module[0].parameters(), strict=True):
-                    init.copy_(target, source)
         else:
             super()._init_weights(module)
+
+    def initialize_weights(self) -> None:
+        """Initialise what no checkpoint filled; modules that are repeated per phrase or block start equal."""
+        # Not in _init_weights: transformers does not call that for a container without own parameters.
+        super().initialize_weights()
+        for module in self.modules():
+            if isinstance(module, CopiedModules):
+                module.start_equal()
 
     def forward(
         self,

@@ -1,11 +1,11 @@
 """Blocks of LGI: fusion, local residual block, attention pooling and the non-local block."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 
 # What padding is set to in front of a softmax in the published code; finite, so that a row without anything
 # valid gives a uniform distribution rather than NaN.
@@ -29,15 +29,13 @@ def masked_softmax(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
 
 
 class CopiedModules(nn.ModuleList):
-    """Modules of equal shape that start from equal weights and then train apart, as LGI's deep copies do.
+    """Modules of equal shape that start from equal weights and then train apart, as LGI's deep copies do."""
 
-    Args:
-        build (`Callable`): Builds one module.
-        count (`int`): How many.
-    """
-
-    def __init__(self, build: Callable[[], nn.Module], count: int) -> None:
-        super().__init__(build() for _ in range(count))
+    def start_equal(self) -> None:
+        """Copy the first module's parameters into the others; what a checkpoint filled stays."""
+        for other in self[1:]:
+            for target, source in zip(other.parameters(), self[0].parameters(), strict=True):
+                init.copy_(target, source)
 
 
 class HadamardFusion(nn.Module):
