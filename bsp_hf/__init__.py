@@ -1,3 +1,51 @@
-"""Boundary-sensitive pre-training (BSP) for temporal localization in videos."""
+"""Boundary-sensitive pre-training (BSP) for temporal localization in videos.
+
+Importing the package registers its models, preprocessing and pipelines with transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "BSPConfig": "encoder.configuration_bsp",
+    "BoundaryType": "encoder.configuration_bsp",
+    "BSPModel": "encoder.modeling_bsp",
+    "BSPForBoundaryClassification": "encoder.modeling_bsp",
+    "BSPFeatureExtractor": "encoder.feature_extraction_bsp",
+    "VideoFeatureExtractionPipeline": "encoder.pipeline_video_features",
+    "VideoDecodeError": "encoder.video",
+    "PartialVideoWarning": "encoder.video",
+    "VideoReader": "encoder.video",
+    "SynthesisConfig": "pretraining.synthesis",
+    "PretextClips": "pretraining.clips",
+    "save_checkpoint_folder": "publishing.folder",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+if TYPE_CHECKING:
+    from .encoder.configuration_bsp import BoundaryType, BSPConfig
+    from .encoder.feature_extraction_bsp import BSPFeatureExtractor
+    from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
+    from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+    from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
+    from .pretraining.clips import PretextClips
+    from .pretraining.synthesis import SynthesisConfig
+    from .publishing.folder import save_checkpoint_folder
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+import_module(".registration", __name__).register()

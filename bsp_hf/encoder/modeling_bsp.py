@@ -111,6 +111,9 @@ class BSPModel(BSPPreTrainedModel):
     ```
     """
 
+    # A head saved with the encoder is no loss when only the encoder is loaded.
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+
     def __init__(self, config: BSPConfig):
         super().__init__(config)
         self.backbone = AutoModel.from_config(config.backbone_config)
@@ -149,7 +152,9 @@ class BSPModel(BSPPreTrainedModel):
                 f"got {tuple(pixel_values.shape)}. Stack the frames of each clip, and the clips."
             )
         config = self.config
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output_hidden_states = (
+            config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        )
         return_dict = config.return_dict if return_dict is None else return_dict
 
         num_frames = pixel_values.shape[1]
@@ -242,9 +247,58 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
 
+class BSPForBoundaryRegression(BSPPreTrainedModel):
+    """A BSP encoder that rates every frame by its nearness to a boundary (regression of Sec. 3.3).
+
+    Args:
+        config (`BSPConfig`): The encoder's configuration.
+    """
+
+    # The loss is a plain mean, so a trainer must not rescale it by the number of items.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: BSPConfig):
+        super().__init__(config)
+        self.bsp = BSPModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> BSPClassifierOutput | tuple[Tensor, ...]:
+        """Rate the frames of clips.
+
+        Args:
+            pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`.
+            labels (`torch.Tensor`, *optional*): float `(batch, num_frames)`, the heatmap, in [0, 1].
+            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
+            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+
+        Returns:
+            `BSPClassifierOutput`: Loss (smooth L1, with labels) and `logits` `(batch, num_frames)`, the
+            regressed heatmap.
+        """
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
+        logits = self.classifier(self.dropout(features.last_hidden_state)).squeeze(-1)
+        loss = None
+        if labels is not None:
+            loss = nn.functional.smooth_l1_loss(logits.float(), labels.float())
+        output = BSPClassifierOutput(loss=loss, logits=logits, hidden_states=features.hidden_states)
+        return output if return_dict else output.to_tuple()
+
+
 __all__ = [
     "BSPClassifierOutput",
     "BSPForBoundaryClassification",
+    "BSPForBoundaryRegression",
     "BSPModel",
     "BSPModelOutput",
     "BSPPreTrainedModel",

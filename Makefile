@@ -1,0 +1,38 @@
+# Two commands set up a fresh machine: `make demo` and `make test`. Both make their own .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := demo
+
+.PHONY: test test-slow demo quality wheel clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@# torch first and pinned: left to the resolver, a newer build with CUDA libraries would be fetched.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,quality]"
+	touch $@
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+demo: $(READY)
+	$(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16 --dynamo_backend no \
+		examples/pretrain.py --preset demo --output_dir $(DEMO)/bsp-tsm-demo
+	$(BIN)/python examples/find_boundaries.py --model $(DEMO)/bsp-tsm-demo --output_dir $(DEMO)/long-video
+
+quality: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(READY)
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist

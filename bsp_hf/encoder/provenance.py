@@ -1,0 +1,93 @@
+"""Who made a feature: the encoder's id, its revision, and a hash of every setting that changes a value."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from transformers import PreTrainedModel
+
+_IRRELEVANT = frozenset(
+    {
+        # where it came from and which library wrote it
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "custom_pipelines",
+        "dtype",
+        "transformers_version",
+        # heads and outputs, which leave the features alone
+        "classifier_dropout",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "num_labels",
+        "output_attentions",
+        "output_hidden_states",
+        "problem_type",
+        "return_dict",
+        # which rows exist, recorded by their own names
+        "padding",
+        "stride_frames",
+    }
+)
+
+
+def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, str]:
+    """Identify the encoder that makes features.
+
+    Args:
+        model (`PreTrainedModel`): The encoder.
+        extractor: Its feature extractor or image processor.
+
+    Returns:
+        `dict[str, str]`: `id` (folder name or Hub id), `revision` (commit of the Hub repository, else a digest
+        of the weights), `settings_hash` (of the model's and preprocessing's settings) and `dtype`.
+    """
+    settings = {"model": _relevant(model.config.to_dict()), "preprocessing": _relevant(extractor.to_dict())}
+    canonical = json.dumps(settings, sort_keys=True, default=str)
+    return {
+        "id": _identity(model),
+        "revision": _commit(model) or f"weights-{_weights_digest(model)}",
+        "settings_hash": hashlib.sha256(canonical.encode()).hexdigest()[:16],
+        "dtype": str(model.dtype).removeprefix("torch."),
+    }
+
+
+def _relevant(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {key: _relevant(value) for key, value in settings.items() if key not in _IRRELEVANT}
+    return settings
+
+
+def _identity(model: PreTrainedModel) -> str:
+    name = model.name_or_path
+    if not name:
+        return type(model).__name__
+    # The folder's own name, because the path to it differs from machine to machine.
+    return Path(name).resolve().name if Path(name).is_dir() else name
+
+
+def _commit(model: PreTrainedModel) -> str | None:
+    commit = getattr(model.config, "_commit_hash", None)
+    if commit is None and model.name_or_path and not Path(model.name_or_path).is_dir():
+        cached = try_to_load_from_cache(model.name_or_path, "config.json")
+        commit = Path(cached).parent.name if isinstance(cached, str) else None
+    return commit if commit and re.fullmatch(r"[0-9a-f]{40}", commit) else None
+
+
+def _weights_digest(model: PreTrainedModel) -> str:
+    """Hash the encoder without its head, rounded so that loading it in half precision changes nothing."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.base_model.state_dict().items()):
+        value = tensor.detach().cpu()
+        value = value.to(torch.bfloat16) if value.is_floating_point() else value
+        digest.update(name.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+__all__ = ["describe_encoder"]

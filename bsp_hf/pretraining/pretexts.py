@@ -1,0 +1,253 @@
+"""The pretext tasks of the paper's Tables 5 and 7: what to sample, what target, which model."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from bsp_hf.encoder.configuration_bsp import BoundaryType
+
+from .sources import SourceCatalog
+from .synthesis import ClipPlan, SynthesisConfig, plan_boundary
+
+CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
+
+
+class Pretext(ABC):
+    """A task that labels its own clips.
+
+    A task has `num_cases` kinds of clips. The data set shows every source once in every case, so that the
+    cases are balanced over each source. To add a task, write `plan` and `target` and register it in `PRETEXTS`.
+
+    Args:
+        synthesis (`SynthesisConfig`): The settings of synthesized clips.
+    """
+
+    head: ClassVar[str] = "classification"
+    label_names: tuple[str, ...] = ()
+    num_cases: int = 1
+    partner_kinds: tuple[BoundaryType, ...] = ()
+
+    def __init__(self, synthesis: SynthesisConfig):
+        self.synthesis = synthesis
+
+    def usable(self, catalog: SourceCatalog) -> np.ndarray:
+        """Return the indices of the sources that every case of the task can start from."""
+        usable = catalog.lengths >= self.synthesis.min_source_frames
+        if BoundaryType.SAME_CLASS in self.partner_kinds:
+            counts = np.bincount(catalog.label_ids[usable], minlength=len(catalog.labels))
+            usable &= counts[catalog.label_ids] > 1
+        if BoundaryType.DIFF_CLASS in self.partner_kinds and len(np.unique(catalog.label_ids[usable])) < 2:
+            usable[:] = False
+        return np.flatnonzero(usable)
+
+    @abstractmethod
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw a clip of a case.
+
+        Args:
+            case (`int`): In `[0, num_cases)`.
+            anchor (`int`): The source to start from.
+            catalog (`SourceCatalog`): All usable sources.
+            rng (`np.random.Generator`): Source of all randomness.
+
+        Returns:
+            `ClipPlan`: The clip.
+        """
+
+    @abstractmethod
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int | np.ndarray:
+        """Return what the model shall predict: a class, or a float32 value for every frame."""
+
+    def _plan_boundary(
+        self, kind: BoundaryType, anchor: int, catalog: SourceCatalog, rng: np.random.Generator
+    ) -> ClipPlan:
+        partners = np.zeros(0, np.int64)
+        if kind is BoundaryType.SAME_CLASS:
+            partners = catalog.same_class(anchor)
+        elif kind is BoundaryType.DIFF_CLASS:
+            partners = catalog.other_classes(anchor)
+        return plan_boundary(kind, anchor, partners, catalog.lengths, self.synthesis, rng)
+
+
+class BoundaryClassification(Pretext):
+    """Tell the given boundary types apart (Sec. 3.3): all four by default, or one against same-speed."""
+
+    def __init__(self, synthesis: SynthesisConfig, kinds: tuple[BoundaryType, ...] = tuple(BoundaryType)):
+        super().__init__(synthesis)
+        self.kinds = kinds
+        self.num_cases = len(kinds)
+        self.label_names = tuple(kind.label for kind in kinds)
+        self.partner_kinds = tuple(kind for kind in kinds if kind in CLASS_BOUNDARIES)
+
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw a clip with the boundary `kinds[case]`."""
+        return self._plan_boundary(self.kinds[case], anchor, catalog, rng)
+
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
+        """Return the case, which is the label."""
+        return case
+
+
+class BoundaryRegression(Pretext):
+    """Regress a Gaussian heatmap around the change point (Sec. 3.3).
+
+    Choice: the Gaussian's variance is tau (`half_length`), reading the paper's tau as that of Eq. 1; the change
+    point mu lies between the last frame before and the first frame behind the boundary.
+    """
+
+    head = "regression"
+
+    def __init__(self, synthesis: SynthesisConfig, kinds: tuple[BoundaryType, ...]):
+        super().__init__(synthesis)
+        self.kinds = kinds
+        self.num_cases = len(kinds)
+        self.partner_kinds = tuple(kind for kind in kinds if kind in CLASS_BOUNDARIES)
+
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw a clip with the boundary `kinds[case]`."""
+        return self._plan_boundary(self.kinds[case], anchor, catalog, rng)
+
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> np.ndarray:
+        """Return the heatmap, float32 `(num_frames,)` in (0, 1]."""
+        return boundary_heatmap(self.synthesis.num_frames, plan.boundary_frame, self.synthesis.half_length)
+
+
+class ActionClassification(Pretext):
+    """Name the action of a clip: the paper's "vanilla" pre-training."""
+
+    def __init__(self, synthesis: SynthesisConfig, label_names: tuple[str, ...]):
+        super().__init__(synthesis)
+        self.label_names = label_names
+
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw an unchanged clip."""
+        return self._plan_boundary(BoundaryType.SAME_SPEED, anchor, catalog, rng)
+
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
+        """Return the position of the source's class in `label_names`."""
+        return self.label_names.index(catalog.sources[anchor].label)
+
+
+class ArrowOfTime(Pretext):
+    """Tell whether a clip runs forwards or backwards (Wei et al. 2018; Table 7)."""
+
+    label_names = ("forward", "backward")
+    num_cases = 2
+
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw an unchanged clip and reverse it in case 1."""
+        plan = self._plan_boundary(BoundaryType.SAME_SPEED, anchor, catalog, rng)
+        return plan if case == 0 else ClipPlan(plan.sources, (plan.frames[0][::-1].copy(),))
+
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
+        """Return the case, which is the label."""
+        return case
+
+
+class Speediness(Pretext):
+    """Tell a clip at its normal speed from one that is sped up throughout (Benaim et al. 2020; Table 7)."""
+
+    label_names = ("normal", "sped-up")
+    num_cases = 2
+
+    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
+        """Draw a speed and a window that it fits, then sample the window at that speed or at the normal one."""
+        config = self.synthesis
+        length = int(catalog.lengths[anchor])
+        steps = np.arange(config.num_frames) * config.frame_stride
+        fitting = [speed for speed in config.speeds if speed > 1 and np.rint(steps[-1] * speed) < length]
+        speed = float(rng.choice(fitting))
+        offsets = np.rint(steps * speed).astype(np.int64)
+        start = int(rng.integers(length - offsets[-1]))
+        if case == 1:
+            return ClipPlan((anchor,), (start + offsets,), speed=speed)
+        return ClipPlan((anchor,), (start + int(rng.integers(offsets[-1] - steps[-1] + 1)) + steps,))
+
+    def usable(self, catalog: SourceCatalog) -> np.ndarray:
+        """Return the sources that the smallest speed-up fits."""
+        speeds = [speed for speed in self.synthesis.speeds if speed > 1]
+        if not speeds:
+            raise ValueError(f"the speed pretext needs a speed above 1, got speeds={self.synthesis.speeds}.")
+        config = self.synthesis
+        return np.flatnonzero(
+            catalog.lengths > np.rint((config.num_frames - 1) * config.frame_stride * min(speeds))
+        )
+
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
+        """Return the case, which is the label."""
+        return case
+
+
+def boundary_heatmap(num_frames: int, boundary_frame: int, variance: float) -> np.ndarray:
+    """Return the regression target of Sec. 3.3, `exp(-(t - mu)^2 / (2 * variance))`.
+
+    Args:
+        num_frames (`int`): Frames of the clip.
+        boundary_frame (`int`): First frame behind the boundary, 0-based; mu lies half a frame before it.
+        variance (`float`): Variance of the Gaussian, in frames squared.
+
+    Returns:
+        `np.ndarray`: float32 `(num_frames,)`, in (0, 1].
+    """
+    distance = np.arange(num_frames) - (boundary_frame - 0.5)
+    return np.exp(-(distance**2) / (2 * variance)).astype(np.float32)
+
+
+_BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS, BoundaryType.DIFF_SPEED)
+
+TASKS = (
+    "boundary",
+    *(kind.label for kind in _BOUNDARIES),
+    "regression",
+    *(f"regression-{kind.label}" for kind in _BOUNDARIES),
+    "action",
+    "arrow-of-time",
+    "speed",
+)
+
+
+def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, ...] = ()) -> Pretext:
+    """Build a pretext task by its name.
+
+    Args:
+        task (`str`): One of `TASKS`. A boundary's name alone is that boundary against same-speed;
+            `"regression"` takes all three boundaries, `"regression-diff-class"` and so on one.
+        synthesis (`SynthesisConfig`): The settings of synthesized clips.
+        class_names (`tuple[str, ...]`, *optional*): The action classes, for `"action"`.
+
+    Returns:
+        `Pretext`: The task.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    kinds = {kind.label: kind for kind in _BOUNDARIES}
+    if task == "boundary":
+        return BoundaryClassification(synthesis)
+    if task in kinds:
+        return BoundaryClassification(synthesis, (kinds[task], BoundaryType.SAME_SPEED))
+    if task == "regression":
+        return BoundaryRegression(synthesis, _BOUNDARIES)
+    if task.removeprefix("regression-") in kinds:
+        return BoundaryRegression(synthesis, (kinds[task.removeprefix("regression-")],))
+    if task == "action":
+        return ActionClassification(synthesis, class_names)
+    if task == "arrow-of-time":
+        return ArrowOfTime(synthesis)
+    if task == "speed":
+        return Speediness(synthesis)
+    raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
+
+
+__all__ = [
+    "TASKS",
+    "ActionClassification",
+    "ArrowOfTime",
+    "BoundaryClassification",
+    "BoundaryRegression",
+    "Pretext",
+    "Speediness",
+    "boundary_heatmap",
+    "make_pretext",
+]
