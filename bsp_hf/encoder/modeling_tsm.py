@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +21,22 @@ def temporal_shift(hidden_states: Tensor, num_frames: int, shift_div: int) -> Te
         hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`, frames of a clip
             next to each other.
         num_frames (`int`): Frames of a clip.
-        shift_div (`int`): Denominator of the shifted part.
+        shift_div (`int`): One channel in `shift_div` moves in each direction; at least 2.
 
     Returns:
-        `torch.Tensor`: New tensor of the same shape, dtype and memory format.
+        `torch.Tensor`: New tensor of the same shape, dtype and memory format; the input itself if it has
+        fewer channels than `shift_div`.
 
     Raises:
-        ValueError: If the first dimension is not a multiple of `num_frames`.
+        ValueError: If the first dimension is not a multiple of `num_frames`, or `shift_div` is below 2.
     """
     if hidden_states.shape[0] % num_frames:
         raise ValueError(
-            f"temporal_shift got {hidden_states.shape[0]} frames, which is not a multiple of num_frames={num_frames}."
+            f"temporal_shift got {hidden_states.shape[0]} frames, "
+            f"which is not a multiple of num_frames={num_frames}."
         )
+    if shift_div < 2:
+        raise ValueError(f"shift_div={shift_div} must be at least 2, one part for each direction.")
     fold = hidden_states.shape[1] // shift_div
     if fold == 0:
         return hidden_states
@@ -52,8 +57,10 @@ def _shift_functional(hidden_states: Tensor, num_frames: int, fold: int) -> Tens
 class _TemporalShift(torch.autograd.Function):
     """The shift as one pass of copies; its gradient is the same move backwards."""
 
+    # Any below: autograd's context, an object of its own making.
+
     @staticmethod
-    def forward(ctx, hidden_states: Tensor, num_frames: int, fold: int, backwards: bool) -> Tensor:
+    def forward(ctx: Any, hidden_states: Tensor, num_frames: int, fold: int, backwards: bool) -> Tensor:
         ctx.num_frames, ctx.fold, ctx.backwards = num_frames, fold, backwards
         shifted = torch.empty_like(hidden_states)
         source, target = (x.unflatten(0, (-1, num_frames)) for x in (hidden_states, shifted))
@@ -67,7 +74,7 @@ class _TemporalShift(torch.autograd.Function):
         return shifted
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         moved = _TemporalShift.apply(gradient, ctx.num_frames, ctx.fold, not ctx.backwards)
         return moved, None, None, None
 
@@ -89,7 +96,11 @@ def shifted_blocks(depths: list[int]) -> list[list[bool]]:
 
 
 def run_residual_block(
-    block: nn.Module, hidden_states: Tensor, num_frames: int, shift_div: int, shift_place: str
+    block: Any,  # Any: mypy takes a module's attributes for tensors
+    hidden_states: Tensor,
+    num_frames: int,
+    shift_div: int,
+    shift_place: str,
 ) -> Tensor:
     """Run one residual block of a ResNet or RegNet, shifting where `shift_place` says.
 
@@ -111,20 +122,27 @@ def run_residual_block(
 
 
 @contextmanager
-def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Normalize by the batch, as in training, without updating the running statistics."""
+def _spare_statistics(module: nn.Module) -> Iterator[None]:
+    """Let batch norms update copies of their running statistics, which are thrown away afterwards.
+
+    Turning the update off would change what autograd saves, and non-reentrant checkpointing then refuses the
+    recomputation.
+    """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    kept = [(norm, name, norm._buffers[name]) for norm in norms for name in names]
+    for norm, name, statistic in kept:
+        norm._buffers[name] = None if statistic is None else statistic.clone()
     try:
         yield
     finally:
-        for norm, was_tracked in zip(norms, tracked, strict=True):
-            norm.track_running_stats = was_tracked
+        for norm, name, statistic in kept:
+            norm._buffers[name] = statistic
 
 
-def checkpoint_block(checkpoint: Callable, block: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def checkpoint_block(
+    checkpoint: Callable, block: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
     """Run a block under gradient checkpointing and update its batch-norm statistics only once.
 
     Recomputing the block in the backward pass would otherwise count every batch twice.
@@ -140,15 +158,15 @@ def checkpoint_block(checkpoint: Callable, block: nn.Module, run: Callable[[Tens
     """
     calls = 0
 
-    def run_once_then_frozen(hidden_states: Tensor) -> Tensor:
+    def run_once_then_aside(hidden_states: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         if calls == 1:
             return run(hidden_states)
-        with _frozen_statistics(block):
+        with _spare_statistics(block):
             return run(hidden_states)
 
-    return checkpoint(run_once_then_frozen, x)
+    return checkpoint(run_once_then_aside, x)
 
 
 __all__ = ["checkpoint_block", "run_residual_block", "shifted_blocks", "temporal_shift"]
