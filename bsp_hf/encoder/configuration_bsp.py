@@ -12,7 +12,11 @@ RESNET_VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
     "resnet34": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [3, 4, 6, 3]},
     "resnet50": {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]},
-    "resnet101": {"layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 23, 3]},
+    "resnet101": {
+        "layer_type": "bottleneck",
+        "hidden_sizes": [256, 512, 1024, 2048],
+        "depths": [3, 4, 23, 3],
+    },
 }
 
 
@@ -42,7 +46,8 @@ class BSPConfig(PreTrainedConfig):
             Frames in a snippet, the unit of feature extraction (Sec. 4.1). The model itself runs on any
             number of frames.
         shift_div (`int`, *optional*, defaults to 8):
-            One channel in `shift_div` is shifted one frame back and one in `shift_div` one frame ahead.
+            One channel in `shift_div` is shifted one frame back and one in `shift_div` one frame ahead; at
+            least 2.
         shift_place (`str`, *optional*, defaults to `"blockres"`):
             Where frames exchange channels: `"blockres"` in front of the first convolution of a residual
             branch, `"block"` in front of the whole block, `"none"` nowhere (a plain 2-D network).
@@ -56,7 +61,6 @@ class BSPConfig(PreTrainedConfig):
         ValueError: If the backbone's `model_type` is unknown.
 
     Example:
-
     ```python
     >>> from bsp_hf import BSPConfig
     >>> config = BSPConfig.from_backbone_name("resnet18", num_frames=16)
@@ -86,15 +90,20 @@ class BSPConfig(PreTrainedConfig):
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
+        # transformers takes two unnamed classes for a default and leaves them out; here four is the default.
+        return super().to_diff_dict() | {"id2label": self.id2label, "label2id": self.label2id}
+
     def validate_fields(self) -> None:
         """Check every field against its range.
 
         Raises:
             ValueError: If a field is out of range; the message names it.
         """
-        for name in ("num_frames", "shift_div"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        for name, least in (("num_frames", 1), ("shift_div", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}.")
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")
         if not 0 <= self.classifier_dropout < 1:
@@ -124,7 +133,7 @@ class BSPConfig(PreTrainedConfig):
     @property
     def hidden_size(self) -> int:
         """Width of the pooled frame feature."""
-        return int(self.backbone_config.hidden_sizes[-1])
+        return int(self.backbone_config.hidden_sizes[-1])  # type: ignore[union-attr]  # resolved above
 
 
 def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedConfig:
@@ -135,7 +144,9 @@ def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedCon
     fields = dict(backbone)
     model_type = fields.pop("model_type", "resnet")
     if model_type not in CONFIG_MAPPING:
-        raise ValueError(f"backbone_config names model_type={model_type!r}, which transformers does not know.")
+        raise ValueError(
+            f"backbone_config names model_type={model_type!r}, which transformers does not know."
+        )
     return CONFIG_MAPPING[model_type](**fields)
 
 
