@@ -22,6 +22,10 @@ _PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff
 _SMALLEST_MPEG4_PACKET = 12
 # Reading past so many packets costs less than seeking.
 _NEAR_PACKETS = 64
+# Frames that are decoded to see whether they come as the packets promise.
+_NUM_PROBED = 12
+# Encoders hold back no more frames than this to put them in order; files of those that do are decoded.
+_MOST_DELAY = 6
 _INTEGER_ARRAYS = ("pts", "positions", "keyframe_positions", "keyframe_stamps")
 
 
@@ -142,7 +146,7 @@ class SeekableVideo(Protocol):
 
 
 def index_packets(opened: SeekableVideo) -> FrameIndex | str:
-    """Index a video by its packets, decoding only the first frame.
+    """Index a video by its packets, decoding only the first dozen frames.
 
     Args:
         opened (`SeekableVideo`): The file, at its beginning.
@@ -154,37 +158,35 @@ def index_packets(opened: SeekableVideo) -> FrameIndex | str:
         VideoDecodeError: If not one frame can be decoded.
     """
     pts: list[int] = []
-    keyframe_positions: list[int] = []
-    keyframe_stamps: list[int] = []
-    first = None
+    dts: list[int | None] = []
+    keyframes: list[int] = []
+    shown: list[Any] = []  # Any: the first pictures, of PyAV
     doubt = _doubt_container(opened)
     for packet in opened.packets():
         opened.restart_timeout()
         doubt = doubt or _doubt_packet(packet, opened, is_first=not pts)
-        if first is None:
-            first = next(iter(opened.decode(packet)), None)
-        if doubt is not None and first is not None:
+        if len(shown) < _NUM_PROBED:
+            shown += opened.decode(packet)
+        if doubt is not None and shown:
             return doubt
         if packet.is_keyframe:
-            keyframe_positions.append(len(pts))
-            # mp4 seeks by decoding time, the others by the time at which a frame is shown.
-            by_dts = opened.container_name == MOV_CONTAINER and packet.dts is not None
-            keyframe_stamps.append(packet.dts if by_dts else packet.pts)
+            keyframes.append(len(pts))
         pts.append(packet.pts)
-    if first is None:
-        first = next(iter(opened.decode(None)), None)
-    if first is None:
+        dts.append(packet.dts)
+    if len(shown) < _NUM_PROBED:
+        shown += opened.decode(None)
+    if not shown:
         raise VideoDecodeError(opened.name, opened.explain_no_frames())
-    opened.look_for_missing(len(pts))
-    doubt = (
-        doubt
-        or _doubt_order(pts)
-        or "; ".join(opened.losses)
-        or ("it is interlaced" * first.interlaced_frame)
-    )
+    if doubt is None:
+        opened.look_for_missing(len(pts))
+        doubt = (
+            _doubt_order(pts, dts, opened) or _doubt_pictures(shown, sorted(pts)) or "; ".join(opened.losses)
+        )
     if doubt:
         return doubt
-    metadata = opened.describe(first)
+    # mp4 is sought by the time at which a frame is decoded, the others by that at which it is shown.
+    stamps = dts if opened.container_name == MOV_CONTAINER else pts
+    metadata = opened.describe(shown[0])
     clock = FrameClock(opened.time_base, 1 / opened.fps)
     positions = np.argsort(np.array(pts, dtype=np.int64))
     return FrameIndex(
@@ -197,8 +199,8 @@ def index_packets(opened: SeekableVideo) -> FrameIndex | str:
         reason=None,
         pts=np.array(pts, dtype=np.int64)[positions],
         positions=positions,
-        keyframe_positions=np.array(keyframe_positions, dtype=np.int64),
-        keyframe_stamps=np.array(keyframe_stamps, dtype=np.int64),
+        keyframe_positions=np.array(keyframes, dtype=np.int64),
+        keyframe_stamps=np.array([stamps[i] for i in keyframes], dtype=np.int64),
     )
 
 
@@ -230,11 +232,29 @@ def _doubt_packet(packet: Any, opened: SeekableVideo, is_first: bool) -> str | N
     return None
 
 
-def _doubt_order(pts: list[int]) -> str | None:
-    if len(set(pts)) < len(pts):
+def _doubt_order(pts: list[int], dts: list[int | None], opened: SeekableVideo) -> str | None:
+    """Whether the time stamps may not give the order in which the decoder will show the frames."""
+    shown = np.sort(np.array(pts, dtype=np.int64))
+    if (np.diff(shown) <= 0).any():
         return "two frames have the same time stamp"
-    if min(pts) < pts[0]:
+    if shown[0] < pts[0]:
         return "it has frames before its first keyframe"
+    if None in dts:
+        return "a frame has no decoding time"
+    # In a sound file, the decoding times are the showing times in order, shifted by a few frames.
+    decoded = np.array(dts, dtype=np.int64)
+    slack = float(1 / opened.fps / opened.time_base) / 4
+    for delay in range(min(_MOST_DELAY, len(pts))):
+        if np.ptp(decoded[delay:] - shown[: len(pts) - delay]) <= slack:
+            return None
+    return "its time stamps contradict each other"
+
+
+def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # Any: pictures of PyAV
+    if [picture.pts for picture in shown] != sorted_pts[: len(shown)]:
+        return "its frames do not come in the order of their time stamps"
+    if any(picture.interlaced_frame for picture in shown):
+        return "it is interlaced"
     return None
 
 

@@ -16,11 +16,18 @@ _LONGEST_GAP_S = 3600
 class FrameClock:
     """Turn the time stamps of frames, taken in display order, into exact seconds since the first.
 
-    Time stamps as real files have them: a frame without one comes one frame duration after the frame before
-    it, so a stream without any runs at `index / fps`. One that lies back by less than a frame (a duplicate,
-    rounding) takes the time of the frame before it. One that lies further back, or more than an hour ahead,
-    marks a new time line (a wrap-around, a joined file): it is taken to come one frame duration after the
-    frame before it, and the following ones keep their distance to it. Times never decrease.
+    Time stamps are taken as real files have them:
+
+    - A frame without any comes one frame duration after the frame before it, so a stream without any runs
+    at `index / fps`.
+    - Showing times that run backwards more often than decoding times do are wrong (B-frames that were muxed
+    without them); the decoding times, shifted, take their place.
+    - One that lies back by less than a frame (a duplicate, rounding) takes the time of the frame before it.
+    - One that lies further back, or more than an hour ahead, starts a new time line (a wrap-around, joined
+    files): it comes one frame duration after the frame before it, and the following ones keep their
+    distance to it.
+
+    Times never decrease.
 
     Args:
         time_base (`Fraction`): Seconds of one unit of the time stamps.
@@ -31,38 +38,57 @@ class FrameClock:
         self.time_base = time_base
         self.frame_duration_s = frame_duration_s
         self.num_repaired = 0
-        """Frames so far whose time is not what their time stamp says."""
+        """Frames so far whose time is not what their time stamp says, or that have none."""
         self._origin_s: Fraction | None = None
         self._last_s: Fraction | None = None
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._pts_after_dts: int | None = None
+        self._num_pts_faults = self._num_dts_faults = 0
 
-    def read(self, pts: int | None) -> Fraction:
+    def read(self, pts: int | None, dts: int | None = None) -> Fraction:
         """Return the second at which the next frame is shown.
 
         Args:
             pts (`int` or `None`): Its time stamp, in units of `time_base`; `None` where it has none.
+            dts (`int`, *optional*): Its time as it follows from the decoding times alone.
 
         Returns:
             `Fraction`: Seconds since the first frame.
         """
+        stamp = self._choose_stamp(pts, dts)
         previous = self._last_s
         expected = Fraction(0) if previous is None else previous + self.frame_duration_s
-        if pts is None:
-            time_s = expected
-            self.num_repaired += 1
-        else:
-            stamp_s = pts * self.time_base
+        time_s = expected
+        is_repaired = stamp is None or stamp != pts
+        if stamp is not None:
+            stamp_s = stamp * self.time_base
             if self._origin_s is None:
                 self._origin_s = stamp_s - expected
             time_s = stamp_s - self._origin_s
-            if previous is not None and time_s < previous and previous - time_s < self.frame_duration_s:
-                time_s = previous
-                self.num_repaired += 1
-            elif previous is not None and not previous <= time_s <= previous + _LONGEST_GAP_S:
-                self._origin_s = stamp_s - expected
-                time_s = expected
-                self.num_repaired += 1
+            if previous is not None and not previous <= time_s <= previous + _LONGEST_GAP_S:
+                is_repaired = True
+                if previous - self.frame_duration_s < time_s < previous:
+                    time_s = previous
+                else:
+                    self._origin_s = stamp_s - expected
+                    time_s = expected
+        self.num_repaired += is_repaired
         self._last_s = time_s
         return time_s
+
+    def _choose_stamp(self, pts: int | None, dts: int | None) -> int | None:
+        if pts is not None and dts is not None and self._pts_after_dts is None:
+            self._pts_after_dts = pts - dts
+        if pts is not None:
+            self._num_pts_faults += self._last_pts is not None and pts <= self._last_pts
+            self._last_pts = pts
+        if dts is not None:
+            self._num_dts_faults += self._last_dts is not None and dts <= self._last_dts
+            self._last_dts = dts
+        if self._num_pts_faults <= self._num_dts_faults or self._last_dts is None:
+            return pts if pts is not None or dts is None else dts + (self._pts_after_dts or 0)
+        return None if dts is None else dts + (self._pts_after_dts or 0)
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:

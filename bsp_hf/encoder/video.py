@@ -434,6 +434,8 @@ class _VideoFile:
                         self._ledger.note_packet(packet)
                         yield packet
                 return
+            except IndexError:
+                return  # PyAV stumbles, after the last packet, over streams that have turned up on the way
             except av.ExitError as error:
                 raise VideoDecodeError(self.name, f"no data came within {self._timeout_s:g} s") from error
             except VideoDecodeError:

@@ -255,7 +255,7 @@ class FrameStream:
 
     def _decode(self) -> Iterator[_Shown]:
         for picture in self._opened.pictures():
-            self._last_s = self._clock.read(picture.pts if picture.pts is not None else picture.dts)
+            self._last_s = self._clock.read(picture.pts, picture.dts)
             self._num_corrupt += bool(picture.is_corrupt)
             self._num_frames += 1
             yield self._last_s, (self._num_frames - 1, picture)
