@@ -128,6 +128,10 @@ class SparseOperator:
             num_rows, num_columns, compress(rows, columns, num_rows), compress(columns, rows, num_columns)
         )
 
+    def __call__(self, table: Tensor) -> Tensor:
+        """Multiply `(num_columns, width)` to `(num_rows, width)`; the gradient reaches the table."""
+        return _ApplyOperator.apply(table, self)
+
     def apply(self, table: Tensor) -> Tensor:
         """Multiply `(num_columns, width)` to `(num_rows, width)`, without a gradient of its own."""
         return self._sum_rows(self.forward_index, table)
@@ -206,7 +210,7 @@ def align1d(x: Tensor, regions: ArrayLike | Tensor, num_bins: int, sampling_rati
         x.device,
     )
     table = x.transpose(1, 2).reshape(batch * length, channels).to(dtype)
-    bins = _ApplyOperator.apply(table, operator)
+    bins = operator(table)
     return bins.view(len(owners), num_bins, channels).transpose(1, 2).to(x.dtype)
 
 
@@ -233,6 +237,8 @@ def sampling_entries(
     else:
         num_samples = np.ceil(lengths / np.float32(num_bins)).astype(np.int64)
     keys, weights = [np.zeros(0, np.int64)], [np.zeros(0)]
+    # Regions of equal sample count are taken together and summed up before the next count: the samples of all
+    # regions at once would need many times the memory of the entries.
     for count in np.unique(num_samples):
         chosen = np.flatnonzero(num_samples == count)
         sample = np.arange(num_bins * count)
@@ -243,13 +249,15 @@ def sampling_entries(
         low = np.clip(np.floor(times), 0, num_steps - 1).astype(np.int64)
         high = np.minimum(low + 1, num_steps - 1)
         share = np.clip(times - low, 0, 1)
-        for step, weight in ((low, 1 - share), (high, share)):
-            keys.append((row * num_steps + step)[inside])
-            weights.append(weight[inside] / count)
-    unique, where = np.unique(np.concatenate(keys), return_inverse=True)
-    summed = np.bincount(where, np.concatenate(weights), len(unique))
-    used = summed != 0
-    return unique[used] // num_steps, unique[used] % num_steps, summed[used]
+        pairs = [(row * num_steps + step)[inside] for step in (low, high)]
+        shares = [weight[inside] / count for weight in (1 - share, share)]
+        unique, where = np.unique(np.concatenate(pairs), return_inverse=True)
+        summed = np.bincount(where, np.concatenate(shares), len(unique))
+        keys.append(unique[summed != 0])
+        weights.append(summed[summed != 0])
+    joined = np.concatenate(keys)
+    order = np.argsort(joined)
+    return joined[order] // num_steps, joined[order] % num_steps, np.concatenate(weights)[order]
 
 
 def accumulation_dtype(x: Tensor) -> torch.dtype:

@@ -91,6 +91,9 @@ class GTADModel(GTADPreTrainedModel):
     ```
     """
 
+    # Heads saved with the backbone are no loss when only the backbone is loaded.
+    _keys_to_ignore_on_load_unexpected = [r"^regu_[se]\.", r"^localization\."]  # noqa: RUF012 - as above
+
     def __init__(self, config: GTADConfig):
         super().__init__(config)
         self.backbone1 = nn.Sequential(
@@ -234,8 +237,8 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
         parameters = [tuple(conv.parameters()) for conv in self.localization if isinstance(conv, nn.Conv2d)]
         weights, biases = [weight for weight, _ in parameters], [bias for _, bias in parameters]
         context = self._context(graph, neighbors)
-        rows = project_anchors(graph, context, weights[0].flatten(1), biases[0], geometry)
-        rows = F.relu(F.linear(F.relu(rows, inplace=True), weights[1].flatten(1), biases[1]))
+        rows = project_anchors(graph, context, weights[0].flatten(1), biases[0], geometry, relu=True)
+        rows = F.relu(F.linear(rows, weights[1].flatten(1), biases[1]))
         per_anchor = self.config.map_kernel_size == 1
         if per_anchor:
             for weight, bias in zip(weights[2:4], biases[2:4], strict=True):

@@ -189,7 +189,8 @@ def decode_thumos(
         )
         joined = joined[kept]
     order = np.argsort(-joined_scores, kind="stable")
-    # Choice: a segment that starts past the end (in a padded window) becomes empty; the reference reverses it.
+    # Choice: a segment that starts past the end (of a padded window) is left empty; the reference
+    # reverses it.
     times_s = np.round(np.clip(joined[order], 0, num_frames) / fps, TIME_DECIMALS)
     fused = attach_classes(
         times_s, joined_scores[order], class_scores, max_num=config.max_proposals, interleave=True

@@ -164,6 +164,15 @@ class TestProjectAnchors:
         for a, b in zip(fast, slow, strict=True):
             torch.testing.assert_close(a, b)
 
+    def test_relu_equals_clipping_afterwards_with_its_gradient(self):
+        arrays = [a.requires_grad_() for a in draw(SMALL, out=70)]
+        clipped, plain = project_anchors(*arrays, SMALL, relu=True), project_anchors(*arrays, SMALL).relu()
+        assert torch.equal(clipped, plain)
+        upstream = torch.randn_like(plain)
+        fast, slow = (torch.autograd.grad(rows, arrays, upstream) for rows in (clipped, plain))
+        for a, b in zip(fast, slow, strict=True):
+            torch.testing.assert_close(a, b)
+
     def test_float32_stays_close_to_float64(self):
         arrays = draw(SMALL)
         exact = project_anchors(*arrays, SMALL)
