@@ -1,5 +1,6 @@
 """The BSP video encoder and its boundary classifier."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,11 +56,11 @@ class BSPPreTrainedModel(PreTrainedModel):
     config_class = BSPConfig
     base_model_prefix = "bsp"
     main_input_name = "pixel_values"
-    input_modalities = ("video",)
+    input_modalities = ("video",)  # type: ignore[assignment]  # a tuple, as in transformers' own models
     supports_gradient_checkpointing = True
-    _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer"]
+    _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer"]  # noqa: RUF012  # declared so above us
     # Running statistics in bf16 stop moving long before they have converged.
-    _keep_in_fp32_modules_strict = ["normalization"]
+    _keep_in_fp32_modules_strict = ["normalization"]  # noqa: RUF012
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -67,6 +68,35 @@ class BSPPreTrainedModel(PreTrainedModel):
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
             if module.bias is not None:
                 init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> "BSPPreTrainedModel":
+        """Load a model from a folder or the Hub, and say how to get one where there is none.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): A local folder, or `org/name` on the Hub.
+            args: As for [`PreTrainedModel.from_pretrained`].
+            kwargs: As for [`PreTrainedModel.from_pretrained`].
+
+        Returns:
+            `BSPPreTrainedModel`: The model, in evaluation mode.
+
+        Raises:
+            OSError: If there is no such model, or its folder lacks a file.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        except OSError as error:
+            name = pretrained_model_name_or_path
+            if name is None or os.path.isdir(name):
+                raise
+            raise OSError(
+                f"There is no model {str(name)!r}: it is no local folder, and neither the Hub nor its cache "
+                f"gave it ({error}). Pass a local folder or the org/name of a Hub repository, or make the "
+                f"model: accelerate launch examples/pretrain.py --output_dir {name}"
+            ) from error
 
     @classmethod
     def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPPreTrainedModel":
@@ -81,16 +111,16 @@ class BSPPreTrainedModel(PreTrainedModel):
             `BSPPreTrainedModel`: A model of this class whose backbone holds those weights.
 
         Raises:
-            ValueError: If the checkpoint lacks weights of the backbone.
+            ValueError: If the checkpoint lacks weights of the backbone, or is no residual network.
         """
         backbone, report = AutoModel.from_pretrained(pretrained_model_name_or_path, output_loading_info=True)
         if report["missing_keys"]:
             raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its backbone, "
-                f"first {sorted(report['missing_keys'])[0]}; it cannot initialise a BSP encoder."
+                f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its "
+                f"backbone, first {sorted(report['missing_keys'])[0]}; it cannot initialise a BSP encoder."
             )
         model = cls(BSPConfig(backbone_config=backbone.config, **kwargs))
-        model.base_model.backbone.load_state_dict(backbone.state_dict())
+        model.base_model.get_submodule("backbone").load_state_dict(backbone.state_dict())
         return model
 
 
@@ -100,8 +130,10 @@ class BSPModel(BSPPreTrainedModel):
     Args:
         config (`BSPConfig`): The encoder's configuration.
 
-    Example:
+    Raises:
+        ValueError: If the backbone has no residual blocks in front of which frames could be shifted.
 
+    Example:
     ```python
     >>> import torch
     >>> from bsp_hf import BSPConfig, BSPModel
@@ -112,11 +144,12 @@ class BSPModel(BSPPreTrainedModel):
     """
 
     # A head saved with the encoder is no loss when only the encoder is loaded.
-    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]
+    _keys_to_ignore_on_load_unexpected = [r"^classifier\."]  # noqa: RUF012
 
     def __init__(self, config: BSPConfig):
         super().__init__(config)
         self.backbone = AutoModel.from_config(config.backbone_config)
+        _check_residual_stages(self.backbone)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -144,14 +177,15 @@ class BSPModel(BSPPreTrainedModel):
             `BSPModelOutput`: Frame features, snippet features and, if asked for, feature maps.
 
         Raises:
-            ValueError: If `pixel_values` does not have five dimensions.
+            ValueError: If `pixel_values` has another number of dimensions or channels.
         """
-        if pixel_values.ndim != 5:
+        config = self.config
+        num_channels = config.backbone_config.num_channels
+        if pixel_values.ndim != 5 or pixel_values.shape[2] != num_channels:
             raise ValueError(
-                "pixel_values must have the shape (batch, num_frames, 3, height, width), "
+                f"pixel_values must have the shape (batch, num_frames, {num_channels}, height, width), "
                 f"got {tuple(pixel_values.shape)}. Stack the frames of each clip, and the clips."
             )
-        config = self.config
         output_hidden_states = (
             config.output_hidden_states if output_hidden_states is None else output_hidden_states
         )
@@ -192,6 +226,17 @@ class BSPModel(BSPPreTrainedModel):
         return run(hidden_states)
 
 
+def _check_residual_stages(backbone: Any) -> None:  # Any: whatever AutoModel builds
+    stages = getattr(getattr(backbone, "encoder", None), "stages", ())
+    blocks = [block for stage in stages for block in getattr(stage, "layers", [stage])]
+    parts = ("layer", "shortcut", "activation")
+    if not blocks or not all(hasattr(block, part) for block in blocks for part in parts):
+        raise ValueError(
+            f"A backbone of model_type {backbone.config.model_type!r} has no residual stages to shift frames "
+            "in front of; take a resnet or regnet."
+        )
+
+
 class BSPForBoundaryClassification(BSPPreTrainedModel):
     """A BSP encoder with a linear classifier on its pooled frame features (Sec. 3.3).
 
@@ -207,10 +252,10 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
 
     def __init__(self, config: BSPConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
+        self.num_labels = len(config.id2label or ())
         self.bsp = BSPModel(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, self.num_labels)
         self.post_init()
 
     def forward(
@@ -284,12 +329,20 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
         Returns:
             `BSPClassifierOutput`: Loss (smooth L1, with labels) and `logits` `(batch, num_frames)`, the
             regressed heatmap.
+
+        Raises:
+            ValueError: If there is not one label for each frame.
         """
         return_dict = self.config.return_dict if return_dict is None else return_dict
         features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
         logits = self.classifier(self.dropout(features.last_hidden_state)).squeeze(-1)
         loss = None
         if labels is not None:
+            if labels.shape != logits.shape:
+                raise ValueError(
+                    f"labels must have the shape {tuple(logits.shape)}, one for each frame, "
+                    f"got {tuple(labels.shape)}."
+                )
             loss = nn.functional.smooth_l1_loss(logits.float(), labels.float())
         output = BSPClassifierOutput(loss=loss, logits=logits, hidden_states=features.hidden_states)
         return output if return_dict else output.to_tuple()
