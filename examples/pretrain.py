@@ -2,9 +2,9 @@
 
     accelerate launch examples/pretrain.py --video_dir clips/ --output_dir bsp-tsm-r50
 
-`clips/` holds `CLASS/clip.mp4` files. Without --video_dir, small clips are rendered first. `--preset demo` trains a
-narrow ResNet-18 on 64-pixel clips, which takes minutes on a laptop's CPU. Kill it whenever you like: the same command
-goes on where it stopped, exactly.
+`clips/` holds `CLASS/clip.mp4` files. Without --video_dir, small clips are rendered first. `--preset demo`
+trains a narrow ResNet-18 on 64-pixel clips, which takes minutes on a laptop's CPU. Kill it whenever you
+like: the same command goes on where it stopped, exactly.
 
 The paper's setting (Kinetics-400, some days on 8 GPUs) is
 
@@ -12,7 +12,6 @@ The paper's setting (Kinetics-400, some days on 8 GPUs) is
         --backbone resnet50 --init_from microsoft/resnet-50 --epochs 50 --batch_size 16 --num_workers 16
 """
 
-import argparse
 import json
 import logging
 import math
@@ -21,7 +20,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from accelerate import Accelerator, skip_first_batches
@@ -34,70 +32,20 @@ from bsp_hf import BSPConfig, BSPFeatureExtractor, save_checkpoint_folder
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
+from bsp_hf.pretraining.arguments import parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.checkpoints import TrainingProgress, resume_training_state, save_training_state
 from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.pretraining.frame_store import FrameStore
-from bsp_hf.pretraining.optimization import OPTIMIZERS, SCHEDULES, build_optimizer, build_schedule
-from bsp_hf.pretraining.presets import PRESETS
-from bsp_hf.pretraining.pretexts import TASKS, make_pretext
+from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
+from bsp_hf.pretraining.pictures import save_training_pictures
+from bsp_hf.pretraining.pretexts import make_pretext
 from bsp_hf.pretraining.rendered_clips import render_action_clips
 from bsp_hf.pretraining.sampler import EpochSampler
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
 from bsp_hf.pretraining.synthesis import SynthesisConfig
 
 logger = logging.getLogger("pretrain")
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="paper", help="sets the defaults of the rest")
-    data = parser.add_argument_group("data")
-    data.add_argument("--video_dir", type=Path, help="CLASS/clip.mp4 files; rendered clips when left out")
-    data.add_argument("--metadata", type=Path, help="CSV: file, class, and optionally split and group")
-    data.add_argument("--eval_fraction", type=float, default=0.1, help="share of groups held out, without a split")
-    data.add_argument("--num_workers", type=int, default=0, help="processes that decode")
-    data.add_argument("--frame_cache", type=Path, help="folder for decoded frames; trades disk for decoding")
-    data.add_argument("--short_side", type=int, default=256)
-    data.add_argument("--crop_size", type=int, default=224)
-    task = parser.add_argument_group("task")
-    task.add_argument("--task", choices=TASKS, default="boundary")
-    task.add_argument("--case_repeats", type=int, nargs="+", help="clips a source gives to each case in an epoch")
-    defaults = SynthesisConfig()
-    task.add_argument("--half_length", type=int, default=defaults.half_length)
-    task.add_argument("--blend_half_width", type=int, default=defaults.blend_half_width)
-    task.add_argument("--speeds", type=float, nargs="+", default=defaults.speeds)
-    task.add_argument("--min_side_frames", type=int, default=defaults.min_side_frames)
-    task.add_argument("--frame_stride", type=int, default=defaults.frame_stride)
-    model = parser.add_argument_group("model")
-    model.add_argument("--backbone", choices=tuple(RESNET_VARIANTS), default="resnet50")
-    model.add_argument("--width_multiplier", type=float, default=1.0, help="scales every layer's channels")
-    model.add_argument("--init_from", help="folder or Hub id of an image model to start from")
-    model.add_argument("--shift_div", type=int, default=8)
-    model.add_argument("--dropout", type=float, default=0.5)
-    model.add_argument("--gradient_checkpointing", action="store_true")
-    train = parser.add_argument_group("training")
-    train.add_argument("--output_dir", type=Path, required=True)
-    train.add_argument("--epochs", type=int, default=50)
-    train.add_argument("--max_steps", type=int, help="stop after so many optimizer steps, whatever the epochs")
-    train.add_argument("--batch_size", type=int, default=16, help="clips of one process in one batch")
-    train.add_argument("--gradient_accumulation_steps", type=int, default=1)
-    train.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
-    train.add_argument("--learning_rate", type=float, help="default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)")
-    train.add_argument("--weight_decay", type=float, default=1e-4)
-    train.add_argument("--momentum", type=float, default=0.9)
-    train.add_argument("--schedule", choices=SCHEDULES, default="step")
-    train.add_argument("--warmup_share", type=float, default=0.0, help="share of the steps")
-    train.add_argument("--max_grad_norm", type=float, default=20.0)
-    train.add_argument("--mixed_precision", choices=("no", "bf16", "fp16"), help="default: what accelerate says")
-    train.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--eval_every", type=int, help="optimizer steps between evaluations; default: every epoch")
-    train.add_argument("--save_every", type=int, default=500, help="optimizer steps between checkpoints")
-    train.add_argument("--restart", action="store_true", help="ignore checkpoints in output_dir")
-    train.add_argument("--report_to", nargs="*", default=[], choices=("tensorboard", "trackio"))
-    parser.set_defaults(**PRESETS[parser.parse_known_args()[0].preset])
-    return parser.parse_args()
 
 
 def build_data(args, accelerator):
@@ -138,7 +86,9 @@ def build_data(args, accelerator):
     )
     eval_clips = PretextClips(eval_sources, pretext, extractor, store=store, seed=args.seed + 1)
     for name, clips in (("training", train_clips), ("held-out", eval_clips)):
-        logger.info("%s: %d sources (%d too short), %d clips", name, len(clips.catalog), clips.left_out, len(clips))
+        logger.info(
+            "%s: %d sources (%d too short), %d clips", name, len(clips.catalog), clips.left_out, len(clips)
+        )
     if broken:
         logger.warning("%d unreadable files were left out", len(broken))
     return train_clips, eval_clips, extractor
@@ -182,7 +132,7 @@ def show_progress(accelerator) -> bool:
 
 
 def main() -> None:
-    args = parse_args()
+    args = parse_with_preset(pretraining_parser(__doc__))
     accelerator = Accelerator(
         cpu=args.cpu,
         mixed_precision=args.mixed_precision,
@@ -195,7 +145,9 @@ def main() -> None:
         logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
     set_seed(args.seed)
     if args.report_to:
-        accelerator.init_trackers("bsp-pretrain", config={name: str(value) for name, value in vars(args).items()})
+        accelerator.init_trackers(
+            "bsp-pretrain", config={name: str(value) for name, value in vars(args).items()}
+        )
 
     train_clips, eval_clips, extractor = build_data(args, accelerator)
     pretext = train_clips.pretext
@@ -217,11 +169,17 @@ def main() -> None:
     optimizer = build_optimizer(
         args.optimizer, model, args.learning_rate or default_rate, args.weight_decay, args.momentum
     )
-    model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, train_loader, eval_loader)
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(
+        model, optimizer, train_loader, eval_loader
+    )
     steps_per_epoch = math.ceil(len(train_loader) / args.gradient_accumulation_steps)
     if steps_per_epoch == 0:
-        raise SystemExit(f"{len(train_clips)} clips do not fill one batch of {total_batch}; lower --batch_size.")
-    total_steps = min(args.max_steps or sys.maxsize, args.epochs * steps_per_epoch)
+        raise SystemExit(
+            f"{len(train_clips)} clips do not fill one batch of {total_batch}; lower --batch_size."
+        )
+    total_steps = args.epochs * steps_per_epoch
+    if args.max_steps is not None:
+        total_steps = min(args.max_steps, total_steps)
     # The schedule is stepped by hand: Accelerate would step it once for every process.
     schedule = build_schedule(
         args.schedule, optimizer.optimizer, total_steps, warmup_steps=round(args.warmup_share * total_steps)
@@ -241,13 +199,20 @@ def main() -> None:
         total_batch,
         accelerator.mixed_precision,
     )
-    bar = tqdm(total=total_steps, initial=progress.steps_done, desc="pre-training", disable=not show_progress(accelerator))
+    bar = tqdm(
+        total=total_steps,
+        initial=progress.steps_done,
+        desc="pre-training",
+        disable=not show_progress(accelerator),
+    )
     eval_every, log_every = args.eval_every or steps_per_epoch, max(1, min(50, total_steps // 20))
     running, started, clips_seen = [], time.perf_counter(), 0
     model.train()
     while progress.steps_done < total_steps:
         train_clips.set_epoch(progress.epoch)
-        loader = skip_first_batches(train_loader, progress.batches_done) if progress.batches_done else train_loader
+        loader = (
+            skip_first_batches(train_loader, progress.batches_done) if progress.batches_done else train_loader
+        )
         sampler.set_epoch(progress.epoch)
         loader.set_epoch(progress.epoch)
         for batch in loader:
@@ -270,7 +235,12 @@ def main() -> None:
             if step % log_every == 0 or step == total_steps:
                 loss = accelerator.gather(torch.stack(running)).mean().item()
                 rate = clips_seen / (time.perf_counter() - started)
-                entry = {"step": step, "loss": loss, "learning_rate": schedule.get_last_lr()[0], "clips_per_s": rate}
+                entry = {
+                    "step": step,
+                    "loss": loss,
+                    "learning_rate": schedule.get_last_lr()[0],
+                    "clips_per_s": rate,
+                }
                 progress.history.append(entry)
                 accelerator.log(entry, step=step)
                 bar.set_postfix(loss=f"{loss:.3f}", clips_per_s=f"{rate:.1f}")
@@ -278,9 +248,14 @@ def main() -> None:
                     logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, total_steps, loss, rate)
                 running, started, clips_seen = [], time.perf_counter(), 0
             if step % eval_every == 0 or step == total_steps:
-                results = {"step": step, **evaluate_model(model, eval_loader, extractor, accelerator, pretext)}
+                results = {
+                    "step": step,
+                    **evaluate_model(model, eval_loader, extractor, accelerator, pretext),
+                }
                 progress.history.append(results)
-                accelerator.log({name: value for name, value in results.items() if isinstance(value, float)}, step=step)
+                accelerator.log(
+                    {name: value for name, value in results.items() if isinstance(value, float)}, step=step
+                )
                 logger.info("step %d: %s", step, json.dumps(results, default=str))
                 started, clips_seen = time.perf_counter(), 0
             if step % args.save_every == 0 and step < total_steps:
@@ -294,15 +269,22 @@ def main() -> None:
     if accelerator.is_main_process:
         record = {
             "task": args.task,
-            "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
+            "arguments": {
+                name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
+            },
             "synthesis": pretext.synthesis.to_dict(),
             "num_sources": {"training": len(train_clips.catalog), "held_out": len(eval_clips.catalog)},
             "clips_seen": progress.steps_done * total_batch,
             "history": progress.history,
-            "versions": {"bsp_hf": bsp_hf.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "versions": {
+                "bsp_hf": bsp_hf.__version__,
+                "torch": torch.__version__,
+                "transformers": transformers.__version__,
+            },
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {accelerator.device.type}",
         }
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
+        save_training_pictures(args.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))
     accelerator.end_training()
 

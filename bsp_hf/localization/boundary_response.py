@@ -20,7 +20,8 @@ class BoundaryResponse:
     Args:
         times_s (`np.ndarray`): float64 `(num_windows,)`, seconds; the middle of each window.
         probabilities (`np.ndarray`): float32 `(num_windows, num_labels)`, the classifier's softmax.
-        response (`np.ndarray`): float32 `(num_windows,)` in [0, 1], the probability of any boundary: one minus
+        response (`np.ndarray`): float32 `(num_windows,)` in [0, 1], the probability of any boundary: one
+            minus
             that of same-speed.
         window_s (`float`): Length of a window.
         duration_s (`float`): Length of the video.
@@ -59,8 +60,8 @@ def boundary_response(
     """
     if "same-speed" not in model.config.label2id:
         raise ValueError(
-            f"the model tells apart {', '.join(model.config.label2id)}; a boundary response needs same-speed among "
-            "them. Pre-train with --task boundary."
+            f"the model tells apart {', '.join(model.config.label2id)}; "
+            "a boundary response needs same-speed among them. Pre-train with --task boundary."
         )
     model.eval()
     times_s: list[float] = []
@@ -68,7 +69,8 @@ def boundary_response(
     with VideoReader(video, fps=extractor.fps) as frames:
         fps = extractor.fps or frames.metadata.fps
         shrunk = (
-            Frame(extractor.resize_and_crop(frame.image[None])[0], frame.time_s, frame.index) for frame in frames
+            Frame(extractor.resize_and_crop(frame.image[None])[0], frame.time_s, frame.index) for frame in
+            frames
         )
         windows = iter_snippets(
             shrunk, extractor.num_frames, stride_frames, frame_duration_s=1 / fps, padding="drop"
@@ -83,19 +85,22 @@ def boundary_response(
         raise ValueError(f"{video} is shorter than one window of {extractor.num_frames} frames.")
     probabilities = np.concatenate(batches)
     response = 1 - probabilities[:, model.config.label2id["same-speed"]]
-    return BoundaryResponse(np.array(times_s), probabilities, response, extractor.num_frames / fps, duration_s)
+    return BoundaryResponse(np.array(times_s), probabilities, response, extractor.num_frames / fps,
+    duration_s)
 
 
 def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:
     """Choose the peaks of a response.
 
-    Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window. Peaks are
-    therefore looked for after smoothing with a triangle of that length, whose top is the plateau's middle.
+    Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window.
+    Peaks are therefore looked for after smoothing with a triangle of that length, whose top is the
+    plateau's middle.
 
     Args:
         response (`BoundaryResponse`): From [`boundary_response`].
         threshold (`float`, *optional*, defaults to 0.5): Smallest response of a boundary.
-        min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart; of two that are
+        min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart; of two that
+            are
             nearer the higher one stays.
 
     Returns:

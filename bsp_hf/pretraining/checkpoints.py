@@ -43,8 +43,8 @@ class TrainingProgress:
 def save_training_state(accelerator: Accelerator, folder: str | Path, steps_done: int, keep: int = 2) -> Path:
     """Write a checkpoint of everything that training needs to go on exactly.
 
-    It is written beside its place and renamed, so a checkpoint that exists is whole. Call it on every process, at
-    an optimizer step.
+    It is written beside its place and renamed, so a checkpoint that exists is whole. Call it on every
+    process, at an optimizer step.
 
     Args:
         accelerator (`Accelerator`): Holds the model, optimizer, schedule and registered objects.
@@ -92,8 +92,8 @@ def resume_training_state(accelerator: Accelerator, folder: str | Path) -> Path 
     num_processes = json.loads((found[-1] / "processes.json").read_text())["num_processes"]
     if num_processes != accelerator.num_processes:
         raise ValueError(
-            f"{found[-1]} was written by {num_processes} processes, this run has {accelerator.num_processes}; "
-            "launch as many, or start over in another output_dir."
+            f"{found[-1]} was written by {num_processes} processes, "
+            f"this run has {accelerator.num_processes}; launch as many, or start over in another output_dir."
         )
     accelerator.load_state(str(found[-1]))
     logger.info("resumed from %s", found[-1])

@@ -20,8 +20,8 @@ def tsm_parameter_groups(
     """Group parameters as the published TSM training does.
 
     Convolution and linear weights learn at the base rate and decay; their biases learn twice as fast without
-    decay; normalisation layers do not decay; the classifier learns `head_multiplier` times as fast, its bias twice
-    that (SPEC of TSM, Sec. 2.6).
+    decay; normalisation layers do not decay; the classifier learns `head_multiplier` times as fast, its
+    bias twice that (SPEC of TSM, Sec. 2.6).
 
     Args:
         model (`nn.Module`): A model with a `classifier`, or with no head.
@@ -30,8 +30,8 @@ def tsm_parameter_groups(
         head_multiplier (`float`, *optional*, defaults to 5.0): Rate of the classifier over the base rate.
 
     Returns:
-        `list[dict]`: Groups for a torch optimizer; each trainable parameter is in exactly one. Empty groups are
-        left out. `name` says what a group holds.
+        `list[dict]`: Groups for a torch optimizer; each trainable parameter is in exactly one. Empty
+        groups are left out. `name` says what a group holds.
     """
     # name: (rate, decay) over the base
     multipliers = {
@@ -92,7 +92,11 @@ def build_optimizer(
 
 
 def build_schedule(
-    name: str, optimizer: Optimizer, total_steps: int, warmup_steps: int = 0, milestones: Sequence[float] = (0.4, 0.8)
+    name: str,
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup_steps: int = 0,
+    milestones: Sequence[float] = (0.4, 0.8),
 ) -> LambdaLR:
     """Build the learning-rate schedule.
 
@@ -116,12 +120,18 @@ def build_schedule(
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_steps={warmup_steps} must be between 0 and total_steps={total_steps}.")
     factor = partial(
-        _rate_factor, name=name, total_steps=total_steps, warmup_steps=warmup_steps, milestones=tuple(milestones)
+        _rate_factor,
+        name=name,
+        total_steps=total_steps,
+        warmup_steps=warmup_steps,
+        milestones=tuple(milestones),
     )
     return LambdaLR(optimizer, factor)
 
 
-def _rate_factor(step: int, name: str, total_steps: int, warmup_steps: int, milestones: tuple[float, ...]) -> float:
+def _rate_factor(
+    step: int, name: str, total_steps: int, warmup_steps: int, milestones: tuple[float, ...]
+) -> float:
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if name == "step":

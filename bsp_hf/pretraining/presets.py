@@ -5,8 +5,8 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     # TSM's published Kinetics training (SPEC of TSM, Sec. 2.6) on the paper's pretext.
     "paper": {},
-    # A narrow ResNet-18 on small clips, for a laptop's CPU. Class boundaries are learned within the first thousand
-    # clips, so most of the training shows changes of speed and their absence.
+    # A narrow ResNet-18 on small clips, for a laptop's CPU. Class boundaries are learned within the first
+    # thousand clips, so most of the training shows changes of speed and their absence.
     "demo": {
         "backbone": "resnet18",
         "width_multiplier": 0.5,

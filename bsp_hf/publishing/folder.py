@@ -1,4 +1,4 @@
-"""Writes a checkpoint folder: weights, config, preprocessing, pipeline entry, code, and the record of its making."""
+"""Writes a checkpoint folder: weights, config, preprocessing, pipeline entry, code and training record."""
 
 import json
 import os

@@ -1,0 +1,94 @@
+"""Command line of the pre-training examples; the names are those of the fields they fill."""
+
+import argparse
+from pathlib import Path
+
+from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+
+from .optimization import OPTIMIZERS, SCHEDULES
+from .presets import PRESETS
+from .pretexts import TASKS
+from .synthesis import SynthesisConfig
+
+
+def pretraining_parser(description: str) -> argparse.ArgumentParser:
+    """Build the parser of a pre-training script.
+
+    Args:
+        description (`str`): What the script does; printed by `--help`.
+
+    Returns:
+        `argparse.ArgumentParser`: The parser; scripts add what is theirs and call [`parse_with_preset`].
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--preset", choices=tuple(PRESETS), default="paper", help="sets the defaults of the rest"
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--video_dir", type=Path, help="CLASS/clip.mp4 files; rendered clips when left out")
+    data.add_argument("--metadata", type=Path, help="CSV: file, class, and optionally split and group")
+    data.add_argument(
+        "--eval_fraction", type=float, default=0.1, help="share of groups held out, without a split"
+    )
+    data.add_argument("--num_workers", type=int, default=0, help="processes that decode")
+    data.add_argument("--frame_cache", type=Path, help="folder for decoded frames; trades disk for decoding")
+    data.add_argument("--short_side", type=int, default=256)
+    data.add_argument("--crop_size", type=int, default=224)
+    task = parser.add_argument_group("task")
+    task.add_argument("--task", choices=TASKS, default="boundary")
+    task.add_argument(
+        "--case_repeats", type=int, nargs="+", help="clips a source gives to each case in an epoch"
+    )
+    defaults = SynthesisConfig()
+    task.add_argument("--half_length", type=int, default=defaults.half_length)
+    task.add_argument("--blend_half_width", type=int, default=defaults.blend_half_width)
+    task.add_argument("--speeds", type=float, nargs="+", default=defaults.speeds)
+    task.add_argument("--min_side_frames", type=int, default=defaults.min_side_frames)
+    task.add_argument("--frame_stride", type=int, default=defaults.frame_stride)
+    model = parser.add_argument_group("model")
+    model.add_argument("--backbone", choices=tuple(RESNET_VARIANTS), default="resnet50")
+    model.add_argument("--width_multiplier", type=float, default=1.0, help="scales every layer's channels")
+    model.add_argument("--init_from", help="folder or Hub id of an image model to start from")
+    model.add_argument("--shift_div", type=int, default=8)
+    model.add_argument("--dropout", type=float, default=0.5)
+    model.add_argument("--gradient_checkpointing", action="store_true")
+    train = parser.add_argument_group("training")
+    train.add_argument("--output_dir", type=Path, required=True)
+    train.add_argument("--epochs", type=int, default=50)
+    train.add_argument(
+        "--max_steps", type=int, help="stop after so many optimizer steps, whatever the epochs"
+    )
+    train.add_argument("--batch_size", type=int, default=16, help="clips of one process in one batch")
+    train.add_argument("--gradient_accumulation_steps", type=int, default=1)
+    train.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd")
+    train.add_argument(
+        "--learning_rate", type=float, help="default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)"
+    )
+    train.add_argument("--weight_decay", type=float, default=1e-4)
+    train.add_argument("--momentum", type=float, default=0.9)
+    train.add_argument("--schedule", choices=SCHEDULES, default="step")
+    train.add_argument("--warmup_share", type=float, default=0.0, help="share of the steps")
+    train.add_argument("--max_grad_norm", type=float, default=20.0)
+    train.add_argument(
+        "--mixed_precision", choices=("no", "bf16", "fp16"), help="default: what accelerate says"
+    )
+    train.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--eval_every", type=int, help="optimizer steps between evaluations; default: every epoch"
+    )
+    train.add_argument("--save_every", type=int, default=500, help="optimizer steps between checkpoints")
+    train.add_argument("--restart", action="store_true", help="ignore checkpoints in output_dir")
+    train.add_argument("--report_to", nargs="*", default=[], choices=("tensorboard", "trackio"))
+    return parser
+
+
+def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line; `--preset` sets defaults, which any other option overrides."""
+    parser.set_defaults(**PRESETS[parser.parse_known_args()[0].preset])
+    return parser.parse_args()
+
+
+__all__ = ["parse_with_preset", "pretraining_parser"]
