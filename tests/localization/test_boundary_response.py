@@ -1,0 +1,91 @@
+"""The classifier slid over a video answers where the video changes, in seconds."""
+
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from bsp_hf import BSPFeatureExtractor
+from bsp_hf.localization.boundary_response import BoundaryResponse, boundary_response, pick_boundaries
+
+
+def render_steps(path, levels, frames_each, fps=25):
+    """Write a video whose brightness steps through `levels`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for level in np.repeat(levels, frames_each):
+            picture = np.full((48, 64, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+class CutDetector:
+    """Knows one thing: whether the brightness of the first half of a window differs from that of the second."""
+
+    config = SimpleNamespace(label2id={"diff-class": 0, "same-speed": 1})
+    device = torch.device("cpu")
+
+    def eval(self):
+        return self
+
+    def __call__(self, pixel_values):
+        brightness = pixel_values.mean((2, 3, 4))
+        half = brightness.shape[1] // 2
+        change = (brightness[:, :half].mean(1) - brightness[:, half:].mean(1)).abs()
+        return SimpleNamespace(logits=torch.stack([20 * change - 2, 2 - 20 * change], dim=1))
+
+
+def response_of(values, step_s=0.04, window_s=0.32):
+    values = np.array(values, np.float32)
+    times_s = np.arange(len(values)) * step_s
+    return BoundaryResponse(times_s, np.stack([values, 1 - values], 1), values, window_s, len(values) * step_s)
+
+
+def test_the_middle_of_a_plateau_is_the_boundary():
+    values = np.zeros(100)
+    values[47:54] = 1.0
+    assert pick_boundaries(response_of(values)).tolist() == [50 * 0.04]
+
+
+def test_of_two_near_peaks_the_higher_one_stays():
+    values = np.zeros(100)
+    values[40], values[48] = 0.7, 0.9
+    found = pick_boundaries(response_of(values), min_gap_s=0.5)
+    assert found.tolist() == [48 * 0.04]
+
+
+def test_nothing_below_the_threshold_is_a_boundary():
+    assert len(pick_boundaries(response_of(np.full(50, 0.4)))) == 0
+
+
+def test_a_single_window_is_enough():
+    assert pick_boundaries(response_of([0.8])).tolist() == [0.0]
+
+
+def test_a_model_without_same_speed_is_refused():
+    model = CutDetector()
+    model.config = SimpleNamespace(label2id={"forward": 0, "backward": 1})
+    with pytest.raises(ValueError, match="same-speed"):
+        boundary_response(model, BSPFeatureExtractor(), "unused.mp4")
+
+
+@pytest.mark.parametrize("stride_frames", [1, 2])
+def test_cuts_of_a_video_are_found_in_seconds(tmp_path, stride_frames):
+    video = render_steps(tmp_path / "steps.mp4", levels=[40, 200, 90, 160], frames_each=30)
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    response = boundary_response(CutDetector(), extractor, video, stride_frames)
+    assert response.duration_s == pytest.approx(120 / 25)
+    assert response.response.shape == response.times_s.shape == (len(response.probabilities),)
+    found = pick_boundaries(response, threshold=0.5, min_gap_s=0.3)
+    assert found == pytest.approx([30 / 25, 60 / 25, 90 / 25], abs=stride_frames / 25)
+
+
+def test_a_video_shorter_than_a_window_is_refused(tmp_path):
+    video = render_steps(tmp_path / "short.mp4", levels=[40], frames_each=5)
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    with pytest.raises(ValueError, match=r"short\.mp4 is shorter than one window of 8 frames"):
+        boundary_response(CutDetector(), extractor, video)
