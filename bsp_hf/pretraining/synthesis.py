@@ -1,7 +1,9 @@
 """Synthesis of the four boundary types (Eq. 1-3 of the paper): pure functions of frames and random draws."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,11 +46,12 @@ class SynthesisConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "speeds", tuple(float(speed) for speed in self.speeds))
         _check_blend(self.half_length, self.blend_half_width)
-        if not self.speeds or any(speed <= 0 or speed == 1 for speed in self.speeds):
+        if not self.speeds or any(not 0 < speed < math.inf or speed == 1 for speed in self.speeds):
             raise ValueError(f"speeds={self.speeds} must be positive, different from 1, and at least one.")
         if not 1 <= self.min_side_frames <= self.half_length:
             raise ValueError(
-                f"min_side_frames={self.min_side_frames} must be between 1 and half_length={self.half_length}."
+                f"min_side_frames={self.min_side_frames} must be between 1 and "
+                f"half_length={self.half_length}."
             )
         if self.frame_stride < 1:
             raise ValueError(f"frame_stride={self.frame_stride} must be at least 1.")
@@ -63,7 +66,7 @@ class SynthesisConfig:
         """The change points t that a diff-speed boundary may have, in frames of the original rate."""
         return range(self.min_side_frames, self.num_frames - self.min_side_frames + 1)
 
-    @property
+    @cached_property
     def min_source_frames(self) -> int:
         """Frames a source needs so that every change point has a speed that fits.
 
@@ -71,7 +74,9 @@ class SynthesisConfig:
         give them away.
         """
         slowest = min(self.speeds)
-        return max(speed_change_span(self.num_frames, t, slowest, self.frame_stride) for t in self.change_points)
+        return max(
+            speed_change_span(self.num_frames, t, slowest, self.frame_stride) for t in self.change_points
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""
@@ -145,7 +150,9 @@ def join_different_classes(first: np.ndarray, second: np.ndarray, blend_half_wid
     blended = first[before:] * first_weights.reshape(column)
     blended += second[: 2 * blend_half_width] * second_weights.reshape(column)
     # Choice: round half to even; the paper does not say how blended intensities become pixels.
-    return np.concatenate([first[:before], np.rint(blended).astype(first.dtype), second[2 * blend_half_width :]])
+    return np.concatenate(
+        [first[:before], np.rint(blended).astype(first.dtype), second[2 * blend_half_width :]]
+    )
 
 
 def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -166,7 +173,9 @@ def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.concatenate([first, second])
 
 
-def speed_change_indices(num_frames: int, change_point: int, speed: float, frame_stride: int = 1) -> np.ndarray:
+def speed_change_indices(
+    num_frames: int, change_point: int, speed: float, frame_stride: int = 1
+) -> np.ndarray:
     """Return the source frames of a clip whose speed changes once (Eq. 3).
 
     Args:
@@ -179,12 +188,12 @@ def speed_change_indices(num_frames: int, change_point: int, speed: float, frame
         `np.ndarray`: int64 `(num_frames,)`, 0-based source frames counted from the clip's first frame.
 
     Raises:
-        ValueError: If `change_point` is not in `[1, num_frames]` or `speed` is not positive.
+        ValueError: If `change_point` is not in `[1, num_frames]`, or `speed` is not positive and finite.
     """
     if not 1 <= change_point <= num_frames:
         raise ValueError(f"change_point={change_point} must be between 1 and num_frames={num_frames}.")
-    if speed <= 0:
-        raise ValueError(f"speed={speed} must be positive.")
+    if not 0 < speed < math.inf:
+        raise ValueError(f"speed={speed} must be positive and finite.")
     i = np.arange(1, num_frames + 1)
     position = np.where(i <= change_point, i, change_point + speed * (i - change_point))
     # Choice: round half to even; Sec. 3.2 only asks for the temporally nearest frame.
@@ -208,7 +217,7 @@ def speed_change_span(num_frames: int, change_point: int, speed: float, frame_st
     return max(changed, (num_frames - 1) * frame_stride) + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClipPlan:
     """Everything random about one synthesized clip, drawn before a frame is decoded.
 
@@ -253,15 +262,10 @@ def plan_boundary(
         `ClipPlan`: The clip.
 
     Raises:
-        ValueError: If the anchor is too short, or a class boundary has no partner.
+        ValueError: If a source is too short, or a class boundary has no partner.
     """
     num_frames, stride = config.num_frames, config.frame_stride
-    length = int(source_lengths[anchor])
-    if length < config.min_source_frames:
-        raise ValueError(
-            f"source {anchor} has {length} frames, but these settings need {config.min_source_frames}; "
-            "leave it out, or lower half_length, frame_stride or the smallest speed."
-        )
+    length = _check_length(anchor, source_lengths, config)
     change_point = int(rng.choice(config.change_points))
     fitting = [s for s in config.speeds if speed_change_span(num_frames, change_point, s, stride) <= length]
     speed = float(rng.choice(fitting))
@@ -277,13 +281,24 @@ def plan_boundary(
     if not len(partners):
         raise ValueError(f"source {anchor} has no partner for a {kind.label} boundary.")
     blend = config.blend_half_width if kind is BoundaryType.DIFF_CLASS else 0
-    partner = int(partners[rng.integers(len(partners))])
+    partner = int(partners[int(rng.integers(len(partners)))])
     steps = config.half_length + blend
     frames = _steps_inside(window_start, window, steps, stride, rng)
-    partner_frames = _steps_inside(0, int(source_lengths[partner]), steps, stride, rng)
+    partner_length = _check_length(partner, source_lengths, config)
+    partner_frames = _steps_inside(0, partner_length, steps, stride, rng)
     return ClipPlan(
         (anchor, partner), (frames, partner_frames), boundary_frame=config.half_length, blend_half_width=blend
     )
+
+
+def _check_length(source: int, source_lengths: Sequence[int] | np.ndarray, config: SynthesisConfig) -> int:
+    length = int(source_lengths[source])
+    if length < config.min_source_frames:
+        raise ValueError(
+            f"source {source} has {length} frames, but these settings need {config.min_source_frames}; "
+            "leave it out, or lower half_length, frame_stride or the smallest speed."
+        )
+    return length
 
 
 def _steps_inside(start: int, length: int, steps: int, stride: int, rng: np.random.Generator) -> np.ndarray:
