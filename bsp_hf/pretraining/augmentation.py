@@ -43,7 +43,9 @@ class SpatialAugmentation:
         crop_width = max(1, int(short_side * self.scales[b]))
         row, column = _PLACES[rng.integers(len(_PLACES))]
         top, left = row * ((height - crop_height) // 4), column * ((width - crop_width) // 4)
-        pixels = torch.from_numpy(frames[:, top : top + crop_height, left : left + crop_width]).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(frames[:, top : top + crop_height, left : left + crop_width]).permute(
+            0, 3, 1, 2
+        )
         if pixels.shape[-2:] != (self.crop_size, self.crop_size):
             size = (self.crop_size, self.crop_size)
             pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)

@@ -1,14 +1,16 @@
 """A map-style data set of pretext clips: `(seed, epoch, index)` fixes a clip completely."""
 
+import logging
 from collections.abc import Sequence
-from multiprocessing import Value
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.encoder.video import VideoDecodeError
 
 from .augmentation import SpatialAugmentation
 from .frame_store import FrameStore
@@ -16,12 +18,49 @@ from .pretexts import Pretext
 from .sources import SourceCatalog, TrimmedVideo
 from .synthesis import ClipPlan, render_clip
 
+logger = logging.getLogger(__name__)
+
+_MOST_ATTEMPTS = 4
+
+
+class ClipDraw(NamedTuple):
+    """What was drawn for one clip before a frame is decoded.
+
+    Args:
+        case (`int`): The case of the pretext.
+        anchor (`int`): The first source, in the catalog.
+        plan (`ClipPlan`): The clip.
+        rng (`np.random.Generator`): For whatever is drawn after the plan.
+    """
+
+    case: int
+    anchor: int
+    plan: ClipPlan
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class PretextClip:
+    """One synthesized clip.
+
+    Args:
+        frames (`np.ndarray`): uint8 `(num_frames, height, width, 3)`, RGB, C-contiguous.
+        target (`int` or `np.ndarray`): What the model shall predict: a class, or float32 `(num_frames,)`.
+        draw (`ClipDraw`): Where it comes from.
+    """
+
+    frames: np.ndarray
+    target: int | np.ndarray
+    draw: ClipDraw
+
 
 class PretextClips(Dataset):
     """Synthesized clips of a pretext task.
 
     Item `index` starts from source `index % num_sources` in case `cases[index // num_sources]`: an epoch
-    shows every source equally often in every case, so no label prefers a source.
+    shows every source equally often in every case, so no label prefers a source. A video that counting its
+    frames found readable may still break where a clip needs it; then another source takes its place, which
+    `(seed, epoch, index)` fixes as well.
 
     Args:
         sources (`list[TrimmedVideo]`): Counted videos; those too short for the task are left out.
@@ -31,8 +70,8 @@ class PretextClips(Dataset):
         augmentation (`SpatialAugmentation`, *optional*): Random crop and flip for training.
         store (`FrameStore`, *optional*): Where frames come from; by default they are decoded every time.
         case_repeats (`Sequence[int]`, *optional*):
-            How often an epoch shows every source in each case; once by default. Repeating the hard cases lets a
-            short training spend itself on them.
+            How often an epoch shows every source in each case; once by default. Repeating the hard cases
+            lets a short training spend itself on them.
         seed (`int`, *optional*, defaults to 0): Seed of every draw.
 
     Raises:
@@ -51,13 +90,16 @@ class PretextClips(Dataset):
     ):
         repeats = [1] * pretext.num_cases if case_repeats is None else list(case_repeats)
         if len(repeats) != pretext.num_cases or min(repeats) < 0 or not sum(repeats):
-            raise ValueError(f"case_repeats={repeats} must give {pretext.num_cases} counts, not all of them 0.")
+            raise ValueError(
+                f"case_repeats={repeats} must give {pretext.num_cases} counts, not all of them 0."
+            )
         usable = pretext.usable(SourceCatalog(sources))
         if not len(usable):
             raise ValueError(
-                f"none of the {len(sources)} sources can be used: clips need {pretext.synthesis.min_source_frames} "
-                "frames, same-class boundaries two sources of a class and diff-class boundaries two classes. "
-                "Lay the videos out as CLASS/clip.mp4, or choose a task without classes, such as diff-speed."
+                f"none of the {len(sources)} sources can be used: clips need "
+                f"{pretext.synthesis.min_source_frames} frames, same-class boundaries two sources of a class "
+                "and diff-class boundaries two classes. Lay the videos out as CLASS/clip.mp4, or choose a "
+                "task without classes, such as diff-speed."
             )
         self.catalog = SourceCatalog([sources[index] for index in usable])
         self.left_out = len(sources) - len(usable)
@@ -68,50 +110,81 @@ class PretextClips(Dataset):
         self.seed = seed
         self.cases = [case for case, count in enumerate(repeats) for _ in range(count)]
         # Persistent workers keep their copy of the data set; the epoch must reach them.
-        self._epoch = Value("q", 0, lock=False)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.catalog) * len(self.cases)
 
     def set_epoch(self, epoch: int) -> None:
         """Let every index stand for a new clip."""
-        self._epoch.value = epoch
+        self._epoch.fill_(epoch)
 
-    def plan(self, index: int) -> tuple[int, int, ClipPlan, np.random.Generator]:
+    def plan(self, index: int, attempt: int = 0) -> ClipDraw:
         """Draw the clip of an index without decoding anything.
 
         Args:
             index (`int`): In `[0, len(self))`.
+            attempt (`int`, *optional*, defaults to 0): How many earlier draws of this index could not be
+                decoded; from 1 on the first source is drawn, too.
 
         Returns:
-            `tuple`: The case, the first source, the plan, and the generator for what is drawn after it.
+            `ClipDraw`: The case, the first source, the plan, and the generator for what is drawn after it.
+
+        Raises:
+            IndexError: If there is no such index.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside a data set of {len(self)} clips.")
         round_, anchor = divmod(index, len(self.catalog))
         case = self.cases[round_]
-        rng = np.random.default_rng([self.seed, self._epoch.value, index])
-        return case, anchor, self.pretext.plan(case, anchor, self.catalog, rng), rng
+        key = [self.seed, int(self._epoch), index]
+        rng = np.random.default_rng([*key, attempt] if attempt else key)
+        if attempt:
+            anchor = int(rng.integers(len(self.catalog)))
+        return ClipDraw(case, anchor, self.pretext.plan(case, anchor, self.catalog, rng), rng)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def read(self, index: int) -> PretextClip:
+        """Draw and decode a clip.
+
+        Args:
+            index (`int`): In `[0, len(self))`.
+
+        Returns:
+            `PretextClip`: The clip.
+
+        Raises:
+            IndexError: If there is no such index.
+            VideoDecodeError: If several draws in a row hit videos that do not decode.
+        """
+        for attempt in range(_MOST_ATTEMPTS - 1):
+            try:
+                return self._render(self.plan(index, attempt))
+            except VideoDecodeError as error:
+                logger.warning("another source replaces one that does not decode: %s", error)
+        return self._render(self.plan(index, _MOST_ATTEMPTS - 1))
+
+    def _render(self, draw: ClipDraw) -> PretextClip:
+        parts = []
+        for number, frames in zip(draw.plan.sources, draw.plan.frames, strict=True):
+            images = self.store.read(self.catalog.sources[number], frames)
+            if self.augmentation is None:
+                pixels = self.extractor.resize_and_crop(images)
+            else:
+                pixels = self.augmentation(images, draw.rng)
+            parts.append(pixels.permute(0, 2, 3, 1).numpy())
+        frames = np.ascontiguousarray(render_clip(draw.plan, parts))
+        return PretextClip(frames, self.pretext.target(draw.case, draw.anchor, draw.plan, self.catalog), draw)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:  # Any: a tensor or an int
         """Return a clip.
 
         Returns:
             `dict`: `pixels`, uint8 `(num_frames, 3, height, width)`; `labels`, an int or a float32 tensor
             `(num_frames,)`.
         """
-        case, anchor, plan, rng = self.plan(index)
-        parts = []
-        for source, frames in zip(plan.sources, plan.frames, strict=True):
-            images = self.store.read(self.catalog.sources[source], frames)
-            pixels = (
-                self.extractor.resize_and_crop(images) if self.augmentation is None else self.augmentation(images, rng)
-            )
-            parts.append(pixels.permute(0, 2, 3, 1).numpy())
-        clip = torch.from_numpy(np.ascontiguousarray(render_clip(plan, parts)))
-        target = self.pretext.target(case, anchor, plan, self.catalog)
-        labels = torch.from_numpy(target) if isinstance(target, np.ndarray) else target
-        return {"pixels": clip.permute(0, 3, 1, 2), "labels": labels}
+        clip = self.read(index)
+        labels = torch.from_numpy(clip.target) if isinstance(clip.target, np.ndarray) else clip.target
+        return {"pixels": torch.from_numpy(clip.frames).permute(0, 3, 1, 2), "labels": labels}
 
 
-__all__ = ["PretextClips"]
+__all__ = ["ClipDraw", "PretextClip", "PretextClips"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,9 @@ import torch.nn.functional as F
 from bsp_hf.encoder.video import FrameIndex, index_frames, read_frames
 
 from .sources import TrimmedVideo
+
+# An index is small, but making one means reading the whole file's packets.
+_MOST_INDICES = 4096
 
 
 class FrameStore:
@@ -30,6 +32,7 @@ class FrameStore:
     def __init__(self, folder: str | Path | None = None, short_side: int = 128):
         self.folder = Path(folder) if folder is not None else None
         self.short_side = short_side
+        self._indices: dict[str, FrameIndex] = {}
 
     def read(self, source: TrimmedVideo, frames: np.ndarray) -> np.ndarray:
         """Return frames of a video.
@@ -46,20 +49,40 @@ class FrameStore:
             VideoDecodeError: If the video cannot be read.
         """
         if self.folder is None:
-            return read_frames(source.path, frames, index=_index_of(source.path))
-        path = self._path(source)
+            return read_frames(source.open(), frames.tolist(), index=self.index(source))
+        key = hashlib.sha256(f"{source.stamp}|{self.short_side}".encode()).hexdigest()[:16]
+        path = self.folder / f"{source.path.stem}-{key}.npy"
         if not path.is_file():
             self._decode_all(source, path)
-        return np.load(path, mmap_mode="r")[frames]
+        kept = np.load(path, mmap_mode="r")
+        outside = [int(frame) for frame in frames if not 0 <= frame < len(kept)]
+        if outside:
+            raise IndexError(f"{source.path} has {len(kept)} frames, there is no frame {outside[0]}.")
+        return kept[frames]
 
-    def _path(self, source: TrimmedVideo) -> Path:
-        status = source.path.stat()
-        key = f"{source.path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{self.short_side}"
-        return self.folder / f"{source.path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    def index(self, source: TrimmedVideo) -> FrameIndex:
+        """Return the times and keyframes of a video, made once.
+
+        Args:
+            source (`TrimmedVideo`): The video.
+
+        Returns:
+            `FrameIndex`: Its index.
+
+        Raises:
+            VideoDecodeError: If the video cannot be read.
+        """
+        stamp = source.stamp
+        if stamp not in self._indices:
+            if len(self._indices) >= _MOST_INDICES:
+                del self._indices[next(iter(self._indices))]
+            self._indices[stamp] = index_frames(source.open())
+        return self._indices[stamp]
 
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
-        index = _index_of(source.path)
-        frames = read_frames(source.path, np.arange(index.num_frames), index=index)
+        video = source.open()
+        index = index_frames(video)
+        frames = read_frames(video, range(index.num_frames), index=index)
         height, width = frames.shape[1:3]
         scale = self.short_side / min(height, width)
         if scale < 1:
@@ -72,12 +95,6 @@ class FrameStore:
         with temporary.open("wb") as file:
             np.save(file, frames)
         temporary.replace(path)
-
-
-# An index is small, but reading one means reading the whole file's packets.
-@lru_cache(maxsize=4096)
-def _index_of(path: Path) -> FrameIndex:
-    return index_frames(path)
 
 
 __all__ = ["FrameStore"]

@@ -1,6 +1,7 @@
 """The pretext tasks of the paper's Tables 5 and 7: what to sample, what target, which model."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +14,15 @@ from .synthesis import ClipPlan, SynthesisConfig, plan_boundary
 CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 
 
+PretextFactory = Callable[[SynthesisConfig, tuple[str, ...]], "Pretext"]
+
+
 class Pretext(ABC):
     """A task that labels its own clips.
 
     A task has `num_cases` kinds of clips. The data set shows every source once in every case, so that the
-    cases are balanced over each source. To add a task, write `plan` and `target` and register it in `PRETEXTS`.
+    cases are balanced over each source. To add a task, write `plan` and `target` and register it in
+    `PRETEXTS`; `docs/add_a_pretext.md` shows one.
 
     Args:
         synthesis (`SynthesisConfig`): The settings of synthesized clips.
@@ -34,6 +39,9 @@ class Pretext(ABC):
     def usable(self, catalog: SourceCatalog) -> np.ndarray:
         """Return the indices of the sources that every case of the task can start from."""
         usable = catalog.lengths >= self.synthesis.min_source_frames
+        if self.partner_kinds:
+            # What class a partner shares or does not share must be known.
+            usable &= catalog.is_labelled
         if BoundaryType.SAME_CLASS in self.partner_kinds:
             counts = np.bincount(catalog.label_ids[usable], minlength=len(catalog.labels))
             usable &= counts[catalog.label_ids] > 1
@@ -92,8 +100,8 @@ class BoundaryClassification(Pretext):
 class BoundaryRegression(Pretext):
     """Regress a Gaussian heatmap around the change point (Sec. 3.3).
 
-    Choice: the Gaussian's variance is tau (`half_length`), reading the paper's tau as that of Eq. 1; the change
-    point mu lies between the last frame before and the first frame behind the boundary.
+    Choice: the Gaussian's variance is tau (`half_length`), reading the paper's tau as that of Eq. 1; the
+    change point mu lies between the last frame before and the first frame behind the boundary.
     """
 
     head = "regression"
@@ -114,11 +122,30 @@ class BoundaryRegression(Pretext):
 
 
 class ActionClassification(Pretext):
-    """Name the action of a clip: the paper's "vanilla" pre-training."""
+    """Name the action of a clip: the paper's "vanilla" pre-training.
+
+    Args:
+        synthesis (`SynthesisConfig`): The settings of synthesized clips.
+        label_names (`tuple[str, ...]`): The classes to tell apart; sources of others are left out.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
+    """
 
     def __init__(self, synthesis: SynthesisConfig, label_names: tuple[str, ...]):
         super().__init__(synthesis)
+        if len(label_names) < 2:
+            raise ValueError(
+                f"action classification needs at least two classes, got {list(label_names)}; lay the videos "
+                "out as CLASS/clip.mp4, or choose a task without classes."
+            )
         self.label_names = label_names
+
+    def usable(self, catalog: SourceCatalog) -> np.ndarray:
+        """Return the sources that are long enough and of a class in `label_names`."""
+        usable = super().usable(catalog)
+        named = [catalog.sources[index].label in self.label_names for index in usable]
+        return usable[np.array(named, dtype=bool)]
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
         """Draw an unchanged clip."""
@@ -152,7 +179,7 @@ class Speediness(Pretext):
     num_cases = 2
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
-        """Draw a speed and a window that it fits, then sample the window at that speed or at the normal one."""
+        """Draw a speed and a window that it fits; sample the window at that speed or at the normal one."""
         config = self.synthesis
         length = int(catalog.lengths[anchor])
         steps = np.arange(config.num_frames) * config.frame_stride
@@ -196,22 +223,34 @@ def boundary_heatmap(num_frames: int, boundary_frame: int, variance: float) -> n
 
 _BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS, BoundaryType.DIFF_SPEED)
 
-TASKS = (
-    "boundary",
-    *(kind.label for kind in _BOUNDARIES),
-    "regression",
-    *(f"regression-{kind.label}" for kind in _BOUNDARIES),
-    "action",
-    "arrow-of-time",
-    "speed",
-)
+
+def _against_same_speed(kind: BoundaryType) -> PretextFactory:
+    return lambda synthesis, class_names: BoundaryClassification(synthesis, (kind, BoundaryType.SAME_SPEED))
+
+
+def _regression(*kinds: BoundaryType) -> PretextFactory:
+    return lambda synthesis, class_names: BoundaryRegression(synthesis, kinds)
+
+
+# Every task by its name: what builds it from the synthesis settings and the action classes.
+PRETEXTS: dict[str, PretextFactory] = {
+    "boundary": lambda synthesis, class_names: BoundaryClassification(synthesis),
+    **{kind.label: _against_same_speed(kind) for kind in _BOUNDARIES},
+    "regression": _regression(*_BOUNDARIES),
+    **{f"regression-{kind.label}": _regression(kind) for kind in _BOUNDARIES},
+    "action": lambda synthesis, class_names: ActionClassification(synthesis, class_names),
+    "arrow-of-time": lambda synthesis, class_names: ArrowOfTime(synthesis),
+    "speed": lambda synthesis, class_names: Speediness(synthesis),
+}
+
+TASKS = tuple(PRETEXTS)
 
 
 def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, ...] = ()) -> Pretext:
     """Build a pretext task by its name.
 
     Args:
-        task (`str`): One of `TASKS`. A boundary's name alone is that boundary against same-speed;
+        task (`str`): A name in `PRETEXTS`. A boundary's name alone is that boundary against same-speed;
             `"regression"` takes all three boundaries, `"regression-diff-class"` and so on one.
         synthesis (`SynthesisConfig`): The settings of synthesized clips.
         class_names (`tuple[str, ...]`, *optional*): The action classes, for `"action"`.
@@ -222,25 +261,13 @@ def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, 
     Raises:
         ValueError: If the name is unknown.
     """
-    kinds = {kind.label: kind for kind in _BOUNDARIES}
-    if task == "boundary":
-        return BoundaryClassification(synthesis)
-    if task in kinds:
-        return BoundaryClassification(synthesis, (kinds[task], BoundaryType.SAME_SPEED))
-    if task == "regression":
-        return BoundaryRegression(synthesis, _BOUNDARIES)
-    if task.removeprefix("regression-") in kinds:
-        return BoundaryRegression(synthesis, (kinds[task.removeprefix("regression-")],))
-    if task == "action":
-        return ActionClassification(synthesis, class_names)
-    if task == "arrow-of-time":
-        return ArrowOfTime(synthesis)
-    if task == "speed":
-        return Speediness(synthesis)
-    raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(TASKS)}.")
+    if task not in PRETEXTS:
+        raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(PRETEXTS)}.")
+    return PRETEXTS[task](synthesis, class_names)
 
 
 __all__ = [
+    "PRETEXTS",
     "TASKS",
     "ActionClassification",
     "ArrowOfTime",

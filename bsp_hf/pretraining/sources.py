@@ -9,15 +9,35 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from bsp_hf.encoder.video import VideoDecodeError, index_frames
+from bsp_hf.encoder.video import VideoDecodeError, VideoSource, index_frames
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".gif", ".flv"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".gif", ".flv"}
+)
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    **dict.fromkeys(("test", "testing", "val", "valid", "validation", "eval"), "test"),
+}
+_COUNTS_BETWEEN_SAVES = 1000
+
+
+class VideoContents(Protocol):
+    """A video that is no file of its own, such as a cell of a table."""
+
+    @property
+    def stamp(self) -> str:
+        """What changes whenever the bytes do."""
+
+    def read(self) -> bytes:
+        """Return the bytes of the video file."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +45,13 @@ class TrimmedVideo:
     """One trimmed video.
 
     Args:
-        path (`Path`): The video file.
+        path (`Path`): The video file; with `contents` only its name.
         label (`str`): Its action class; `""` where classes are unknown.
         group (`str`): What must not be split between training and evaluation (a person, a scene, a source
             video); the path itself where nothing is known.
         split (`str`): `"train"`, `"test"` or `""` where the data set does not say.
         num_frames (`int`): Decodable frames; 0 until [`count_frames`] has counted them.
+        contents (`VideoContents`, *optional*): Gives the bytes of a video that is not a file of its own.
     """
 
     path: Path
@@ -38,6 +59,23 @@ class TrimmedVideo:
     group: str
     split: str = ""
     num_frames: int = 0
+    contents: VideoContents | None = None
+
+    def open(self) -> VideoSource:
+        """Return what the decoder reads: the path or the bytes."""
+        return self.path if self.contents is None else self.contents.read()
+
+    @property
+    def stamp(self) -> str:
+        """What changes whenever the video does: path, size in bytes and time of change of a file.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+        """
+        if self.contents is not None:
+            return self.contents.stamp
+        status = self.path.stat()
+        return f"{self.path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
 class SourceCatalog:
@@ -53,6 +91,7 @@ class SourceCatalog:
         self.labels = sorted({source.label for source in self.sources})
         label_ids = {label: number for number, label in enumerate(self.labels)}
         self.label_ids = np.array([label_ids[source.label] for source in self.sources], dtype=np.int64)
+        self.is_labelled = np.array([source.label != "" for source in self.sources], dtype=bool)
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -78,8 +117,9 @@ class SourceCatalog:
 def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None) -> list[TrimmedVideo]:
     """List the videos of a folder.
 
-    Without a table, the first folder under `video_dir` is the class (`CLASS/clip.mp4`), except that
-    `train/CLASS/clip.mp4` and `test/CLASS/clip.mp4` also give the split. With a table, its rows say all.
+    Without a table, the first folder under `video_dir` is the class (`CLASS/clip.mp4`). A folder `train`,
+    `test`, `val` or `validation` above it gives the split (`train/CLASS/clip.mp4`, `test/CLASS/clip.mp4`).
+    Videos outside a class folder have no class. With a table, its rows say all.
 
     Args:
         video_dir (`str` or `Path`): The folder.
@@ -91,24 +131,25 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
         `list[TrimmedVideo]`: The videos, sorted by path, frames not yet counted.
 
     Raises:
-        ValueError: If the folder holds no video, or the table lacks a column or leaves the folder.
+        ValueError: If the folder holds no video, or the table lacks a column, or a row of it is incomplete,
+            leaves the folder, names an unknown split or repeats a file; the message names the line.
         FileNotFoundError: If the folder, the table or a file of the table does not exist.
     """
     root = Path(video_dir)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; --video_dir wants a folder of CLASS/clip.mp4 files.")
+        raise FileNotFoundError(f"{root} is not a folder; a folder of CLASS/clip.mp4 files is wanted.")
     if metadata is not None:
         return _read_table(root, Path(metadata))
     sources = []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
             continue
-        folders = path.relative_to(root).parts[:-1]
+        name = path.relative_to(root)
+        folders = name.parts[:-1]
         split = ""
-        if len(folders) > 1 and folders[0] in ("train", "test", "val", "validation"):
-            split = "train" if folders[0] == "train" else "test"
-            folders = folders[1:]
-        sources.append(TrimmedVideo(path, folders[0] if folders else "", str(path.relative_to(root)), split))
+        if folders and folders[0] in ("train", "test", "val", "validation"):
+            split, folders = _SPLITS[folders[0]], folders[1:]
+        sources.append(TrimmedVideo(path, folders[0] if folders else "", name.as_posix(), split))
     if not sources:
         raise ValueError(
             f"{root} holds no video. Expected CLASS/clip.mp4 (any of {', '.join(sorted(VIDEO_SUFFIXES))})."
@@ -117,26 +158,43 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
 
 
 def _read_table(root: Path, table: Path) -> list[TrimmedVideo]:
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    columns = set(rows[0]) if rows else set()
+    # Spreadsheets put a mark in front of UTF-8, which would become a part of the first column's name.
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        try:
+            rows = [(reader.line_num, row) for row in reader]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{table} is not a CSV file in UTF-8: {error}.") from error
+        columns = reader.fieldnames or []
     file_column = next((name for name in ("file", "file_name") if name in columns), None)
     label_column = next((name for name in ("class", "label") if name in columns), None)
     if file_column is None or label_column is None:
         raise ValueError(
-            f"{table} needs the columns file (or file_name) and class (or label); it has {sorted(columns)}."
+            f"{table} needs the columns file (or file_name) and class (or label); it has {list(columns)}."
         )
-    sources = []
-    for number, row in enumerate(rows, start=2):
-        path = root / row[file_column]
+    if not rows:
+        raise ValueError(f"{table} has no row below its header.")
+    sources: dict[Path, TrimmedVideo] = {}
+    for line, row in rows:
+        name, label = row[file_column], row[label_column]
+        if not name or label is None:
+            raise ValueError(
+                f"{table}, line {line}: the row lacks {file_column if not name else label_column}."
+            )
+        path = root / name
         if not path.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{table}, line {number}: {row[file_column]} leaves the folder {root}.")
+            raise ValueError(f"{table}, line {line}: {name} leaves the folder {root}.")
         if not path.is_file():
-            raise FileNotFoundError(f"{table}, line {number}: {path} does not exist.")
-        split = (row.get("split") or "").lower()
-        split = "test" if split in ("test", "val", "validation") else split
-        sources.append(TrimmedVideo(path, row[label_column], row.get("group") or row[file_column], split))
-    return sorted(sources, key=lambda source: source.path)
+            raise FileNotFoundError(f"{table}, line {line}: {path} does not exist.")
+        if path in sources:
+            raise ValueError(f"{table}, line {line}: {name} is listed twice.")
+        split = (row.get("split") or "").strip().lower()
+        if split and split not in _SPLITS:
+            raise ValueError(
+                f"{table}, line {line}: split {row['split']!r} is unknown; use one of {', '.join(_SPLITS)}."
+            )
+        sources[path] = TrimmedVideo(path, label, row.get("group") or name, _SPLITS.get(split, ""))
+    return [sources[path] for path in sorted(sources)]
 
 
 def split_sources(
@@ -153,8 +211,11 @@ def split_sources(
         `tuple`: Training and held-out sources.
 
     Raises:
-        ValueError: If only some sources have a split, or either part would be empty.
+        ValueError: If only some sources have a split, `eval_fraction` is not between 0 and 1, or either part
+            would be empty.
     """
+    if not 0 < eval_fraction < 1:
+        raise ValueError(f"eval_fraction={eval_fraction} must be between 0 and 1, both exclusive.")
     named = [source for source in sources if source.split]
     if named and len(named) != len(sources):
         missing = next(source for source in sources if not source.split)
@@ -171,7 +232,10 @@ def split_sources(
     train = [source for source in sources if source.group not in held_out]
     test = [source for source in sources if source.group in held_out]
     if not train or not test:
-        raise ValueError(f"the split leaves {len(train)} sources to train on and {len(test)} held out; both need some.")
+        raise ValueError(
+            f"the split leaves {len(train)} sources to train on and {len(test)} held out; both need some. "
+            "A class needs two groups to be divided; a table can give split and group."
+        )
     return train, test
 
 
@@ -183,75 +247,99 @@ def count_frames(
     Args:
         sources (`Sequence[TrimmedVideo]`): The videos.
         num_workers (`int`, *optional*, defaults to 0): Processes to count in; 0 counts in this one.
-        cache (`str` or `Path`, *optional*):
-            JSON file that remembers what was counted, by path, size and time of change.
+        cache (`str` or `Path`, *optional*): JSON file that remembers what was counted, by
+            [`~TrimmedVideo.stamp`]. What was counted before an interruption is kept.
 
     Returns:
         `tuple`: The readable sources with their number of frames, and `(path, reason)` of every other.
     """
     counts = _CountCache(Path(cache) if cache is not None else None)
-    todo = [source.path for source in sources if counts.get(source.path) is None]
-    broken: dict[Path, str] = {}
+    todo, num_frames, broken = [], dict[int, int](), dict[int, str]()
+    for number, source in enumerate(sources):
+        try:
+            known = counts.get(source.stamp)
+        except OSError as error:
+            broken[number] = str(error)
+            continue
+        if known is None:
+            todo.append(number)
+        else:
+            num_frames[number] = known
     if todo:
         logger.info("counting the frames of %d videos", len(todo))
     with tqdm(total=len(todo), desc="counting frames", unit="video", disable=None) as progress:
-        for path, result in _map_count(todo, num_workers):
+        counted = _map_count([sources[number] for number in todo], num_workers)
+        for number, (stamp, result) in zip(todo, counted, strict=True):
             if isinstance(result, int):
-                counts.put(path, result)
+                num_frames[number] = result
+                counts.put(stamp, result)
             else:
-                broken[path] = result
-                logger.warning("left out: %s", result)
+                broken[number] = result
             progress.update()
     counts.save()
+    for number in sorted(broken):
+        logger.warning("left out: %s", broken[number])
     readable = [
-        replace(source, num_frames=counts.get(source.path)) for source in sources if source.path not in broken
+        replace(source, num_frames=num_frames[i]) for i, source in enumerate(sources) if i in num_frames
     ]
-    return readable, list(broken.items())
+    return readable, [(sources[number].path, broken[number]) for number in sorted(broken)]
 
 
-def _map_count(paths: list[Path], num_workers: int) -> Iterable[tuple[Path, int | str]]:
-    if num_workers < 1 or len(paths) < 2:
-        yield from map(_count_one, paths)
+def _map_count(sources: list[TrimmedVideo], num_workers: int) -> Iterable[tuple[str, int | str]]:
+    if num_workers < 1 or len(sources) < 2:
+        yield from map(_count_one, sources)
         return
     with ProcessPoolExecutor(num_workers) as pool:
-        yield from pool.map(_count_one, paths, chunksize=8)
+        yield from pool.map(_count_one, sources, chunksize=8)
 
 
-def _count_one(path: Path) -> tuple[Path, int | str]:
+def _count_one(source: TrimmedVideo) -> tuple[str, int | str]:
+    """Return the video's stamp, and its number of frames or why it has none."""
     try:
-        return path, index_frames(path).num_frames
-    except (VideoDecodeError, OSError) as error:
-        return path, str(error)
+        return source.stamp, index_frames(source.open()).num_frames
+    except VideoDecodeError as error:
+        return "", f"{source.path}: {error.reason}"
+    except OSError as error:
+        return "", str(error)
 
 
 class _CountCache:
-    """Frame counts by path, valid while the file keeps its size and time of change."""
+    """Frame counts by the stamp of a video, in a JSON file."""
 
     def __init__(self, path: Path | None):
         self.path = path
-        self.counts: dict[str, list[int]] = {}
+        self.counts: dict[str, int] = {}
+        self.num_unsaved = 0
         if path is not None and path.is_file():
-            self.counts = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                self.counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
+            except (ValueError, KeyError, TypeError) as error:
+                logger.warning("%s is not a table of frame counts (%r); it is written anew", path, error)
 
-    @staticmethod
-    def _stamp(video: Path) -> list[int]:
-        status = video.stat()
-        return [status.st_size, status.st_mtime_ns]
+    def get(self, stamp: str) -> int | None:
+        return self.counts.get(stamp)
 
-    def get(self, video: Path) -> int | None:
-        *stamp, count = self.counts.get(str(video.resolve()), [0, 0, 0])
-        return count if count and stamp == self._stamp(video) else None
-
-    def put(self, video: Path, count: int) -> None:
-        self.counts[str(video.resolve())] = [*self._stamp(video), count]
+    def put(self, stamp: str, count: int) -> None:
+        self.counts[stamp] = count
+        self.num_unsaved += 1
+        if self.num_unsaved == _COUNTS_BETWEEN_SAVES:
+            self.save()
 
     def save(self) -> None:
-        if self.path is None:
+        if self.path is None or not self.num_unsaved:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self.counts), encoding="utf-8")
+        temporary.write_text(json.dumps({"format_version": 1, "counts": self.counts}), encoding="utf-8")
         temporary.replace(self.path)
+        self.num_unsaved = 0
 
 
-__all__ = ["SourceCatalog", "TrimmedVideo", "count_frames", "scan_video_folder", "split_sources"]
+__all__ = [
+    "SourceCatalog",
+    "TrimmedVideo",
+    "VideoContents",
+    "count_frames",
+    "scan_video_folder",
+    "split_sources",
+]
