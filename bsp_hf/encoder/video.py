@@ -330,10 +330,14 @@ class _VideoFile:
             "protocol_whitelist": "file",
             "max_pixels": str(_MOST_PIXELS),
         }
+        if isinstance(opened, GuardedFile):
+            opened.before_read = self._check_timeout
         try:
             return av.open(
                 opened, options=allowed | options, metadata_errors="replace", timeout=(wait_s, wait_s)
             )
+        except VideoDecodeError:
+            raise
         except av.ExitError as error:
             raise VideoDecodeError(self.name, f"it did not open within {wait_s:g} s") from error
         except _DAMAGE as error:
@@ -347,9 +351,9 @@ class _VideoFile:
         picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
         streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
         if not streams:
-            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
+            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "no stream at all"
             raise VideoDecodeError(
-                self.name, f"it has no video stream, only {kinds} (cover art does not count)"
+                self.name, f"it has no video stream (cover art does not count), but {kinds}"
             )
         streams.sort(key=lambda s: not s.disposition & av.stream.Disposition.default)
         return streams[0]

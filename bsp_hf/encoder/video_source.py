@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,9 @@ class GuardedFile:
         TypeError: If it has no `read`.
     """
 
+    before_read: Callable[[], None] | None = None
+    """Called before each read; raises when it is time to give up."""
+
     def __init__(self, file: BinaryIO) -> None:
         if not hasattr(file, "read"):
             raise TypeError(
@@ -52,6 +56,8 @@ class GuardedFile:
 
     def read(self, size: int) -> bytes:
         """Read at most `size` bytes; none at the end."""
+        if self.before_read is not None:
+            self.before_read()
         data = self._file.read(size)
         if data is None:
             raise BlockingIOError(

@@ -99,7 +99,7 @@ def render_video(
         b_frames: Most consecutive B-frames.
         pixel_format: Coded pixel format; None takes the usual one of the codec.
         rotation: Degrees counter-clockwise by which a player must turn the picture.
-        mirrored: A player must mirror the picture left to right before turning it.
+        mirrored: A player must mirror the picture left to right after turning it.
         audio: `"first"` or `"last"` adds a silent audio stream before or after the video.
         audio_s: Length of the audio in seconds; None takes that of the video.
         cover_art: Add an attached picture as a second, earlier-listed video stream (Matroska has none; use
