@@ -18,6 +18,7 @@ import math
 import platform
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -32,9 +33,14 @@ from bsp_hf import BSPConfig, BSPFeatureExtractor, save_checkpoint_folder
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
-from bsp_hf.pretraining.arguments import parse_with_preset, pretraining_parser
+from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
-from bsp_hf.pretraining.checkpoints import TrainingProgress, resume_training_state, save_training_state
+from bsp_hf.pretraining.checkpoints import (
+    TrainingProgress,
+    clear_training_states,
+    resume_training_state,
+    save_training_state,
+)
 from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
@@ -59,13 +65,9 @@ def build_data(args, accelerator):
     train_sources, eval_sources = split_sources(sources, args.eval_fraction, args.seed)
 
     synthesis = SynthesisConfig(
-        half_length=args.half_length,
-        blend_half_width=args.blend_half_width,
-        speeds=tuple(args.speeds),
-        min_side_frames=args.min_side_frames,
-        frame_stride=args.frame_stride,
+        **{field.name: getattr(args, field.name) for field in fields(SynthesisConfig)}
     )
-    class_names = tuple(sorted({source.label for source in train_sources}))
+    class_names = tuple(sorted({source.label for source in train_sources} - {""}))
     pretext = make_pretext(args.task, synthesis, class_names)
     extractor = BSPFeatureExtractor(
         size={"shortest_edge": args.short_side},
@@ -113,6 +115,7 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
     """Return the metrics of the held-out clips."""
     model.eval()
     metric, losses = BoundaryTypeAccuracy(), []
+    loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
         output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
         losses.append(accelerator.gather_for_metrics(output.loss.repeat(len(batch["labels"]))))
@@ -155,16 +158,19 @@ def main() -> None:
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 
-    sampler = EpochSampler(len(train_clips), args.seed)
+    total_batch = args.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
+    sampler = EpochSampler(len(train_clips), args.seed, multiple_of=total_batch)
     options = {
         "num_workers": args.num_workers,
         "persistent_workers": args.num_workers > 0,
         "pin_memory": accelerator.device.type == "cuda",
     }
-    train_loader = DataLoader(train_clips, args.batch_size, sampler=sampler, drop_last=True, **options)
-    eval_loader = DataLoader(eval_clips, args.batch_size, **options)
+    # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
+    train_loader = DataLoader(
+        train_clips, args.batch_size, sampler=sampler, generator=torch.Generator(), **options
+    )
+    eval_loader = DataLoader(eval_clips, args.batch_size, generator=torch.Generator(), **options)
 
-    total_batch = args.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
     default_rate = 0.02 * total_batch / 128 if args.optimizer == "sgd" else 1e-3
     optimizer = build_optimizer(
         args.optimizer, model, args.learning_rate or default_rate, args.weight_decay, args.momentum
@@ -172,7 +178,7 @@ def main() -> None:
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
-    steps_per_epoch = math.ceil(len(train_loader) / args.gradient_accumulation_steps)
+    steps_per_epoch = len(sampler) // total_batch
     if steps_per_epoch == 0:
         raise SystemExit(
             f"{len(train_clips)} clips do not fill one batch of {total_batch}; lower --batch_size."
@@ -187,8 +193,11 @@ def main() -> None:
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
     checkpoints = args.output_dir / "checkpoints"
-    if not args.restart:
-        resume_training_state(accelerator, checkpoints)
+    settings = lasting_settings(args)
+    settings |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    if args.restart:
+        clear_training_states(accelerator, checkpoints)
+    resume_training_state(accelerator, checkpoints, settings)
 
     logger.info(
         "%s on %s: %.1f M parameters, %d steps of %d clips, %s",
@@ -232,7 +241,9 @@ def main() -> None:
             progress.steps_done += 1
             bar.update()
             step = progress.steps_done
-            if step % log_every == 0 or step == total_steps:
+            # A checkpoint ends a mean, so that a resumed run logs the same ones.
+            is_saved = step % args.save_every == 0 and step < total_steps
+            if step % log_every == 0 or is_saved or step == total_steps:
                 loss = accelerator.gather(torch.stack(running)).mean().item()
                 rate = clips_seen / (time.perf_counter() - started)
                 entry = {
@@ -258,8 +269,8 @@ def main() -> None:
                 )
                 logger.info("step %d: %s", step, json.dumps(results, default=str))
                 started, clips_seen = time.perf_counter(), 0
-            if step % args.save_every == 0 and step < total_steps:
-                save_training_state(accelerator, checkpoints, step)
+            if is_saved:
+                save_training_state(accelerator, checkpoints, step, settings)
             if step == total_steps:
                 break
         else:

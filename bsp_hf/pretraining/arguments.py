@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 
@@ -91,4 +92,22 @@ def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return parser.parse_args()
 
 
-__all__ = ["parse_with_preset", "pretraining_parser"]
+# None of these touches a weight, except that another number of steps bends the schedule; a moved folder is
+# the same data. The precision in effect is accelerate's to say.
+_PLACES = {"output_dir", "video_dir", "metadata", "frame_cache", "cpu", "num_workers", "mixed_precision"}
+_PACE = {"preset", "epochs", "max_steps", "eval_every", "save_every", "report_to", "restart"}
+
+
+def lasting_settings(args: argparse.Namespace) -> dict[str, Any]:  # Any: whatever an option holds
+    """Return the options that a resumed run must repeat to be the run it was.
+
+    Args:
+        args (`argparse.Namespace`): The parsed command line.
+
+    Returns:
+        `dict`: Values by name, fit for JSON.
+    """
+    return {name: value for name, value in vars(args).items() if name not in _PLACES | _PACE}
+
+
+__all__ = ["lasting_settings", "parse_with_preset", "pretraining_parser"]

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from accelerate import Accelerator
 logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
+_RUN_FILE = "run.json"
 
 
 @dataclass
@@ -40,7 +42,13 @@ class TrainingProgress:
             setattr(self, name, value)
 
 
-def save_training_state(accelerator: Accelerator, folder: str | Path, steps_done: int, keep: int = 2) -> Path:
+def save_training_state(
+    accelerator: Accelerator,
+    folder: str | Path,
+    steps_done: int,
+    settings: Mapping[str, Any] | None = None,
+    keep: int = 2,
+) -> Path:
     """Write a checkpoint of everything that training needs to go on exactly.
 
     It is written beside its place and renamed, so a checkpoint that exists is whole. Call it on every
@@ -50,11 +58,17 @@ def save_training_state(accelerator: Accelerator, folder: str | Path, steps_done
         accelerator (`Accelerator`): Holds the model, optimizer, schedule and registered objects.
         folder (`str` or `Path`): Folder of the checkpoints.
         steps_done (`int`): Names the checkpoint.
-        keep (`int`, *optional*, defaults to 2): Newest checkpoints to keep.
+        settings (`Mapping`, *optional*): What the run must not change when it goes on; JSON values.
+        keep (`int`, *optional*, defaults to 2): Newest checkpoints to keep, at least 1.
 
     Returns:
         `Path`: The checkpoint.
+
+    Raises:
+        ValueError: If `keep` is less than 1.
     """
+    if keep < 1:
+        raise ValueError(f"keep={keep} must be at least 1, or nothing is left to go on from.")
     folder = Path(folder)
     target = folder / f"{_PREFIX}{steps_done:08d}"
     temporary = folder / f"tmp-{steps_done:08d}"
@@ -64,7 +78,8 @@ def save_training_state(accelerator: Accelerator, folder: str | Path, steps_done
     accelerator.save_state(str(temporary))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        (temporary / "processes.json").write_text(json.dumps({"num_processes": accelerator.num_processes}))
+        run = {"num_processes": accelerator.num_processes, "settings": dict(settings or {})}
+        (temporary / _RUN_FILE).write_text(json.dumps(run))
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         for old in _checkpoints(folder)[:-keep]:
@@ -73,35 +88,69 @@ def save_training_state(accelerator: Accelerator, folder: str | Path, steps_done
     return target
 
 
-def resume_training_state(accelerator: Accelerator, folder: str | Path) -> Path | None:
+def resume_training_state(
+    accelerator: Accelerator, folder: str | Path, settings: Mapping[str, Any] | None = None
+) -> Path | None:
     """Load the newest checkpoint, if there is one.
 
     Args:
         accelerator (`Accelerator`): As in [`save_training_state`], with the same objects registered.
         folder (`str` or `Path`): Folder of the checkpoints.
+        settings (`Mapping`, *optional*): As in [`save_training_state`].
 
     Returns:
         `Path` or `None`: The checkpoint that was loaded.
 
     Raises:
-        ValueError: If it was written by another number of processes, which would change the batches.
+        ValueError: If it was written by another number of processes, which would change the batches, or with
+            other settings.
     """
     found = _checkpoints(Path(folder))
     if not found:
         return None
-    num_processes = json.loads((found[-1] / "processes.json").read_text())["num_processes"]
+    run = json.loads((found[-1] / _RUN_FILE).read_text())
+    num_processes = run["num_processes"]
     if num_processes != accelerator.num_processes:
         raise ValueError(
             f"{found[-1]} was written by {num_processes} processes, "
             f"this run has {accelerator.num_processes}; launch as many, or start over in another output_dir."
+        )
+    now = json.loads(json.dumps(dict(settings or {})))
+    changes = [
+        f"{name} was {run['settings'].get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(run["settings"].keys() | now.keys())
+        if run["settings"].get(name) != now.get(name)
+    ]
+    if changes:
+        raise ValueError(
+            f"{found[-1]} belongs to a run with other settings ({'; '.join(changes)}); repeat those, "
+            "start over, or choose another output_dir."
         )
     accelerator.load_state(str(found[-1]))
     logger.info("resumed from %s", found[-1])
     return found[-1]
 
 
+def clear_training_states(accelerator: Accelerator, folder: str | Path) -> None:
+    """Delete all checkpoints, so that those of an earlier run are never taken for this one's.
+
+    Args:
+        accelerator (`Accelerator`): Tells the process that deletes; call it on every one.
+        folder (`str` or `Path`): Folder of the checkpoints.
+    """
+    if accelerator.is_main_process:
+        for checkpoint in _checkpoints(Path(folder)):
+            shutil.rmtree(checkpoint)
+    accelerator.wait_for_everyone()
+
+
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
 
 
-__all__ = ["TrainingProgress", "resume_training_state", "save_training_state"]
+__all__ = [
+    "TrainingProgress",
+    "clear_training_states",
+    "resume_training_state",
+    "save_training_state",
+]

@@ -98,8 +98,9 @@ class PretextClips(Dataset):
             raise ValueError(
                 f"none of the {len(sources)} sources can be used: clips need "
                 f"{pretext.synthesis.min_source_frames} frames, same-class boundaries two sources of a class "
-                "and diff-class boundaries two classes. Lay the videos out as CLASS/clip.mp4, or choose a "
-                "task without classes, such as diff-speed."
+                "and diff-class boundaries two classes, among training and among held-out sources alike. Lay "
+                "the videos out as CLASS/clip.mp4, hold out more, or choose a task without classes, such as "
+                "diff-speed."
             )
         self.catalog = SourceCatalog([sources[index] for index in usable])
         self.left_out = len(sources) - len(usable)

@@ -12,10 +12,19 @@ class EpochSampler(Sampler[int]):
     Args:
         num_clips (`int`): Length of the data set.
         seed (`int`, *optional*, defaults to 0): Seed of the order.
+        multiple_of (`int`, *optional*, defaults to 1): The epoch is cut to a multiple of this. With the clips
+            of one optimizer step, every step sees as many, however they are spread over processes and
+            accumulated batches.
+
+    Raises:
+        ValueError: If `multiple_of` is less than 1.
     """
 
-    def __init__(self, num_clips: int, seed: int = 0):
+    def __init__(self, num_clips: int, seed: int = 0, multiple_of: int = 1):
+        if multiple_of < 1:
+            raise ValueError(f"multiple_of={multiple_of} must be at least 1.")
         self.num_clips = num_clips
+        self.multiple_of = multiple_of
         self.seed = seed
         self.epoch = 0
 
@@ -24,10 +33,11 @@ class EpochSampler(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips).tolist()
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
+        yield from order[: len(self)].tolist()
 
     def __len__(self) -> int:
-        return self.num_clips
+        return self.num_clips // self.multiple_of * self.multiple_of
 
 
 __all__ = ["EpochSampler"]
