@@ -154,8 +154,8 @@ class BSPModel(BSPPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the first module that sees the pixels."""
-        return self.backbone.embedder
+        """Return the first module that sees the pixels, the convolution of the stem."""
+        return self.backbone.embedder.embedder.convolution
 
     def forward(
         self,
@@ -192,24 +192,21 @@ class BSPModel(BSPPreTrainedModel):
         return_dict = config.return_dict if return_dict is None else return_dict
 
         num_frames = pixel_values.shape[1]
+        kept: list[Tensor] | None = [] if output_hidden_states else None
         hidden_states = self.backbone.embedder(pixel_values.flatten(0, 1).to(self.dtype))
-        feature_maps = [hidden_states]
+        hidden_states = _keep_feature_maps(hidden_states, num_frames, kept)
         stages = self.backbone.encoder.stages
         flags = shifted_blocks([len(stage.layers) for stage in stages])
         for stage, stage_flags in zip(stages, flags, strict=True):
             for block, shifts in zip(stage.layers, stage_flags, strict=True):
                 hidden_states = self._run_block(block, hidden_states, num_frames, shifts)
-            feature_maps.append(hidden_states)
+            hidden_states = _keep_feature_maps(hidden_states, num_frames, kept)
 
         frame_features = hidden_states.mean((2, 3)).unflatten(0, (-1, num_frames))
         output = BSPModelOutput(
             last_hidden_state=frame_features,
             pooler_output=frame_features.mean(1),
-            hidden_states=(
-                tuple(maps.unflatten(0, (-1, num_frames)) for maps in feature_maps)
-                if output_hidden_states
-                else None
-            ),
+            hidden_states=None if kept is None else tuple(kept),
         )
         return output if return_dict else output.to_tuple()
 
@@ -224,6 +221,14 @@ class BSPModel(BSPPreTrainedModel):
         if self.gradient_checkpointing and self.training:
             return checkpoint_block(self._gradient_checkpointing_func, block, run, hidden_states)
         return run(hidden_states)
+
+
+def _keep_feature_maps(maps: Tensor, num_frames: int, kept: list[Tensor] | None) -> Tensor:
+    """Add the maps to those that are returned, and go on from there, so that gradients reach them."""
+    if kept is None:
+        return maps
+    kept.append(maps.unflatten(0, (-1, num_frames)))
+    return kept[-1].flatten(0, 1)
 
 
 def _check_residual_stages(backbone: Any) -> None:  # Any: whatever AutoModel builds

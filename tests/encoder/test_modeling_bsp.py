@@ -191,6 +191,18 @@ def test_tuple_holds_the_parts_of_the_output_in_order(model_class):
     assert isinstance(model(clips), tuple)
 
 
+@pytest.mark.parametrize("model_class", MODEL_CLASSES)
+def test_gradients_reach_the_feature_maps_that_are_returned(model_class):
+    """What Grad-CAM and the like need."""
+    output = tiny_model(model_class)(random_clips(2, 3, 3, 32, 32), output_hidden_states=True)
+    for maps in output.hidden_states:
+        maps.retain_grad()
+    output[0].sum().backward()
+    for maps in output.hidden_states:
+        assert maps.grad is not None
+        assert maps.grad.abs().sum() > 0
+
+
 def test_config_can_ask_for_hidden_states():
     model = tiny_model()
     assert model(random_clips(1, 2, 3, 32, 32)).hidden_states is None

@@ -1,0 +1,174 @@
+"""Our models as transformers' own tests want them; run by `test_common_suite.py`, not collected by itself.
+
+`BSP_HF_TRANSFORMERS_TESTS` names the folder that holds a package `transformers_tests`: the files of `tests/`
+in the source distribution of the installed transformers. Three of the modules that they import are not in
+that distribution; empty ones stand in for them.
+
+`PipelineTesterMixin` is not among the tests: it loads a model of ours from `hf-internal-testing` on the Hub,
+which holds those of transformers only, and would skip everything. `test_pipeline.py` stands for it.
+"""
+
+import copy
+import os
+import sys
+import types
+import unittest
+
+import torch
+from tiny import tiny_config
+from torch import nn
+from transformers import set_seed
+from transformers.models.auto import modeling_auto
+
+from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
+from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
+
+
+def _stand_in(name: str, **content: object) -> None:
+    for part in (name.rpartition(".")[0], name):
+        module = sys.modules.setdefault(f"transformers_tests.{part}", types.ModuleType(part))
+        module.__dict__.setdefault("__path__", [])
+    sys.modules[f"transformers_tests.{name}"].__dict__.update(content)
+
+
+sys.path.insert(0, os.environ["BSP_HF_TRANSFORMERS_TESTS"])
+# Exporting to ONNX, ExecuTorch and the like has its own tests; so has the export of the encoder.
+_stand_in("exporters.test_export", ExportTesterMixin=type("ExportTesterMixin", (), {}))
+# Nothing is generated here.
+_stand_in("generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {}))
+# Only read for configs without a sub-config.
+_stand_in("utils.test_configuration_utils", config_common_kwargs={})
+
+from transformers_tests.test_configuration_common import ConfigTester  # noqa: E402
+from transformers_tests.test_modeling_common import ModelTesterMixin  # noqa: E402
+
+# The tests look here to learn which model has a loss and what its labels are.
+modeling_auto.MODEL_MAPPING_NAMES["bsp"] = "BSPModel"
+modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES["bsp"] = "BSPForBoundaryClassification"
+
+
+# The name changed within the supported range of transformers.
+_CHECKPOINTING = (
+    "activation_checkpointing"
+    if hasattr(BSPModel, "activation_checkpointing_enable")
+    else "gradient_checkpointing"
+)
+
+
+def _turn_checkpointing(model, is_on, kwargs=None):
+    if is_on:
+        getattr(model, f"{_CHECKPOINTING}_enable")(kwargs)
+    else:
+        getattr(model, f"{_CHECKPOINTING}_disable")()
+
+
+class TinyEncoders:
+    """What `ModelTesterMixin` asks of a model tester."""
+
+    batch_size = 3
+    num_frames = 4
+    image_size = 32
+    num_channels = 3
+    hidden_size = 32
+    num_hidden_layers = 1  # blocks of a stage
+    expected_num_hidden_layers = 5  # feature maps: the stem's and those of four stages
+    is_training = True
+
+    def get_config(self) -> BSPConfig:
+        return tiny_config(num_frames=self.num_frames)
+
+    def prepare_config_and_inputs_for_common(self):
+        shape = (self.batch_size, self.num_frames, self.num_channels, self.image_size, self.image_size)
+        return self.get_config(), {"pixel_values": torch.rand(shape)}
+
+
+class EncoderCases(ModelTesterMixin):
+    """Settings and overrides that hold for all three models."""
+
+    has_attentions = False  # a convolutional network
+    test_resize_embeddings = False  # no vocabulary
+    # Without a copyright line the model counts as older than 2023, and the test would be left out.
+    test_can_init_all_missing_weights_before_2023 = True
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyEncoders()
+        self.config_tester = ConfigTester(self, config_class=BSPConfig, has_text_modality=False)
+
+    def test_model_get_set_embeddings(self):
+        """Overridden: pixels go through a convolution, so the first module is no `nn.Embedding`."""
+        config, _ = self.model_tester.prepare_config_and_inputs_for_common()
+        for model_class in self.all_model_classes:
+            self.assertIsInstance(model_class(config).get_input_embeddings(), nn.Module)
+
+    def test_hidden_states_output(self):
+        """Overridden: feature maps have space and channels where the original expects tokens."""
+        config, inputs_dict = self.model_tester.prepare_config_and_inputs_for_common()
+        for model_class in self.all_model_classes:
+            by_argument = model_class(copy.deepcopy(config)).eval()(**inputs_dict, output_hidden_states=True)
+            config.output_hidden_states = True
+            by_config = model_class(copy.deepcopy(config)).eval()(**inputs_dict)
+            for output in (by_argument, by_config):
+                shapes = [tuple(maps.shape) for maps in output.hidden_states]
+                sizes = [(8, 8), (8, 8), (16, 4), (24, 2), (32, 1)]
+                batch, num_frames = self.model_tester.batch_size, self.model_tester.num_frames
+                self.assertEqual(shapes, [(batch, num_frames, c, edge, edge) for c, edge in sizes])
+
+    def test_gradient_checkpointing_enable_disable(self):
+        """Overridden: the original also wants a `GradientCheckpointingLayer`.
+
+        The blocks are those of transformers' ResNet, which are none; the encoder checkpoints them itself.
+        """
+        for model_class in self.all_model_classes:
+            model = model_class(self.model_tester.get_config())
+            self.assertFalse(model.base_model.gradient_checkpointing)
+            for is_on in (True, False):
+                _turn_checkpointing(model, is_on)
+                self.assertEqual(getattr(model, f"is_{_CHECKPOINTING}"), is_on)
+                self.assertEqual(model.base_model.gradient_checkpointing, is_on)
+
+    def check_training_gradient_checkpointing(self, gradient_checkpointing_kwargs=None):
+        """Overridden for the same reason; three tests call it."""
+        for model_class in self.all_model_classes:
+            if model_class is BSPModel:  # has no loss
+                continue
+            config, inputs_dict = self.model_tester.prepare_config_and_inputs_for_common()
+            inputs = self._prepare_for_class(inputs_dict, model_class, return_labels=True)
+            set_seed(42)
+            model = model_class(config).train()
+            set_seed(42)
+            model(**inputs).loss.backward()
+            expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+            model.zero_grad()
+
+            _turn_checkpointing(model, True, gradient_checkpointing_kwargs)
+            runs = []
+            first_block = model.base_model.backbone.encoder.stages[0].layers[0]
+            first_block.layer.register_forward_pre_hook(lambda *_: runs.append(1))  # noqa: B023
+            set_seed(42)
+            model(**inputs).loss.backward()
+            self.assertEqual(len(runs), 2)
+            for name, parameter in model.named_parameters():
+                torch.testing.assert_close(parameter.grad, expected[name], msg=name)
+
+
+class BSPModelTest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPModel,)
+
+    def test_config(self):
+        self.config_tester.run_common_tests()
+
+
+class BSPForBoundaryClassificationTest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+
+class BSPForBoundaryRegressionTest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryRegression,)
+
+    def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
+        """Overridden: one label a frame; no task of transformers has that."""
+        inputs_dict = copy.deepcopy(inputs_dict)
+        if return_labels:
+            inputs_dict["labels"] = torch.zeros(self.model_tester.batch_size, self.model_tester.num_frames)
+        return inputs_dict
