@@ -1,0 +1,209 @@
+"""One feature track in a file of our own: npy, npz, h5, pt, csv or safetensors, with its record."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from . import arrow_tracks, h5_files
+from .array_files import load_csv, load_npy, load_npz, load_pt, save_csv
+from .files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder, replace_when_done
+from .sidecar import read_sidecar, sidecar_path, write_sidecar
+from .track import FeatureTrack, TrackRecord
+
+H5_SUFFIXES = (".h5", ".hdf5")
+# Files of nothing but the array, as other tools read them; their record lies beside them.
+BARE_SUFFIXES = (".npy", ".pt", ".csv")
+TRACK_SUFFIXES = (*BARE_SUFFIXES, ".npz", ".safetensors", *H5_SUFFIXES)
+
+_NO_RECORD = "missing; features that another tool wrote are read with read_foreign_features."
+
+
+def write_track(track: FeatureTrack, path: str | Path) -> Path:
+    """Write one track to a file of its own, in the format that the end of its name says.
+
+    `.npy`, `.pt` and `.csv` hold the bare array, as other tools read it; their record goes into a JSON file
+    beside them, `path + ".json"`. `.npz` holds `feats`, `centers_s` and `record`; `.safetensors` and `.h5`
+    carry the record inside.
+
+    Args:
+        track (`FeatureTrack`): The track.
+        path (`str` or `Path`): The file; replaced in one step if it is there.
+
+    Returns:
+        `Path`: The file.
+
+    Raises:
+        ImportError: If an HDF5 file is asked for and h5py is not installed.
+        ValueError: If the name ends in no format of a single track.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    if path.suffix in H5_SUFFIXES:
+        with h5_files.write_h5(path) as file:
+            file.add(track)
+        return path
+    with replace_when_done(path) as temporary:
+        _WRITERS[path.suffix](track, temporary)
+    if path.suffix in BARE_SUFFIXES:
+        # Last: a sidecar that fits its array says that both are whole.
+        write_sidecar(track, path)
+    return path
+
+
+def read_track(path: str | Path, video_id: str | None = None) -> FeatureTrack:
+    """Read one track that this package wrote, in whatever format.
+
+    Args:
+        path (`str` or `Path`): A file of one track, a file of several, a folder of files, or an Arrow data
+            set.
+        video_id (`str`, *optional*): Which video; may be left out where there is only one.
+
+    Returns:
+        `FeatureTrack`: The track, equal to the one written.
+
+    Raises:
+        FeatureFileError: If a file is damaged, has no record, or the record belongs to another array.
+        MissingFeaturesError: If there is no such file, or the file holds no such video.
+        ValueError: If `video_id` is needed, the file holds another video, or its name ends in no format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if video_id is None:
+            raise ValueError(f"{path} is a folder of tracks: pass video_id=, or use read_tracks.")
+        if arrow_tracks.is_arrow(path):
+            return next(iter(arrow_tracks.read_arrow(path, [video_id])))
+        return read_track(_find_in_folder(path, video_id), video_id)
+    _check_suffix(path)
+    if not path.exists():
+        raise MissingFeaturesError(f"there are no features at {path}.")
+    if path.suffix in H5_SUFFIXES:
+        return _read_h5_track(path, video_id)
+    track = _READERS[path.suffix](path)
+    if video_id not in (None, track.record.video_id):
+        raise ValueError(f"{path} holds features of {track.record.video_id!r}, not of {video_id!r}.")
+    return track
+
+
+def _find_in_folder(folder: Path, video_id: str) -> Path:
+    candidates = [path_in_folder(folder, video_id, suffix) for suffix in TRACK_SUFFIXES]
+    found = [path for path in candidates if path.is_file()]
+    if not found:
+        raise MissingFeaturesError(f"there are no features of {video_id!r} in {folder}.")
+    if len(found) > 1:
+        raise ValueError(f"{', '.join(map(str, found))} all hold features of {video_id!r}; give the file.")
+    return found[0]
+
+
+def _read_h5_track(path: Path, video_id: str | None) -> FeatureTrack:
+    if video_id is None:
+        keys = h5_files.list_h5_keys(path)
+        if len(keys) != 1:
+            raise ValueError(f"{path} holds {len(keys)} videos: pass video_id=, or use read_tracks.")
+        video_id = keys[0]
+    rows = h5_files.read_h5(path, video_id)
+    if rows.record is None or rows.centers_s is None:
+        raise FeatureFileError(path, f"record of {video_id}", _NO_RECORD)
+    return _make_track(path, rows.features, rows.centers_s, rows.record)
+
+
+def _make_track(
+    path: Path, features: Any, centers_s: Any, record: TrackRecord
+) -> FeatureTrack:  # Any: arrays
+    with blame_file(path, "features and centers_s"):
+        return FeatureTrack(features, centers_s, record)
+
+
+def parse_record(path: Path, text: str) -> TrackRecord:
+    with blame_file(path, "record"):
+        return TrackRecord.from_dict(json.loads(text))
+
+
+def _read_bare(load: Callable[[Path], np.ndarray]) -> Callable[[Path], FeatureTrack]:
+    def read(path: Path) -> FeatureTrack:
+        features = load(path)
+        beside = read_sidecar(path, features)
+        if beside is None:
+            raise FeatureFileError(path, f"record ({sidecar_path(path).name})", _NO_RECORD)
+        return _make_track(path, features, *beside)
+
+    return read
+
+
+def _write_pt(track: FeatureTrack, path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(torch.tensor(track.features), file)
+
+
+def _write_csv(track: FeatureTrack, path: Path) -> None:
+    save_csv(track.features, path)
+
+
+def _write_npy(track: FeatureTrack, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, track.features, allow_pickle=False)
+
+
+def _write_npz(track: FeatureTrack, path: Path) -> None:
+    record = np.array(json.dumps(track.record.to_dict()))
+    with path.open("wb") as file:
+        # OpenTAD asks an npz for "feats".
+        np.savez(file, feats=track.features, centers_s=track.centers_s, record=record)
+
+
+def _read_npz(path: Path) -> FeatureTrack:
+    arrays = load_npz(path)
+    missing = [name for name in ("feats", "centers_s", "record") if name not in arrays]
+    if missing:
+        raise FeatureFileError(path, missing[0], _NO_RECORD if missing[0] == "record" else "missing.")
+    record = parse_record(path, str(arrays["record"]))
+    return _make_track(path, arrays["feats"], arrays["centers_s"], record)
+
+
+def _write_safetensors(track: FeatureTrack, path: Path) -> None:
+    tensors = {"features": track.features, "centers_s": track.centers_s}
+    save_file(tensors, str(path), metadata={"record": json.dumps(track.record.to_dict())})
+
+
+def _read_safetensors(path: Path) -> FeatureTrack:
+    with blame_file(path, "tensors"), safe_open(str(path), framework="np") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    missing = [name for name in ("features", "centers_s") if name not in tensors]
+    if missing:
+        raise FeatureFileError(path, missing[0], "missing.")
+    if "record" not in metadata:
+        raise FeatureFileError(path, "record", _NO_RECORD)
+    record = parse_record(path, metadata["record"])
+    return _make_track(path, tensors["features"], tensors["centers_s"], record)
+
+
+_WRITERS: dict[str, Callable[[FeatureTrack, Path], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".pt": _write_pt,
+    ".csv": _write_csv,
+    ".safetensors": _write_safetensors,
+}
+_READERS: dict[str, Callable[[Path], FeatureTrack]] = {
+    ".npy": _read_bare(load_npy),
+    ".npz": _read_npz,
+    ".pt": _read_bare(load_pt),
+    ".csv": _read_bare(load_csv),
+    ".safetensors": _read_safetensors,
+}
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in TRACK_SUFFIXES:
+        raise ValueError(
+            f"{path}: the name must end in one of {', '.join(TRACK_SUFFIXES)}, which says what format it is."
+        )
+
+
+__all__ = ["BARE_SUFFIXES", "H5_SUFFIXES", "TRACK_SUFFIXES", "read_track", "write_track"]
