@@ -17,6 +17,7 @@ Prints a Markdown report on held-out sources:
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 import bsp_hf  # noqa: F401  registers the models
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.metrics import evaluate_boundary_classification
+from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import BoundaryClassification
@@ -146,7 +148,8 @@ def main():
     sources, _ = count_frames(scan_video_folder(args.video_dir, args.metadata))
     train_sources, eval_sources = split_sources(sources, settings["arguments"]["eval_fraction"], 0)
     extractor = AutoFeatureExtractor.from_pretrained(args.model[0])
-    store = FrameStore(args.frame_cache, short_side=97)
+    smallest_scale = min(SpatialAugmentation(1).scales)
+    store = FrameStore(args.frame_cache, short_side=math.ceil(extractor.crop_size["height"] / smallest_scale))
 
     def make(pretext, which, repeats=args.draws):
         cases = [repeats] * pretext.num_cases

@@ -83,7 +83,7 @@ def main() -> None:
 
     # The classifier that pre-training leaves behind answers the question itself.
     classifier = AutoModelForVideoClassification.from_pretrained(args.model)
-    response = boundary_response(classifier, extractor, args.video, args.stride_frames)
+    response = boundary_response(classifier, extractor, args.video, args.stride_frames, kinds=args.kinds)
     found = pick_boundaries(response, args.threshold, args.min_gap_s)
     report = {"video": args.video.name, "boundaries_s": found.round(3).tolist()}
     logger.info("changes at %s s", ", ".join(f"{time_s:.2f}" for time_s in found) or "no")
@@ -109,9 +109,12 @@ def main() -> None:
     figure = plot_boundary_response(
         response.times_s,
         response.response,
-        None if truth is None else [boundary.time_s for boundary in truth],
+        [boundary.time_s for boundary in truth or ()],
         frames=frames,
         frame_times_s=frame_times_s,
+        picked_s=found,
+        kinds=None if truth is None else [boundary.kind.replace("_", " ") for boundary in truth],
+        threshold=args.threshold,
     )
     figure.savefig(args.output_dir / "boundaries.png")
     (args.output_dir / "boundaries.json").write_text(json.dumps(report, indent=2) + "\n")

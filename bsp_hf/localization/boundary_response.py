@@ -1,5 +1,6 @@
 """Where does a long video change: a boundary classifier slid over it, and the peaks of its response."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -8,9 +9,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.snippets import iter_snippets
 from bsp_hf.encoder.video import Frame, VideoReader
+
+NO_BOUNDARY = BoundaryType.SAME_SPEED.label
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ def boundary_response(
     video: Any,
     stride_frames: int = 1,
     batch_size: int = 16,
+    kinds: Sequence[str] | None = None,
 ) -> BoundaryResponse:
     """Slide a boundary classifier over a video, streaming.
 
@@ -50,18 +55,25 @@ def boundary_response(
         video: A path, open binary file or bytes.
         stride_frames (`int`, *optional*, defaults to 1): Frames between windows.
         batch_size (`int`, *optional*, defaults to 16): Windows at a time.
+        kinds (`Sequence[str]`, *optional*):
+            Labels whose probabilities add up to the response. By default all but same-speed; the two class
+            boundaries alone find cuts and leave changes of pace alone.
 
     Returns:
         `BoundaryResponse`: Times and response.
 
     Raises:
-        ValueError: If the model does not know same-speed, or the video is shorter than one window.
+        ValueError: If the model does not know same-speed or one of the kinds, or the video is shorter than one window.
         VideoDecodeError: If the video cannot be read.
     """
-    if "same-speed" not in model.config.label2id:
+    labels = model.config.label2id
+    if kinds is None:
+        kinds = [label for label in labels if label != NO_BOUNDARY]
+    unknown = {NO_BOUNDARY, *kinds} - set(labels)
+    if unknown:
         raise ValueError(
-            f"the model tells apart {', '.join(model.config.label2id)}; "
-            "a boundary response needs same-speed among them. Pre-train with --task boundary."
+            f"the model tells apart {', '.join(labels)}; a boundary response needs "
+            f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for other kinds."
         )
     model.eval()
     times_s: list[float] = []
@@ -69,8 +81,8 @@ def boundary_response(
     with VideoReader(video, fps=extractor.fps) as frames:
         fps = extractor.fps or frames.metadata.fps
         shrunk = (
-            Frame(extractor.resize_and_crop(frame.image[None])[0], frame.time_s, frame.index) for frame in
-            frames
+            Frame(extractor.resize_and_crop(frame.image[None])[0], frame.time_s, frame.index)
+            for frame in frames
         )
         windows = iter_snippets(
             shrunk, extractor.num_frames, stride_frames, frame_duration_s=1 / fps, padding="drop"
@@ -84,9 +96,10 @@ def boundary_response(
     if not batches:
         raise ValueError(f"{video} is shorter than one window of {extractor.num_frames} frames.")
     probabilities = np.concatenate(batches)
-    response = 1 - probabilities[:, model.config.label2id["same-speed"]]
-    return BoundaryResponse(np.array(times_s), probabilities, response, extractor.num_frames / fps,
-    duration_s)
+    response = probabilities[:, [labels[kind] for kind in kinds]].sum(1)
+    return BoundaryResponse(
+        np.array(times_s), probabilities, response, extractor.num_frames / fps, duration_s
+    )
 
 
 def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:

@@ -42,7 +42,9 @@ class CutDetector:
 def response_of(values, step_s=0.04, window_s=0.32):
     values = np.array(values, np.float32)
     times_s = np.arange(len(values)) * step_s
-    return BoundaryResponse(times_s, np.stack([values, 1 - values], 1), values, window_s, len(values) * step_s)
+    return BoundaryResponse(
+        times_s, np.stack([values, 1 - values], 1), values, window_s, len(values) * step_s
+    )
 
 
 def test_the_middle_of_a_plateau_is_the_boundary():
@@ -89,3 +91,14 @@ def test_a_video_shorter_than_a_window_is_refused(tmp_path):
     extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     with pytest.raises(ValueError, match=r"short\.mp4 is shorter than one window of 8 frames"):
         boundary_response(CutDetector(), extractor, video)
+
+
+def test_only_the_kinds_asked_for_respond(tmp_path):
+    video = render_steps(tmp_path / "steps.mp4", levels=[40, 200], frames_each=20)
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    either = boundary_response(CutDetector(), extractor, video)
+    chosen = boundary_response(CutDetector(), extractor, video, kinds=["diff-class"])
+    np.testing.assert_array_equal(chosen.response, chosen.probabilities[:, 0])
+    np.testing.assert_array_equal(chosen.response, either.response)
+    with pytest.raises(ValueError, match="needs same-class"):
+        boundary_response(CutDetector(), extractor, video, kinds=["same-class"])
