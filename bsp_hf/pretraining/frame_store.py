@@ -54,7 +54,7 @@ class FrameStore:
         path = self.folder / f"{source.path.stem}-{key}.npy"
         if not path.is_file():
             self._decode_all(source, path)
-        kept = np.load(path, mmap_mode="r")
+        kept = np.asarray(np.load(path, mmap_mode="r"))
         outside = [int(frame) for frame in frames if not 0 <= frame < len(kept)]
         if outside:
             raise IndexError(f"{source.path} has {len(kept)} frames, there is no frame {outside[0]}.")

@@ -235,6 +235,13 @@ def test_frames_that_h264_cannot_hold_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_missing_encoder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(rendered_files, "_CODEC", "libx264_that_is_not_there")
+    with pytest.raises(RuntimeError, match="has no libx264_that_is_not_there"):
+        write_h264_video(tmp_path / "a.mp4", [np.zeros((36, 48, 3), np.uint8)])
+    assert not list(tmp_path.iterdir())
+
+
 def test_folder_of_other_settings_or_other_files_is_refused_untouched(small_folder, tmp_path):
     before = contents(small_folder)
     with pytest.raises(FileExistsError, match="other settings"):

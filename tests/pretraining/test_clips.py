@@ -1,0 +1,230 @@
+"""The data set of clips: `(seed, epoch, index)` fixes a clip, whoever reads it, whenever and in any order."""
+
+import logging
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from clip_folder import counted_sources, read_numbers, render_classes, small_extractor, unknown_videos
+from torch.utils.data import DataLoader
+
+from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
+from bsp_hf.encoder.video import VideoDecodeError
+from bsp_hf.pretraining.augmentation import SpatialAugmentation
+from bsp_hf.pretraining.frame_store import FrameStore
+from bsp_hf.pretraining.pretexts import make_pretext
+from bsp_hf.pretraining.sampler import EpochSampler
+
+DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    return counted_sources(render_classes(tmp_path_factory.mktemp("clips"), size=(48, 48)))
+
+
+def boundary_clips(sources, *, task: str = "boundary", size: int = 48, **options) -> PretextClips:
+    return PretextClips(sources, make_pretext(task, SynthesisConfig()), small_extractor(size), **options)
+
+
+def as_tuple(item: dict) -> tuple:
+    return item["pixels"].numpy().tobytes(), np.asarray(item["labels"]).tobytes()
+
+
+# What a clip shows
+
+
+def test_clips_show_the_planned_frames_of_the_planned_sources(sources):
+    clips = boundary_clips(sources)
+    stores = FrameStore()
+    for index in range(len(clips)):
+        clip = clips.read(index)
+        kind, plan = BoundaryType(clip.target), clip.draw.plan
+        assert clip.frames.shape == (8, 48, 48, 3) and clip.frames.flags.c_contiguous
+        numbers = read_numbers(clip.frames)
+        if kind in (DIFF_SPEED, SAME_SPEED):
+            assert numbers == plan.frames[0].tolist()
+        else:
+            # tau = 4: with epsilon = 1 frame 3 is half and half, frame 4 the second video's second.
+            first, second = (frames.tolist() for frames in plan.frames)
+            fade = plan.blend_half_width
+            assert numbers[: 4 - fade] == first[: 4 - fade]
+            assert numbers[4:] == second[fade:]
+            assert fade == (1 if kind is DIFF_CLASS else 0)
+            # The sources are told apart by their pictures.
+            again = stores.read(clips.catalog.sources[plan.sources[1]], plan.frames[1])
+            np.testing.assert_array_equal(clip.frames[4:], again[fade:])
+            if fade:
+                before = stores.read(clips.catalog.sources[plan.sources[0]], plan.frames[0])
+                half = np.rint((before[3].astype(float) + again[0]) / 2)
+                np.testing.assert_array_equal(clip.frames[3], half)
+
+
+def test_items_are_channels_first_pixels_and_a_label(sources):
+    clips = boundary_clips(sources)
+    for index in (0, 7, len(clips) - 1):
+        item, clip = clips[index], clips.read(index)
+        assert item["pixels"].dtype == torch.uint8 and item["labels"] == clip.target
+        np.testing.assert_array_equal(item["pixels"].permute(0, 2, 3, 1).numpy(), clip.frames)
+    heatmap = boundary_clips(sources, task="regression")[0]["labels"]
+    assert heatmap.dtype == torch.float32 and heatmap.shape == (8,)
+
+
+def test_an_epoch_runs_through_the_sources_case_by_case(sources):
+    clips = boundary_clips(sources, case_repeats=[1, 0, 2, 1])
+    assert len(clips) == 4 * len(sources)
+    cases = [clips.plan(index).case for index in range(len(clips))]
+    assert cases == [case for case in (0, 2, 2, 3) for _ in sources]
+    assert [clips.plan(index).anchor for index in range(len(clips))] == 4 * list(range(len(sources)))
+
+
+@pytest.mark.parametrize("case_repeats", [[1, 1], [0, 0, 0, 0], [1, 1, 1, -1], []])
+def test_impossible_case_repeats_are_refused(sources, case_repeats):
+    with pytest.raises(ValueError, match="case_repeats"):
+        boundary_clips(sources, case_repeats=case_repeats)
+
+
+def test_sources_that_are_too_short_are_left_out_and_counted():
+    clips = boundary_clips(unknown_videos(20, 13, 20, 20, 20, labels="aaabb"))
+    assert clips.left_out == 1 and len(clips) == 16
+
+
+def test_indices_outside_the_data_set_are_refused(sources):
+    clips = boundary_clips(sources)
+    for index in (-1, len(clips)):
+        with pytest.raises(IndexError, match=f"index {index} is outside a data set of 24 clips"):
+            clips[index]
+
+
+# Randomness
+
+
+def test_seed_epoch_and_index_each_change_the_clip(sources):
+    clips, other = boundary_clips(sources), boundary_clips(sources, seed=1)
+    first = [as_tuple(clips[index]) for index in range(12)]
+    clips.set_epoch(1)
+    assert not set(first) & {as_tuple(clips[index]) for index in range(12)}
+    assert not set(first) & {as_tuple(other[index]) for index in range(12)}
+    clips.set_epoch(0)
+    assert [as_tuple(clips[index]) for index in reversed(range(12))] == first[::-1]
+
+
+def test_augmentation_is_drawn_once_for_each_source_of_a_clip(sources):
+    calls = []
+
+    class Recorded(SpatialAugmentation):
+        def __call__(self, frames, rng):
+            calls.append(len(frames))
+            return super().__call__(frames, rng)
+
+    clips = boundary_clips(sources, size=32, augmentation=Recorded(32))
+    expected = {DIFF_CLASS: [5, 5], SAME_CLASS: [4, 4], DIFF_SPEED: [8], SAME_SPEED: [8]}
+    for index in range(len(clips)):
+        calls.clear()
+        clip = clips.read(index)
+        assert calls == expected[clip.target]
+        assert clip.frames.shape == (8, 32, 32, 3)
+    assert as_tuple(clips[5]) == as_tuple(clips[5])
+
+
+def test_augmentation_does_not_change_what_is_drawn_before_it(sources):
+    plain, augmented = boundary_clips(sources), boundary_clips(sources, augmentation=SpatialAugmentation(48))
+    for index in range(len(plain)):
+        for a, b in zip(plain.plan(index).plan.frames, augmented.plan(index).plan.frames, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def read_epochs(clips: PretextClips, num_workers: int, epochs: int = 2, **options) -> list[list[tuple]]:
+    """Read epochs through one loader, as training does."""
+    sampler = EpochSampler(len(clips), 3)
+    loader = DataLoader(
+        clips, 5, sampler=sampler, num_workers=num_workers, persistent_workers=num_workers > 0, **options
+    )
+    read = []
+    for epoch in range(epochs):
+        clips.set_epoch(epoch)
+        sampler.set_epoch(epoch)
+        batches = list(loader)
+        pixels = torch.cat([batch["pixels"] for batch in batches])
+        labels = torch.cat([batch["labels"] for batch in batches])
+        read.append([as_tuple({"pixels": p, "labels": y}) for p, y in zip(pixels, labels, strict=True)])
+    return read
+
+
+def expected_epochs(clips: PretextClips, epochs: int = 2) -> list[list[tuple]]:
+    """The same clips one by one, in another order of access."""
+    read = []
+    for epoch in range(epochs):
+        clips.set_epoch(epoch)
+        sampler = EpochSampler(len(clips), 3)
+        sampler.set_epoch(epoch)
+        items = {index: as_tuple(clips[index]) for index in range(len(clips))}
+        read.append([items[index] for index in sampler])
+    return read
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_any_number_of_workers_reads_the_same_clips_in_every_epoch(sources, num_workers):
+    def clips():
+        return boundary_clips(sources, size=32, augmentation=SpatialAugmentation(32), seed=7)
+
+    read = read_epochs(clips(), num_workers)
+    assert read == expected_epochs(clips())
+    assert not set(read[0]) & set(read[1])
+
+
+@pytest.mark.slow
+def test_spawned_workers_read_the_same_clips_too(sources):
+    clips = boundary_clips(sources, seed=7)
+    assert read_epochs(clips, 1, multiprocessing_context="spawn") == expected_epochs(clips)
+
+
+def test_a_copy_of_the_data_set_draws_the_same_clips(sources):
+    clips = boundary_clips(sources)
+    clips.set_epoch(4)
+    copy = pickle.loads(pickle.dumps(clips))
+    assert as_tuple(copy[3]) == as_tuple(clips[3])
+    copy.set_epoch(5)
+    assert as_tuple(copy[3]) != as_tuple(clips[3])
+
+
+# Videos that break where a clip needs them
+
+
+class FailingStore(FrameStore):
+    """Fails on some videos."""
+
+    def __init__(self, *names: str):
+        super().__init__()
+        self.names = names
+
+    def read(self, source, frames):
+        if source.group in self.names:
+            raise VideoDecodeError(str(source.path), "frame 7 does not decode")
+        return super().read(source, frames)
+
+
+def test_another_source_replaces_one_that_does_not_decode(sources, caplog):
+    store = FailingStore("run/0.mp4")
+    clips, untouched = boundary_clips(sources, store=store), boundary_clips(sources)
+    replaced = 0
+    with caplog.at_level(logging.WARNING, "bsp_hf"):
+        for index in range(len(clips)):
+            clip, plan = clips.read(index), untouched.plan(index)
+            assert clip.target == plan.case
+            names = [clips.catalog.sources[source].group for source in plan.plan.sources]
+            if "run/0.mp4" in names:
+                replaced += 1
+                shown = [clips.catalog.sources[source].group for source in clip.draw.plan.sources]
+                assert "run/0.mp4" not in shown
+                assert as_tuple(clips[index]) == as_tuple(clips[index])
+            else:
+                assert as_tuple(clips[index]) == as_tuple(untouched[index])
+    assert replaced >= 4 and "run/0.mp4: frame 7 does not decode" in caplog.text
+
+
+def test_rotten_data_set_raises_instead_of_searching_for_ever(sources):
+    clips = boundary_clips(sources, store=FailingStore(*(source.group for source in sources)))
+    with pytest.raises(VideoDecodeError, match="frame 7 does not decode"):
+        clips[0]
