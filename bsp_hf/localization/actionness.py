@@ -19,8 +19,8 @@ from transformers.utils import ModelOutput
 
 
 @strict
-class BSPActionnessConfig(PreTrainedConfig):
-    r"""Configuration of a [`BSPForActionness`].
+class ActionnessConfig(PreTrainedConfig):
+    r"""Configuration of a [`ActionnessModel`].
 
     Args:
         feature_dim (`int`, *optional*, defaults to 2048):
@@ -36,7 +36,7 @@ class BSPActionnessConfig(PreTrainedConfig):
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
     """
 
-    model_type = "bsp_actionness"
+    model_type = "actionness"
 
     feature_dim: int = 2048
     segment_s: float | int = 0.2
@@ -59,8 +59,8 @@ class BSPActionnessConfig(PreTrainedConfig):
 
 
 @dataclass
-class BSPActionnessOutput(ModelOutput):
-    """What [`BSPForActionness`] returns.
+class ActionnessOutput(ModelOutput):
+    """What [`ActionnessModel`] returns.
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if `labels` were given.
@@ -73,31 +73,32 @@ class BSPActionnessOutput(ModelOutput):
     probabilities: torch.Tensor | None = None
 
 
-class BSPForActionness(PreTrainedModel):
+class ActionnessModel(PreTrainedModel):
     """One linear layer on frozen snippet features, trained with binary cross-entropy.
 
     Example:
     ```python
     >>> import torch
-    >>> from bsp_hf.localization.actionness import BSPActionnessConfig, BSPForActionness
-    >>> model = BSPForActionness(BSPActionnessConfig(feature_dim=16))
+    >>> from bsp_hf.localization.actionness import ActionnessConfig, ActionnessModel
+    >>> model = ActionnessModel(ActionnessConfig(feature_dim=16))
     >>> model(features=torch.randn(1, 77, 16)).probabilities.shape
     torch.Size([1, 77])
+
     ```
     """
 
-    config_class = BSPActionnessConfig
+    config_class = ActionnessConfig
     base_model_prefix = ""
     main_input_name = "features"
     input_modalities = "video"
 
-    def __init__(self, config: BSPActionnessConfig) -> None:
+    def __init__(self, config: ActionnessConfig) -> None:
         super().__init__(config)
         self.classifier = nn.Linear(config.feature_dim, 1)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # A linear classifier has one optimum; zero starts at probability 1/2 whatever the scale of the features.
+        # The loss is convex in a linear layer; zero starts at probability 1/2 at any scale of the features.
         if isinstance(module, nn.Linear):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
@@ -108,7 +109,7 @@ class BSPForActionness(PreTrainedModel):
         segment_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         return_dict: bool | None = None,
-    ) -> BSPActionnessOutput | tuple:
+    ) -> ActionnessOutput | tuple:
         """Score every segment on its own.
 
         Args:
@@ -118,10 +119,10 @@ class BSPForActionness(PreTrainedModel):
                 if absent.
             labels (`torch.Tensor`, *optional*): `(batch, num_segments)`, 1 where a step is, else 0; see
                 `bsp_hf.metrics.label_segments`. Ignored in the padding.
-            return_dict (`bool`, *optional*): Whether to return a [`BSPActionnessOutput`] rather than a tuple.
+            return_dict (`bool`, *optional*): Whether to return a [`ActionnessOutput`] rather than a tuple.
 
         Returns:
-            `BSPActionnessOutput`: Logits, probabilities and, with `labels`, the loss, averaged over the real
+            `ActionnessOutput`: Logits, probabilities and, with `labels`, the loss, averaged over the real
             segments of the batch.
 
         Raises:
@@ -154,7 +155,7 @@ class BSPForActionness(PreTrainedModel):
             )
             loss = summed / mask.sum()
         probabilities = logits.sigmoid() * mask
-        output = BSPActionnessOutput(loss=loss, logits=logits, probabilities=probabilities)
+        output = ActionnessOutput(loss=loss, logits=logits, probabilities=probabilities)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 
@@ -200,4 +201,4 @@ def features_of_segments(
     return rows[nearest]
 
 
-__all__ = ["BSPActionnessConfig", "BSPActionnessOutput", "BSPForActionness", "features_of_segments"]
+__all__ = ["ActionnessConfig", "ActionnessModel", "ActionnessOutput", "features_of_segments"]

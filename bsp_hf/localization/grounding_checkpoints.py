@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from transformers import PreTrainedModel
 
-from .lgi import BSPLGIConfig, BSPLGIForVideoGrounding
-from .tan import BSPTANConfig, BSPTANForVideoGrounding
+from .lgi import LGIConfig, LGIForVideoGrounding
+from .tan import TANConfig, TANForVideoGrounding
 
 StateDict = dict[str, torch.Tensor]
 
@@ -19,15 +19,15 @@ TAN_POINTWISE = {"frame_layer.vis_conv.weight": 1, "fusion_layer.vis_conv.weight
 LGI_UNUSED = {"vti_fn.satt_fn.fc.weight": 2, "vti_fn.satt_fn.fc.bias": 1}
 
 
-def convert_tan_state_dict(state_dict: Mapping[str, torch.Tensor], config: BSPTANConfig) -> StateDict:
+def convert_tan_state_dict(state_dict: Mapping[str, torch.Tensor], config: TANConfig) -> StateDict:
     """Convert a published 2D-TAN checkpoint, which is a bare state dict.
 
     Args:
         state_dict (`Mapping[str, torch.Tensor]`): What the `.pkl` file holds.
-        config (`BSPTANConfig`): The setting it was trained with, for instance `BSPTANConfig.charades()`.
+        config (`TANConfig`): The setting it was trained with, for instance `TANConfig.charades()`.
 
     Returns:
-        `dict`: State dict for [`BSPTANForVideoGrounding`]. Tensors share memory with the input.
+        `dict`: State dict for [`TANForVideoGrounding`]. Tensors share memory with the input.
 
     Raises:
         ValueError: If a key is missing or unknown, or a shape does not fit the config.
@@ -36,12 +36,12 @@ def convert_tan_state_dict(state_dict: Mapping[str, torch.Tensor], config: BSPTA
         key: value.flatten(1) if key in TAN_POINTWISE and value.ndim == 2 + TAN_POINTWISE[key] else value
         for key, value in state_dict.items()
     }
-    _check_fit(converted, _expected_shapes(BSPTANForVideoGrounding, config), "2D-TAN")
+    _check_fit(converted, _expected_shapes(TANForVideoGrounding, config), "2D-TAN")
     return converted
 
 
 def export_tan_state_dict(state_dict: Mapping[str, torch.Tensor]) -> StateDict:
-    """Convert a state dict of [`BSPTANForVideoGrounding`] to the published layout.
+    """Convert a state dict of [`TANForVideoGrounding`] to the published layout.
 
     Args:
         state_dict (`Mapping[str, torch.Tensor]`): `model.state_dict()`.
@@ -56,17 +56,17 @@ def export_tan_state_dict(state_dict: Mapping[str, torch.Tensor]) -> StateDict:
 
 
 def convert_lgi_checkpoint(
-    checkpoint: Mapping[str, Mapping[str, torch.Tensor]], config: BSPLGIConfig
+    checkpoint: Mapping[str, Mapping[str, torch.Tensor]], config: LGIConfig
 ) -> StateDict:
     """Convert a published LGI checkpoint, which holds one state dict per part of the network.
 
     Args:
         checkpoint (`Mapping`): State dicts under `"video_enc"`, `"query_enc"`, `"vti_fn"`, `"ta_reg_fn"` and
             `"sqan"`, perhaps also `"criterion"`, which holds no parameter.
-        config (`BSPLGIConfig`): The setting it was trained with; `vocab_size` must be that of its embedding.
+        config (`LGIConfig`): The setting it was trained with; `vocab_size` must be that of its embedding.
 
     Returns:
-        `dict`: State dict for [`BSPLGIForVideoGrounding`]. The unused layer `vti_fn.satt_fn.fc` is left out.
+        `dict`: State dict for [`LGIForVideoGrounding`]. The unused layer `vti_fn.satt_fn.fc` is left out.
         Tensors share memory with the input.
 
     Raises:
@@ -80,14 +80,14 @@ def convert_lgi_checkpoint(
             f"expected a dict of the state dicts {', '.join(LGI_PARTS)}."
         )
     joined = {f"{part}.{key}": value for part in LGI_PARTS for key, value in checkpoint[part].items()}
-    expected = _expected_shapes(BSPLGIForVideoGrounding, config)
+    expected = _expected_shapes(LGIForVideoGrounding, config)
     dim = config.hidden_dim
     _check_fit(joined, {**expected, **{key: (dim,) * axes for key, axes in LGI_UNUSED.items()}}, "LGI")
     return {key: value for key, value in joined.items() if key not in LGI_UNUSED}
 
 
 def export_lgi_checkpoint(state_dict: Mapping[str, torch.Tensor]) -> dict[str, StateDict]:
-    """Convert a state dict of [`BSPLGIForVideoGrounding`] to the published layout.
+    """Convert a state dict of [`LGIForVideoGrounding`] to the published layout.
 
     Args:
         state_dict (`Mapping[str, torch.Tensor]`): `model.state_dict()`.
@@ -106,7 +106,7 @@ def export_lgi_checkpoint(state_dict: Mapping[str, torch.Tensor]) -> dict[str, S
 
 
 def _expected_shapes(
-    model_class: type[PreTrainedModel], config: BSPTANConfig | BSPLGIConfig
+    model_class: type[PreTrainedModel], config: TANConfig | LGIConfig
 ) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = model_class(config)

@@ -147,7 +147,7 @@ def make_tan_sample(
     num_clips: int = 16,
     normalize: bool = True,
 ) -> GroundingSample:
-    """Prepare one query for [`~bsp_hf.localization.tan.BSPTANForVideoGrounding`] (SPEC 5.1).
+    """Prepare one query for [`~bsp_hf.localization.tan.TANForVideoGrounding`] (SPEC 5.1).
 
     Args:
         features (`ArrayLike`): `(num_snippets, feature_dim)`.
@@ -173,7 +173,7 @@ def make_lgi_sample(
     num_rows: int = 128,
     rng: np.random.Generator | None = None,
 ) -> GroundingSample:
-    """Prepare one query for [`~bsp_hf.localization.lgi.BSPLGIForVideoGrounding`] (SPEC 6.1).
+    """Prepare one query for [`~bsp_hf.localization.lgi.LGIForVideoGrounding`] (SPEC 6.1).
 
     Args:
         features (`ArrayLike`): `(num_snippets, feature_dim)`, not normalised.

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .lgi_config import BSPLGIConfig
+from .lgi_config import LGIConfig
 from .lgi_layers import (
     AttentivePooling,
     CopiedModules,
@@ -24,8 +24,8 @@ from .lgi_layers import (
 
 
 @dataclass
-class BSPLGIOutput(ModelOutput):
-    """What [`BSPLGIForVideoGrounding`] returns.
+class LGIOutput(ModelOutput):
+    """What [`LGIForVideoGrounding`] returns.
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if labels were given: the weighted sum of the next three.
@@ -57,7 +57,7 @@ class BSPLGIOutput(ModelOutput):
 class SegmentEncoder(nn.Module):
     """Embed feature rows and add learned positions."""
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.vid_emb_fn = nn.Sequential(
@@ -76,7 +76,7 @@ class SegmentEncoder(nn.Module):
 class QueryEncoder(nn.Module):
     """Read a query with a bidirectional LSTM over packed sequences."""
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__()
         if config.query_input == "word_ids":
             self.embedding = nn.Embedding(config.vocab_size, config.word_dim)
@@ -110,7 +110,7 @@ class QueryEncoder(nn.Module):
 class PhraseAttention(nn.Module):
     """Draw phrases from a query one after the other, each guided by the one before (SQAN)."""
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.global_emb_fn = CopiedModules(nn.Linear(dim, dim) for _ in range(config.num_phrases))
@@ -135,7 +135,7 @@ class PhraseAttention(nn.Module):
 class VideoTextInteraction(nn.Module):
     """Fuse every phrase with the segments, locally, then join the phrases and let segments interact."""
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         phrases, blocks = range(config.num_phrases), range(config.num_nonlocal_blocks)
@@ -164,7 +164,7 @@ class VideoTextInteraction(nn.Module):
 class SpanRegression(nn.Module):
     """Pool the segments with a temporal attention and regress start and end."""
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.tatt = AttentivePooling(dim, config.attention_dim, dim)
@@ -179,27 +179,28 @@ class SpanRegression(nn.Module):
         return self.MLP_reg(pooled), attention, pooled
 
 
-class BSPLGIForVideoGrounding(PreTrainedModel):
+class LGIForVideoGrounding(PreTrainedModel):
     """LGI with its three losses: features of a video and a sentence in, one span out.
 
     Example:
     ```python
     >>> import torch
-    >>> from bsp_hf.localization.lgi import BSPLGIConfig, BSPLGIForVideoGrounding
-    >>> config = BSPLGIConfig(feature_dim=24, hidden_dim=32, attention_dim=8, vocab_size=60, word_dim=20)
-    >>> model = BSPLGIForVideoGrounding(config).eval()
+    >>> from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
+    >>> config = LGIConfig(feature_dim=24, hidden_dim=32, attention_dim=8, vocab_size=60, word_dim=20)
+    >>> model = LGIForVideoGrounding(config).eval()
     >>> output = model(features=torch.randn(1, 90, 24), word_ids=torch.tensor([[5, 9, 33, 0]]))
     >>> output.spans.shape
     torch.Size([1, 2])
+
     ```
     """
 
-    config_class = BSPLGIConfig
+    config_class = LGIConfig
     base_model_prefix = ""
     main_input_name = "features"
     input_modalities = ["video", "text"]  # noqa: RUF012 (a plain list in transformers too)
 
-    def __init__(self, config: BSPLGIConfig) -> None:
+    def __init__(self, config: LGIConfig) -> None:
         super().__init__(config)
         self.video_enc = SegmentEncoder(config)
         self.query_enc = QueryEncoder(config)
@@ -233,7 +234,7 @@ class BSPLGIForVideoGrounding(PreTrainedModel):
         attention_labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> BSPLGIOutput | tuple:
+    ) -> LGIOutput | tuple:
         """Regress the span of each query.
 
         Args:
@@ -250,10 +251,10 @@ class BSPLGIForVideoGrounding(PreTrainedModel):
             attention_labels (`torch.Tensor`, *optional*): `(batch, rows)`, 1 for rows inside the span; needed
                 with `labels` unless `config.attention_loss_weight` is 0.
             output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
-            return_dict (`bool`, *optional*): Whether to return a [`BSPLGIOutput`] rather than a tuple.
+            return_dict (`bool`, *optional*): Whether to return a [`LGIOutput`] rather than a tuple.
 
         Returns:
-            `BSPLGIOutput`: Spans, attentions and, with `labels`, the losses.
+            `LGIOutput`: Spans, attentions and, with `labels`, the losses.
 
         Raises:
             ValueError: If an input is missing, has the wrong shape or a query holds no word.
@@ -270,16 +271,20 @@ class BSPLGIForVideoGrounding(PreTrainedModel):
         phrases, query_attention = self.sqan(words, sentence, word_mask)
         semantic, phrase_weights, local = self.vti_fn(segments, phrases, feature_mask)
         spans, attention, pooled = self.ta_reg_fn(semantic, feature_mask)
-        output = BSPLGIOutput(
+        losses: dict[str, torch.Tensor] = {}
+        if labels is not None:
+            losses = self._losses(spans, attention, query_attention, labels, attention_labels)
+        wants_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = LGIOutput(
+            **losses,
             spans=spans,
             temporal_attention=attention,
             query_attention=query_attention,
             phrase_weights=phrase_weights,
+            hidden_states=(words, sentence, phrases, segments, local, semantic, pooled)
+            if wants_states
+            else None,
         )
-        if labels is not None:
-            self._add_losses(output, labels, attention_labels)
-        if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            output.hidden_states = (words, sentence, phrases, segments, local, semantic, pooled)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _pad_rows(
@@ -321,19 +326,27 @@ class BSPLGIForVideoGrounding(PreTrainedModel):
             )
         return (self.query_enc.embedding(words) if by_id else words), word_mask
 
-    def _add_losses(
-        self, output: BSPLGIOutput, labels: torch.Tensor, attention_labels: torch.Tensor | None
-    ) -> None:
+    def _losses(
+        self,
+        spans: torch.Tensor,
+        attention: torch.Tensor,
+        query_attention: torch.Tensor,
+        labels: torch.Tensor,
+        attention_labels: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
         config = self.config
-        output.regression_loss = span_loss(output["spans"], labels)
-        output.distinct_loss = distinct_attention_loss(output["query_attention"], config.attention_overlap)
-        output.loss = output.regression_loss + config.distinct_loss_weight * output.distinct_loss
+        losses = {
+            "regression_loss": span_loss(spans, labels),
+            "distinct_loss": distinct_attention_loss(query_attention, config.attention_overlap),
+        }
+        total = losses["regression_loss"] + config.distinct_loss_weight * losses["distinct_loss"]
         if config.attention_loss_weight:
             if attention_labels is None:
                 raise ValueError("attention_labels are missing; make them with attention_target().")
             target = F.pad(attention_labels, (0, config.num_rows - attention_labels.shape[1]))
-            output.attention_loss = attention_guidance_loss(output["temporal_attention"], target)
-            output.loss = output.loss + config.attention_loss_weight * output.attention_loss
+            losses["attention_loss"] = attention_guidance_loss(attention, target)
+            total = total + config.attention_loss_weight * losses["attention_loss"]
+        return {"loss": total, **losses}
 
 
 def span_loss(spans: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -379,9 +392,9 @@ def distinct_attention_loss(attention: torch.Tensor, overlap: float) -> torch.Te
 
 
 __all__ = [
-    "BSPLGIConfig",
-    "BSPLGIForVideoGrounding",
-    "BSPLGIOutput",
+    "LGIConfig",
+    "LGIForVideoGrounding",
+    "LGIOutput",
     "attention_guidance_loss",
     "distinct_attention_loss",
     "span_loss",

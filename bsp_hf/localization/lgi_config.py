@@ -10,8 +10,8 @@ SPAN_ACTIVATIONS = ("relu", "sigmoid")
 
 
 @strict
-class BSPLGIConfig(PreTrainedConfig):
-    r"""Configuration of a [`BSPLGIForVideoGrounding`]; the defaults are LGI on Charades-STA.
+class LGIConfig(PreTrainedConfig):
+    r"""Configuration of a [`LGIForVideoGrounding`]; the defaults are LGI on Charades-STA.
 
     Args:
         feature_dim (`int`, *optional*, defaults to 1024):
@@ -58,13 +58,14 @@ class BSPLGIConfig(PreTrainedConfig):
 
     Example:
     ```python
-    >>> from bsp_hf.localization.lgi import BSPLGIConfig
-    >>> BSPLGIConfig.activitynet_captions(feature_dim=2048).num_phrases
+    >>> from bsp_hf.localization.lgi import LGIConfig
+    >>> LGIConfig.activitynet_captions(feature_dim=2048).num_phrases
     5
+
     ```
     """
 
-    model_type = "bsp_lgi"
+    model_type = "lgi"
 
     feature_dim: int = 1024
     num_rows: int = 128
@@ -120,26 +121,26 @@ class BSPLGIConfig(PreTrainedConfig):
             raise ValueError(f"dropout={self.dropout} must be in [0, 1).")
 
     @classmethod
-    def charades(cls, **kwargs: Any) -> "BSPLGIConfig":
+    def charades(cls, **kwargs: Any) -> "LGIConfig":
         """Return the published Charades-STA setting (72.18 / 59.17 / 35.32, mIoU 50.93 with fine-tuned I3D).
 
         Args:
             kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
 
         Returns:
-            `BSPLGIConfig`: The config.
+            `LGIConfig`: The config.
         """
         return cls(**kwargs)
 
     @classmethod
-    def activitynet_captions(cls, **kwargs: Any) -> "BSPLGIConfig":
+    def activitynet_captions(cls, **kwargs: Any) -> "LGIConfig":
         """Return the published ActivityNet Captions setting, on 500-d C3D features.
 
         Args:
             kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
 
         Returns:
-            `BSPLGIConfig`: The config.
+            `LGIConfig`: The config.
         """
         preset = {
             "feature_dim": 500,
@@ -153,4 +154,4 @@ class BSPLGIConfig(PreTrainedConfig):
         return cls(**{**preset, **kwargs})
 
 
-__all__ = ["QUERY_INPUTS", "SPAN_ACTIVATIONS", "BSPLGIConfig"]
+__all__ = ["QUERY_INPUTS", "SPAN_ACTIVATIONS", "LGIConfig"]

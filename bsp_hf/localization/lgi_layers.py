@@ -17,7 +17,7 @@ def masked_softmax(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
 
     Args:
         logits (`torch.Tensor`): `(..., length)`.
-        mask (`torch.Tensor`, *optional*): Bool or 0/1, broadcastable to `logits`; 0 marks padding.
+        mask (`torch.Tensor` or `None`): Bool or 0/1, broadcastable to `logits`; 0 marks padding.
 
     Returns:
         `torch.Tensor`: Weights of the same shape that sum to 1.

@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .tan_config import BSPTANConfig
+from .tan_config import TANConfig
 from .tan_maps import MaskedMapConvolution, ProposalLayout, proposal_layout
 
 
 @dataclass
-class BSPTANOutput(ModelOutput):
-    """What [`BSPTANForVideoGrounding`] returns.
+class TANOutput(ModelOutput):
+    """What [`TANForVideoGrounding`] returns.
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if `labels` were given.
@@ -48,7 +48,7 @@ class BSPTANOutput(ModelOutput):
 class ClipEncoder(nn.Module):
     """Project feature rows and average them into clips."""
 
-    def __init__(self, config: BSPTANConfig) -> None:
+    def __init__(self, config: TANConfig) -> None:
         super().__init__()
         self.num_clips = config.num_clips
         self.vis_conv = nn.Linear(config.feature_dim, config.hidden_dim)
@@ -72,6 +72,8 @@ class PooledProposals(nn.Module):
     def __init__(self, layout: ProposalLayout) -> None:
         super().__init__()
         self.layout = layout
+        longest = int((layout.last - layout.first).max()) + 1
+        self.window_sizes = [2**level for level in range(longest.bit_length())]
         for name, value in self.constant_buffers().items():
             self.register_buffer(name, value, persistent=False)
 
@@ -79,17 +81,16 @@ class PooledProposals(nn.Module):
         """Return the value of every buffer; a model built on the meta device is refilled from it."""
         first, last = self.layout.first, self.layout.last
         level = np.floor(np.log2(last - first + 1)).astype(np.int64)
-        level_sizes = self.layout.num_clips + 1 - 2 ** np.arange(level.max() + 1)
+        level_sizes = self.layout.num_clips + 1 - np.array(self.window_sizes)
         offset = np.concatenate([[0], np.cumsum(level_sizes)])[level]
         left, right = offset + first, offset + last + 1 - 2**level
         return {"left": torch.from_numpy(left), "right": torch.from_numpy(right)}
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Map `(batch, num_clips, hidden_dim)` to `(batch, num_proposals, hidden_dim)`."""
-        levels, width = [clips], 1
-        while 2 * width <= int((self.layout.last - self.layout.first).max()) + 1:
-            levels.append(torch.maximum(levels[-1][:, :-width], levels[-1][:, width:]))
-            width *= 2
+        levels = [clips]
+        for size in self.window_sizes[:-1]:
+            levels.append(torch.maximum(levels[-1][:, :-size], levels[-1][:, size:]))
         windows = torch.cat(levels, dim=1)
         return torch.maximum(windows.index_select(1, self.left), windows.index_select(1, self.right))
 
@@ -97,7 +98,7 @@ class PooledProposals(nn.Module):
 class ConvolvedProposals(nn.Module):
     """Represent a span by a chain of convolutions over its clips, one step per span length."""
 
-    def __init__(self, config: BSPTANConfig) -> None:
+    def __init__(self, config: TANConfig) -> None:
         super().__init__()
         dim = config.hidden_dim
         self.layers = nn.ModuleList()
@@ -120,7 +121,7 @@ class ConvolvedProposals(nn.Module):
 class QueryFusion(nn.Module):
     """Read the query and multiply it into every span."""
 
-    def __init__(self, config: BSPTANConfig) -> None:
+    def __init__(self, config: TANConfig) -> None:
         super().__init__()
         self.query_encoder = config.query_encoder
         query_dim = config.word_dim
@@ -147,29 +148,30 @@ class QueryFusion(nn.Module):
         return F.normalize(query_features.unsqueeze(1) * self.vis_conv(proposals), dim=2)
 
 
-class BSPTANForVideoGrounding(PreTrainedModel):
+class TANForVideoGrounding(PreTrainedModel):
     """2D-TAN with a loss: features of a video and a sentence in, a score for every clip span out.
 
     Example:
     ```python
     >>> import torch
-    >>> from bsp_hf.localization.tan import BSPTANConfig, BSPTANForVideoGrounding
-    >>> config = BSPTANConfig(feature_dim=24, hidden_dim=32, word_dim=20, text_hidden_dim=24)
-    >>> model = BSPTANForVideoGrounding(config).eval()
+    >>> from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
+    >>> config = TANConfig(feature_dim=24, hidden_dim=32, word_dim=20, text_hidden_dim=24)
+    >>> model = TANForVideoGrounding(config).eval()
     >>> output = model(features=torch.randn(1, 256, 24), word_vectors=torch.randn(1, 7, 20))
     >>> output.logits.shape
     torch.Size([1, 16, 16])
+
     ```
     """
 
     cells: torch.Tensor
     mask: torch.Tensor
-    config_class = BSPTANConfig
+    config_class = TANConfig
     base_model_prefix = ""
     main_input_name = "features"
     input_modalities = ["video", "text"]  # noqa: RUF012 (a plain list in transformers too)
 
-    def __init__(self, config: BSPTANConfig) -> None:
+    def __init__(self, config: TANConfig) -> None:
         super().__init__(config)
         layout = proposal_layout(config.num_clips, config.scale_layers)
         self.layout = layout
@@ -193,7 +195,7 @@ class BSPTANForVideoGrounding(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.LSTM)):
             module.reset_parameters()  # torch's own start, as in the published code
-        if isinstance(module, (PooledProposals, MaskedMapConvolution, BSPTANForVideoGrounding)):
+        if isinstance(module, (PooledProposals, MaskedMapConvolution, TANForVideoGrounding)):
             # from_pretrained builds the model on the meta device, where these lost their values.
             for name, value in module.constant_buffers().items():
                 init.copy_(module.get_buffer(name), value)
@@ -207,7 +209,7 @@ class BSPTANForVideoGrounding(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> BSPTANOutput | tuple:
+    ) -> TANOutput | tuple:
         """Score every clip span.
 
         Args:
@@ -222,16 +224,16 @@ class BSPTANForVideoGrounding(PreTrainedModel):
             labels (`torch.Tensor`, *optional*): `(batch, num_clips, num_clips)`, tIoU of every cell with the
                 annotation, see [`~bsp_hf.localization.grounding_data.span_ious`].
             output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
-            return_dict (`bool`, *optional*): Whether to return a [`BSPTANOutput`] rather than a tuple.
+            return_dict (`bool`, *optional*): Whether to return a [`TANOutput`] rather than a tuple.
 
         Returns:
-            `BSPTANOutput`: Scores, probabilities and, with `labels`, the loss.
+            `TANOutput`: Scores, probabilities and, with `labels`, the loss.
 
         Raises:
             ValueError: If an input is missing or has the wrong shape.
         """
         config = self.config
-        query = self._check_inputs(features, word_vectors, sentence_vectors, labels)
+        query = self._check_inputs(features, word_vectors, word_mask, sentence_vectors, labels)
         clips = self.frame_layer(features)
         proposals = self.prop_layer(clips)
         query_features = self.fusion_layer.encode_query(query, word_mask)
@@ -246,11 +248,12 @@ class BSPTANForVideoGrounding(PreTrainedModel):
         loss = None
         if labels is not None:
             loss = tan_loss(logits, self.mask, labels, config.min_iou, config.max_iou, config.target_bias)
-        output = BSPTANOutput(loss=loss, logits=logits, probabilities=probabilities)
+        states: dict[str, torch.Tensor] = {}
         if config.output_hidden_states if output_hidden_states is None else output_hidden_states:
-            output.clip_features, output.query_features = clips, query_features
-            output.proposal_maps = self._to_map(proposals)
-            output.fused_maps, output.context_maps = fused_maps, context_maps
+            states = {"clip_features": clips, "query_features": query_features}
+            states |= {"proposal_maps": self._to_map(proposals), "fused_maps": fused_maps}
+            states |= {"context_maps": context_maps}
+        output = TANOutput(loss=loss, logits=logits, probabilities=probabilities, **states)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def _to_map(self, spans: torch.Tensor) -> torch.Tensor:
@@ -263,6 +266,7 @@ class BSPTANForVideoGrounding(PreTrainedModel):
         self,
         features: torch.Tensor,
         word_vectors: torch.Tensor | None,
+        word_mask: torch.Tensor | None,
         sentence_vectors: torch.Tensor | None,
         labels: torch.Tensor | None,
     ) -> torch.Tensor:
@@ -280,6 +284,10 @@ class BSPTANForVideoGrounding(PreTrainedModel):
             raise ValueError(
                 f"{name} have shape {tuple(query.shape)}, expected {dims} axes with the batch of "
                 f"{len(features)} first and word_dim={config.word_dim} last."
+            )
+        if word_mask is not None and word_mask.shape != query.shape[:2]:
+            raise ValueError(
+                f"word_mask has shape {tuple(word_mask.shape)}, expected {tuple(query.shape[:2])}."
             )
         side = config.num_clips
         if labels is not None and tuple(labels.shape) != (len(features), side, side):
@@ -320,4 +328,4 @@ def tan_loss(
     return summed / weight.sum()
 
 
-__all__ = ["BSPTANConfig", "BSPTANForVideoGrounding", "BSPTANOutput", "tan_loss"]
+__all__ = ["TANConfig", "TANForVideoGrounding", "TANOutput", "tan_loss"]

@@ -12,8 +12,8 @@ QUERY_ENCODERS = ("lstm", "sentence")
 
 
 @strict
-class BSPTANConfig(PreTrainedConfig):
-    r"""Configuration of a [`BSPTANForVideoGrounding`]; the defaults are 16x16-K5L8-pool (Charades-STA).
+class TANConfig(PreTrainedConfig):
+    r"""Configuration of a [`TANForVideoGrounding`]; the defaults are 16x16-K5L8-pool (Charades-STA).
 
     A query is scored against every clip span `(first, last)` of a `num_clips x num_clips` map.
 
@@ -29,7 +29,7 @@ class BSPTANConfig(PreTrainedConfig):
         proposals (`str`, *optional*, defaults to `"pool"`):
             How a span becomes a feature: `"pool"` takes the maximum over its clips, `"conv"` a chain of
             convolutions.
-        scale_layers (`list[int]`, *optional*, defaults to `[16]`):
+        scale_layers (`list[int]`, *optional*, defaults to `(16,)`):
             Steps of each scale. Scale s only holds spans that start on a multiple of `2**s`.
         query_encoder (`str`, *optional*, defaults to `"lstm"`):
             `"lstm"` reads word vectors, `"sentence"` takes one vector per query from a sentence encoder.
@@ -39,9 +39,9 @@ class BSPTANConfig(PreTrainedConfig):
             Width of the LSTM's state.
         num_text_layers (`int`, *optional*, defaults to 3):
             Layers of the one-directional LSTM.
-        map_kernel_sizes (`list[int]`, *optional*, defaults to eight times 5):
+        map_kernel_sizes (`list[int]`, *optional*, defaults to `(5,) * 8`):
             Kernel of each map convolution.
-        map_paddings (`list[int]`, *optional*, defaults to 16 and seven times 0):
+        map_paddings (`list[int]`, *optional*, defaults to `(16,) + (0,) * 7`):
             Padding of each map convolution. Together they must give the map its side back.
         min_iou (`float`, *optional*, defaults to 0.5):
             tIoU with the annotation at which a span's target leaves 0.
@@ -57,13 +57,14 @@ class BSPTANConfig(PreTrainedConfig):
 
     Example:
     ```python
-    >>> from bsp_hf.localization.tan import BSPTANConfig
-    >>> BSPTANConfig.activitynet_captions(feature_dim=2048).num_clips
+    >>> from bsp_hf.localization.tan import TANConfig
+    >>> TANConfig.activitynet_captions(feature_dim=2048).num_clips
     64
+
     ```
     """
 
-    model_type = "bsp_tan"
+    model_type = "tan"
 
     feature_dim: int = 4096
     num_rows: int = 256
@@ -134,7 +135,7 @@ class BSPTANConfig(PreTrainedConfig):
         return self.num_rows // self.num_clips
 
     @classmethod
-    def charades(cls, proposals: str = "pool", **kwargs: Any) -> "BSPTANConfig":
+    def charades(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
         """Return the published Charades-STA setting, 16x16-K5L8 (40.94 / 22.85 pool, 42.80 / 23.25 conv).
 
         Args:
@@ -142,14 +143,14 @@ class BSPTANConfig(PreTrainedConfig):
             kwargs: Any other field of the config.
 
         Returns:
-            `BSPTANConfig`: The config.
+            `TANConfig`: The config.
         """
         return cls(
             **{"proposals": proposals, "nms_threshold": 0.5 if proposals == "conv" else 0.45, **kwargs}
         )
 
     @classmethod
-    def activitynet_captions(cls, proposals: str = "pool", **kwargs: Any) -> "BSPTANConfig":
+    def activitynet_captions(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
         """Return the published ActivityNet Captions setting, 64x64-K9L4, on 500-d C3D features.
 
         Args:
@@ -157,7 +158,7 @@ class BSPTANConfig(PreTrainedConfig):
             kwargs: Any other field of the config.
 
         Returns:
-            `BSPTANConfig`: The config.
+            `TANConfig`: The config.
         """
         preset = {
             "feature_dim": 500,
@@ -170,7 +171,7 @@ class BSPTANConfig(PreTrainedConfig):
         return cls(**{"proposals": proposals, **preset, **kwargs})
 
     @classmethod
-    def tacos(cls, proposals: str = "pool", **kwargs: Any) -> "BSPTANConfig":
+    def tacos(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
         """Return the published TACoS setting, 128x128-K5L8, on 4096-d C3D features.
 
         Args:
@@ -178,7 +179,7 @@ class BSPTANConfig(PreTrainedConfig):
             kwargs: Any other field of the config.
 
         Returns:
-            `BSPTANConfig`: The config.
+            `TANConfig`: The config.
         """
         preset = {
             "num_clips": 128,
@@ -190,4 +191,4 @@ class BSPTANConfig(PreTrainedConfig):
         return cls(**{"proposals": proposals, **preset, **kwargs})
 
 
-__all__ = ["PROPOSAL_KINDS", "QUERY_ENCODERS", "BSPTANConfig"]
+__all__ = ["PROPOSAL_KINDS", "QUERY_ENCODERS", "TANConfig"]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 # A convolution call costs about as much as this many cells of work at batch 1 (512 channels, CPU), so a map
 # is only cut into strips where that saves more cells.
-STRIP_OVERHEAD_CELLS = 64
+STRIP_OVERHEAD_CELLS = 32
 MAX_STRIPS = 16
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.actionness import BSPActionnessConfig, BSPForActionness, features_of_segments
+from bsp_hf.localization.actionness import ActionnessConfig, ActionnessModel, features_of_segments
 from bsp_hf.metrics.actionness import StepAnnotation, label_segments
 
 
-def small_model(**kwargs) -> BSPForActionness:
-    model = BSPForActionness(BSPActionnessConfig(feature_dim=3, **kwargs)).eval()
+def small_model(**kwargs) -> ActionnessModel:
+    model = ActionnessModel(ActionnessConfig(feature_dim=3, **kwargs)).eval()
     with torch.no_grad():
         model.classifier.weight.copy_(torch.tensor([[1.0, -2.0, 0.5]]))
         model.classifier.bias.fill_(0.25)
@@ -45,7 +45,7 @@ def test_loss_is_the_mean_over_real_segments():
 
 def test_fresh_classifier_is_undecided_and_learns_a_linear_rule():
     torch.manual_seed(0)
-    model = BSPForActionness(BSPActionnessConfig(feature_dim=5))
+    model = ActionnessModel(ActionnessConfig(feature_dim=5))
     features = torch.randn(4, 50, 5)
     labels = (features[..., 1] - features[..., 3] > 0).long()
     assert (model(features=features).probabilities == 0.5).all()
@@ -72,7 +72,7 @@ def test_gradient_agrees_with_differences():
 def test_saved_model_gives_the_same_scores(tmp_path):
     model = small_model(segment_s=0.5)
     model.save_pretrained(tmp_path)
-    loaded = BSPForActionness.from_pretrained(tmp_path)
+    loaded = ActionnessModel.from_pretrained(tmp_path)
     features = torch.randn(2, 4, 3)
     assert loaded.config.segment_s == 0.5
     assert torch.equal(loaded(features=features).logits, model(features=features).logits)
@@ -123,4 +123,4 @@ def test_wrong_inputs_are_named():
     with pytest.raises(ValueError, match="every segment"):
         model(features=torch.zeros(1, 4, 3), labels=torch.zeros(1, 4), segment_mask=torch.zeros(1, 4))
     with pytest.raises(Exception, match="segment_s=0"):
-        BSPActionnessConfig(segment_s=0.0)
+        ActionnessConfig(segment_s=0.0)

@@ -16,8 +16,8 @@ from bsp_hf.localization.grounding_data import (
     sample_row_indices,
     span_ious,
 )
-from bsp_hf.localization.lgi import BSPLGIConfig, BSPLGIForVideoGrounding
-from bsp_hf.localization.tan import BSPTANConfig, BSPTANForVideoGrounding
+from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
+from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
 
 
 def test_averaged_rows_are_the_published_ones(golden):
@@ -126,8 +126,8 @@ def test_tan_batch_feeds_the_network():
     ]
     batch = collate_grounding_samples(samples)
     assert sorted(batch) == ["features", "labels", "word_mask", "word_vectors"]
-    config = BSPTANConfig(feature_dim=6, hidden_dim=8, word_dim=5, text_hidden_dim=8)
-    assert BSPTANForVideoGrounding(config)(**batch).loss.isfinite()
+    config = TANConfig(feature_dim=6, hidden_dim=8, word_dim=5, text_hidden_dim=8)
+    assert TANForVideoGrounding(config)(**batch).loss.isfinite()
 
 
 def test_sentence_vectors_are_batched_without_padding():
@@ -149,8 +149,8 @@ def test_lgi_batch_feeds_the_network():
     assert batch["features"].shape == (2, 128, 6) and batch["word_ids"].shape == (2, 10)
     assert batch["feature_mask"].sum(dim=1).tolist() == [128, 11]
     torch.testing.assert_close(batch["labels"], torch.tensor([[0.1, 0.45], [0.1, 0.45]]))
-    config = BSPLGIConfig(feature_dim=6, hidden_dim=8, vocab_size=20, word_dim=5, attention_dim=4)
-    output = BSPLGIForVideoGrounding(config)(**batch)
+    config = LGIConfig(feature_dim=6, hidden_dim=8, vocab_size=20, word_dim=5, attention_dim=4)
+    output = LGIForVideoGrounding(config)(**batch)
     assert output.loss.isfinite()
     # Short videos alone are padded by the network to the same effect.
     alone = collate_grounding_samples(samples[1:])

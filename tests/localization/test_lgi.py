@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from bsp_hf.localization.grounding_checkpoints import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
 from bsp_hf.localization.grounding_decoding import decode_lgi
 from bsp_hf.localization.lgi import (
-    BSPLGIConfig,
-    BSPLGIForVideoGrounding,
+    LGIConfig,
+    LGIForVideoGrounding,
     attention_guidance_loss,
     distinct_attention_loss,
     span_loss,
@@ -25,18 +25,18 @@ FULL_CASES = [
 ]
 
 
-def tiny_config(**kwargs) -> BSPLGIConfig:
+def tiny_config(**kwargs) -> LGIConfig:
     sizes = {"feature_dim": 12, "num_rows": 20, "hidden_dim": 16, "vocab_size": 30, "word_dim": 10}
     layers = {"attention_dim": 6, "local_kernel_size": 5, "num_heads": 2}
-    return BSPLGIConfig(**{**sizes, **layers, **kwargs})
+    return LGIConfig(**{**sizes, **layers, **kwargs})
 
 
-def tiny_model(seed: int = 0, **kwargs) -> BSPLGIForVideoGrounding:
+def tiny_model(seed: int = 0, **kwargs) -> LGIForVideoGrounding:
     torch.manual_seed(seed)
-    return BSPLGIForVideoGrounding(tiny_config(**kwargs)).eval()
+    return LGIForVideoGrounding(tiny_config(**kwargs)).eval()
 
 
-def tiny_inputs(config: BSPLGIConfig) -> dict[str, torch.Tensor]:
+def tiny_inputs(config: LGIConfig) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     row_mask = (torch.arange(20) < torch.tensor([20, 13, 7])[:, None]).float()
     features = torch.randn(3, 20, config.feature_dim, generator=generator) * row_mask[:, :, None]
@@ -55,9 +55,9 @@ def tiny_labels() -> dict[str, torch.Tensor]:
     return {"labels": spans, "attention_labels": target}
 
 
-def golden_model(case) -> BSPLGIForVideoGrounding:
+def golden_model(case) -> LGIForVideoGrounding:
     settings = case.meta["config"]["model"]
-    preset = BSPLGIConfig.charades if settings["dataset"] == "charades" else BSPLGIConfig.activitynet_captions
+    preset = LGIConfig.charades if settings["dataset"] == "charades" else LGIConfig.activitynet_captions
     config = preset(feature_dim=settings["video_enc_vemb_idim"], vocab_size=settings["query_enc_emb_idim"])
     # The presets must be the published settings, not merely reach the same shapes.
     assert config.num_phrases == settings["num_semantic_entity"]
@@ -68,7 +68,7 @@ def golden_model(case) -> BSPLGIForVideoGrounding:
     for key, value in case.weights.items():
         part, name = key.split(".", 1)
         checkpoint.setdefault(part, {})[name] = torch.from_numpy(value)
-    model = BSPLGIForVideoGrounding(config).eval()
+    model = LGIForVideoGrounding(config).eval()
     model.load_state_dict(convert_lgi_checkpoint(checkpoint, config))
     num_unused = 512 * 512 + 512  # vti_fn.satt_fn.fc, which nothing reads
     assert sum(parameter.numel() for parameter in model.parameters()) + num_unused == case.meta["params"]
@@ -177,8 +177,8 @@ def test_losses_and_gradients_are_the_published_ones(golden):
 
 def test_default_sizes_are_the_published_ones():
     with torch.device("meta"):
-        charades = BSPLGIForVideoGrounding(BSPLGIConfig.charades(vocab_size=60))
-        activitynet = BSPLGIForVideoGrounding(BSPLGIConfig.activitynet_captions(vocab_size=60))
+        charades = LGIForVideoGrounding(LGIConfig.charades(vocab_size=60))
+        activitynet = LGIForVideoGrounding(LGIConfig.activitynet_captions(vocab_size=60))
     assert sum(parameter.numel() for parameter in charades.parameters()) == 33_494_355 - 512 * 513
     # Two entries of the published files, the layer that nothing reads, are left out.
     assert (len(charades.state_dict()), len(activitynet.state_dict())) == (108 - 2, 144 - 2)
@@ -236,7 +236,7 @@ def test_saved_model_gives_the_same_spans(tmp_path, kwargs):
     inputs = tiny_inputs(model.config)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
-    loaded = BSPLGIForVideoGrounding.from_pretrained(tmp_path)
+    loaded = LGIForVideoGrounding.from_pretrained(tmp_path)
     assert {name: getattr(loaded.config, name) for name in kwargs} == kwargs
     assert torch.equal(loaded(**inputs).spans, model(**inputs).spans)
 
@@ -346,6 +346,16 @@ def test_loss_is_the_weighted_sum_and_an_unweighted_attention_needs_no_target():
     output = model(**inputs, labels=labels["labels"])
     assert output.attention_loss is None
     torch.testing.assert_close(output.loss, output.regression_loss + output.distinct_loss)
+
+
+def test_tuple_output_has_the_loss_first():
+    model = tiny_model()
+    inputs, labels = tiny_inputs(model.config), tiny_labels()
+    output = model(**inputs, **labels, output_hidden_states=True)
+    assert next(iter(output)) == "loss" and list(output)[-1] == "hidden_states"
+    values = model(**inputs, **labels, return_dict=False)
+    assert torch.equal(values[0], output["loss"]) and len(values) == 8
+    assert torch.equal(model(**inputs, return_dict=False)[0], output.spans)
 
 
 def test_decoding_multiplies_by_the_duration_and_keeps_reversed_spans():

@@ -59,11 +59,11 @@ def test_2d_tan_keeps_punctuation_and_lgi_drops_it():
 
 
 def test_charades_vocabulary_has_the_size_of_the_default_config(shared_data):
-    from bsp_hf.localization.lgi import BSPLGIConfig
+    from bsp_hf.localization.lgi import LGIConfig
 
     lines = (shared_data / "annotations/charades_sta/charades_sta_train.txt").read_text().splitlines()
     vocabulary = QueryVocabulary.from_sentences(line.split("##")[1] for line in lines)
-    assert len(vocabulary) == BSPLGIConfig.charades().vocab_size
+    assert len(vocabulary) == LGIConfig.charades().vocab_size
 
 
 def test_rare_words_are_left_out_on_request():
@@ -214,7 +214,7 @@ def text_encoder_folder(tmp_path_factory):
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
 def test_text_encoder_gives_vectors_that_the_networks_read(text_encoder_folder, padding_side):
-    from bsp_hf.localization.tan import BSPTANConfig, BSPTANForVideoGrounding
+    from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
 
     encoder = TransformersQueryEncoder.from_pretrained(text_encoder_folder)
     encoder.tokenizer.padding_side = padding_side
@@ -227,7 +227,7 @@ def test_text_encoder_gives_vectors_that_the_networks_read(text_encoder_folder, 
         alone = encoder.encode(["the door"])
         torch.testing.assert_close(together.words[1:, :2], alone.words)
     for kind in ("lstm", "sentence"):
-        config = BSPTANConfig(
+        config = TANConfig(
             feature_dim=4, hidden_dim=8, text_hidden_dim=8, word_dim=encoder.dim, query_encoder=kind
         )
         query = (
@@ -235,7 +235,7 @@ def test_text_encoder_gives_vectors_that_the_networks_read(text_encoder_folder, 
             if kind == "lstm"
             else {"sentence_vectors": together.sentences}
         )
-        assert BSPTANForVideoGrounding(config)(features=torch.zeros(2, 256, 4), **query).logits.shape[0] == 2
+        assert TANForVideoGrounding(config)(features=torch.zeros(2, 256, 4), **query).logits.shape[0] == 2
 
 
 def test_blank_queries_are_refused_by_the_text_encoder(text_encoder_folder):

@@ -8,21 +8,21 @@ from torch.nn import functional as F
 from bsp_hf.localization.grounding_checkpoints import convert_tan_state_dict, export_tan_state_dict
 from bsp_hf.localization.grounding_decoding import decode_tan, rank_tan_spans
 from bsp_hf.localization.postprocess import temporal_nms
-from bsp_hf.localization.tan import BSPTANConfig, BSPTANForVideoGrounding, PooledProposals, tan_loss
+from bsp_hf.localization.tan import PooledProposals, TANConfig, TANForVideoGrounding, tan_loss
 from bsp_hf.localization.tan_maps import MaskedMapConvolution, plan_convolutions, proposal_layout
 
 SMALL_CASES = ["tan/tan_pool_small", "tan/tan_conv_small", "tan/tan_pool_multiscale"]
 FULL_CASES = [pytest.param(name, marks=pytest.mark.slow) for name in ("tan/tan_pool", "tan/tan_conv")]
 
 
-def tiny_config(**kwargs) -> BSPTANConfig:
+def tiny_config(**kwargs) -> TANConfig:
     sizes = {"feature_dim": 12, "num_rows": 32, "num_clips": 8, "hidden_dim": 16, "scale_layers": [8]}
     text = {"word_dim": 10, "text_hidden_dim": 14, "num_text_layers": 2}
     maps = {"map_kernel_sizes": [3, 3, 3], "map_paddings": [3, 0, 0]}
-    return BSPTANConfig(**{**sizes, **text, **maps, **kwargs})
+    return TANConfig(**{**sizes, **text, **maps, **kwargs})
 
 
-def tiny_inputs(config: BSPTANConfig, batch: int = 3, num_words: int = 6) -> dict[str, torch.Tensor]:
+def tiny_inputs(config: TANConfig, batch: int = 3, num_words: int = 6) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     features = torch.randn(batch, config.num_rows, config.feature_dim, generator=generator)
     if config.query_encoder == "sentence":
@@ -36,18 +36,18 @@ def tiny_inputs(config: BSPTANConfig, batch: int = 3, num_words: int = 6) -> dic
     return {"features": features, "word_vectors": words, "word_mask": mask}
 
 
-def tiny_model(seed: int = 0, **kwargs) -> BSPTANForVideoGrounding:
+def tiny_model(seed: int = 0, **kwargs) -> TANForVideoGrounding:
     torch.manual_seed(seed)
-    return BSPTANForVideoGrounding(tiny_config(**kwargs)).eval()
+    return TANForVideoGrounding(tiny_config(**kwargs)).eval()
 
 
-def golden_config(case) -> BSPTANConfig:
+def golden_config(case) -> TANConfig:
     settings = case.meta["config"]
     modules = settings["config"]
     frame, text, maps, proposals = (
         modules[f"{name}_MODULE"]["PARAMS"] for name in ("FRAME", "FUSION", "MAP", "PROP")
     )
-    return BSPTANConfig(
+    return TANConfig(
         feature_dim=frame["INPUT_SIZE"],
         num_rows=settings["num_sample_clips"],
         num_clips=settings["num_sample_clips"] // settings["target_stride"],
@@ -70,7 +70,7 @@ def tensors(arrays) -> dict[str, torch.Tensor]:
 def test_network_gives_the_published_numbers(golden, name):
     case = golden(name)
     config = golden_config(case)
-    model = BSPTANForVideoGrounding(config).eval()
+    model = TANForVideoGrounding(config).eval()
     model.load_state_dict(convert_tan_state_dict(tensors(case.weights), config))
     assert sum(parameter.numel() for parameter in model.parameters()) == case.meta["params"]
     inputs = tensors(case.inputs)
@@ -138,22 +138,22 @@ def test_suppression_keeps_the_published_segments(golden_json):
 @pytest.mark.parametrize(("proposals", "num_parameters"), [("pool", 60_925_953), ("conv", 69_060_609)])
 def test_default_sizes_are_the_published_ones(proposals, num_parameters):
     with torch.device("meta"):
-        model = BSPTANForVideoGrounding(BSPTANConfig.charades(proposals))
+        model = TANForVideoGrounding(TANConfig.charades(proposals))
     assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
     assert len(model.state_dict()) == {"pool": 36, "conv": 68}[proposals]
 
 
 def test_presets_hold_the_published_settings():
     charades, activitynet, tacos = (
-        getattr(BSPTANConfig, name)() for name in ("charades", "activitynet_captions", "tacos")
+        getattr(TANConfig, name)() for name in ("charades", "activitynet_captions", "tacos")
     )
     assert (charades.num_clips, activitynet.num_clips, tacos.num_clips) == (16, 64, 128)
     assert [charades.rows_per_clip, activitynet.rows_per_clip, tacos.rows_per_clip] == [16, 4, 2]
     assert charades.map_kernel_sizes == tacos.map_kernel_sizes == [5] * 8
     assert activitynet.map_kernel_sizes == [9] * 4
     assert (tacos.min_iou, tacos.max_iou) == (0.3, 0.7)
-    assert (charades.nms_threshold, BSPTANConfig.charades("conv").nms_threshold) == (0.45, 0.5)
-    assert BSPTANConfig.charades(feature_dim=512, nms_threshold=0.3).feature_dim == 512
+    assert (charades.nms_threshold, TANConfig.charades("conv").nms_threshold) == (0.45, 0.5)
+    assert TANConfig.charades(feature_dim=512, nms_threshold=0.3).feature_dim == 512
 
 
 def test_one_scale_fills_the_upper_triangle():
@@ -242,7 +242,7 @@ def test_plan_of_an_arbitrary_mask_gives_the_whole_map_when_asked():
 
 
 def test_plan_computes_well_under_the_dense_map():
-    for config, share in ((BSPTANConfig.charades(), 0.62), (BSPTANConfig.activitynet_captions(), 0.62)):
+    for config, share in ((TANConfig.charades(), 0.62), (TANConfig.activitynet_captions(), 0.62)):
         layout = proposal_layout(config.num_clips, config.scale_layers)
         plans = plan_convolutions(layout.mask, config.map_kernel_sizes, config.map_paddings)
         computed = sum(
@@ -259,7 +259,7 @@ def test_saved_model_gives_the_same_scores(tmp_path, kwargs):
     inputs = tiny_inputs(model.config)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
-    loaded = BSPTANForVideoGrounding.from_pretrained(tmp_path)
+    loaded = TANForVideoGrounding.from_pretrained(tmp_path)
     assert {name: getattr(loaded.config, name) for name in kwargs} == kwargs
     assert loaded.config.map_paddings == model.config.map_paddings
     assert torch.equal(loaded(**inputs).logits, model(**inputs).logits)
@@ -274,7 +274,7 @@ def test_model_built_for_a_missing_file_part_starts_as_a_fresh_one(tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     kept = {key: value for key, value in weights.items() if not key.startswith("map_layer")}
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    loaded = BSPTANForVideoGrounding.from_pretrained(tmp_path)
+    loaded = TANForVideoGrounding.from_pretrained(tmp_path)
     bound = 1 / np.sqrt(16 * 9)
     for conv in loaded.map_layer.convs:
         assert 0.5 * bound < conv.weight.abs().max() <= bound
@@ -285,7 +285,7 @@ def test_bfloat16_model_runs_and_stays_close(tmp_path):
     model = tiny_model()
     inputs = tiny_inputs(model.config)
     model.save_pretrained(tmp_path)
-    half = BSPTANForVideoGrounding.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    half = TANForVideoGrounding.from_pretrained(tmp_path, dtype=torch.bfloat16)
     half_inputs = {name: value.bfloat16() for name, value in inputs.items()}
     found, expected = half(**half_inputs).probabilities, model(**inputs).probabilities
     assert found.dtype == torch.bfloat16
@@ -429,6 +429,8 @@ def test_wrong_inputs_are_named():
         model(features=inputs["features"])
     with pytest.raises(ValueError, match="word_dim=10"):
         model(features=inputs["features"], word_vectors=inputs["word_vectors"][..., :4])
+    with pytest.raises(ValueError, match="word_mask has shape"):
+        model(**{**inputs, "word_mask": inputs["word_mask"].unsqueeze(2)})
     with pytest.raises(ValueError, match="labels have shape"):
         model(**inputs, labels=torch.zeros(3, 4, 4))
 
@@ -436,5 +438,7 @@ def test_wrong_inputs_are_named():
 def test_tuple_output_has_the_loss_first():
     model = tiny_model()
     inputs = tiny_inputs(model.config)
+    output = model(**inputs, labels=torch.ones(3, 8, 8), output_hidden_states=True)
+    assert list(output) == list(type(output).__dataclass_fields__)
     loss, logits, _ = model(**inputs, labels=torch.ones(3, 8, 8), return_dict=False)
-    assert loss.ndim == 0 and logits.shape == (3, 8, 8)
+    assert torch.equal(loss, output["loss"]) and torch.equal(logits, output.logits)
