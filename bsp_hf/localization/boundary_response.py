@@ -63,7 +63,8 @@ def boundary_response(
         `BoundaryResponse`: Times and response.
 
     Raises:
-        ValueError: If the model does not know same-speed or one of the kinds, or the video is shorter than one window.
+        ValueError: If the model does not know same-speed or one of the kinds, or the video is shorter
+            than one window.
         VideoDecodeError: If the video cannot be read.
     """
     labels = model.config.label2id
@@ -73,7 +74,7 @@ def boundary_response(
     if unknown:
         raise ValueError(
             f"the model tells apart {', '.join(labels)}; a boundary response needs "
-            f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for other kinds."
+            f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
     model.eval()
     times_s: list[float] = []
