@@ -177,7 +177,7 @@ def align1d(x: Tensor, regions: ArrayLike | Tensor, num_bins: int, sampling_rati
         `torch.Tensor`: `(num_regions, channels, num_bins)` in the dtype of `x`. Only `x` gets a gradient.
 
     Raises:
-        ValueError: If a shape is wrong or a region names a batch entry that is not there.
+        ValueError: If a shape is wrong, or a region is not finite or names a batch entry that is not there.
 
     Example:
     ```python
@@ -194,6 +194,8 @@ def align1d(x: Tensor, regions: ArrayLike | Tensor, num_bins: int, sampling_rati
         raise ValueError(
             f"regions must have the shape (n, 3): batch index, start, end; got {table_of_regions.shape}."
         )
+    if not np.isfinite(table_of_regions).all():
+        raise ValueError("regions must be finite.")
     batch, channels, length = x.shape
     owners = table_of_regions[:, 0].astype(np.int64)
     if len(owners) and not 0 <= owners.min() <= owners.max() < batch:

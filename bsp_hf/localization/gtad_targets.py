@@ -165,6 +165,29 @@ def thumos_window_starts(num_snippets: int, num_steps: int = 256, stride_frames:
     return starts
 
 
+def thumos_window_features(features: ArrayLike, first_snippet: int, num_steps: int = 256) -> np.ndarray:
+    """Cut one window out of a feature track, padded with zero rows past the end of the video.
+
+    Args:
+        features (`ArrayLike`): `(num_snippets, feature_dim)`, time first, one row per stride.
+        first_snippet (`int`): First row, one of [`thumos_window_starts`].
+        num_steps (`int`, *optional*, defaults to 256): Rows in the window.
+
+    Returns:
+        `np.ndarray`: float32 `(num_steps, feature_dim)`, a copy.
+
+    Raises:
+        ValueError: If `features` is not a matrix or the window starts outside of it.
+    """
+    track = np.asarray(features, dtype=np.float32)
+    if track.ndim != 2 or not 0 <= first_snippet < len(track):
+        raise ValueError(
+            f"first_snippet={first_snippet} must be a row of features, which have the shape {track.shape}."
+        )
+    rows = track[first_snippet : first_snippet + num_steps]
+    return np.pad(rows, ((0, num_steps - len(rows)), (0, 0)))
+
+
 def thumos_window_labels(
     segments_frames: ArrayLike, first_frame: int, num_steps: int = 256, stride_frames: int = 5
 ) -> np.ndarray | None:
@@ -223,6 +246,7 @@ __all__ = [
     "corrected_duration_s",
     "resample_features",
     "thumos_targets",
+    "thumos_window_features",
     "thumos_window_labels",
     "thumos_window_starts",
 ]

@@ -103,6 +103,7 @@ class TestAlign1d:
             (torch.zeros(2, 5), [[0, 0, 1]], "batch, channels, length"),
             (torch.zeros(1, 2, 5), [[0, 1]], "batch index, start, end"),
             (torch.zeros(1, 2, 5), [[1, 0, 1]], "name batch entries 1 to 1"),
+            (torch.zeros(1, 2, 5), [[0, 0, float("nan")]], "finite"),
         ],
     )
     def test_bad_input_is_named(self, x, regions, message):

@@ -8,6 +8,7 @@ from bsp_hf.localization.gtad_targets import (
     corrected_duration_s,
     resample_features,
     thumos_targets,
+    thumos_window_features,
     thumos_window_labels,
     thumos_window_starts,
 )
@@ -105,6 +106,14 @@ class TestThumosWindows:
     )
     def test_starts(self, num_snippets, starts):
         assert thumos_window_starts(num_snippets) == starts
+
+    def test_window_past_the_end_is_padded_with_zeros(self):
+        features = np.arange(1, 11, dtype=np.float64).reshape(5, 2)
+        window = thumos_window_features(features, 3, num_steps=4)
+        assert window.dtype == np.float32
+        assert window.tolist() == [[7, 8], [9, 10], [0, 0], [0, 0]]
+        with pytest.raises(ValueError, match="first_snippet=5"):
+            thumos_window_features(features, 5)
 
     def test_window_needs_one_instance_almost_inside_and_labels_all_that_touch(self):
         # The window of 20 steps from frame 100 covers [97.5, 197.5].
