@@ -110,7 +110,7 @@ def test_an_id_cannot_be_the_folder_of_another_in_one_hdf5_file(tmp_path):
 
 
 def test_unknown_formats_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="pkl.*npy"):
+    with pytest.raises(ValueError, match=r"pkl.*npy"):
         write_tracks([make_track()], tmp_path, "pkl")
     with pytest.raises(ValueError, match="h5"):
         write_tracks([make_track()], tmp_path / "x.h5", "npy")

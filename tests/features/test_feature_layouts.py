@@ -141,7 +141,7 @@ class TestActionFormer:
         track = rescale(plain(num_snippets=50), 20)
         settings = configuration(export_tracks([track], "actionformer", tmp_path))
         assert float(settings["feat_stride"]) <= 0
-        # Its rule for rows of a fixed number: the stride is found from the duration, and num_frames counts in strides.
+        # Its rule for a fixed number of rows: the duration gives the stride, num_frames counts in strides.
         stride = track.record.duration_s * track.record.fps / 20
         second = (np.arange(20) * stride + 0.5 * float(settings["num_frames"]) * stride) / track.record.fps
         np.testing.assert_allclose(second, track.centers_s)
@@ -403,7 +403,7 @@ class TestWhatIsLeftOut:
 
     @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "crosstask"])
     def test_nothing_to_export_is_an_error_and_leaves_no_file(self, tmp_path, layout):
-        with pytest.raises(ValueError, match="nothing was exported: v_test: .*ends early"):
+        with pytest.raises(ValueError, match=r"nothing was exported: v_test: .*ends early"):
             export_tracks([plain("v_test", complete=False, error="ends early")], layout, tmp_path / "out")
         with pytest.raises(ValueError, match="no track"):
             export_tracks([], layout, tmp_path / "out")

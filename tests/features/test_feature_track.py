@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from made_tracks import ENCODER, OTHER, make_track
+from transformers import ResNetConfig
 
+from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, VideoFeatureExtractionPipeline
 from bsp_hf.features import (
     EncoderMismatchError,
     EncoderRecord,
@@ -48,6 +50,27 @@ def test_pipeline_result_becomes_a_track_with_its_whole_record():
     assert record.format_version == 1
 
 
+def test_real_pipeline_gives_what_a_track_needs():
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], layer_type="basic"
+    )
+    extract = VideoFeatureExtractionPipeline(
+        model=BSPModel(BSPConfig(backbone_config=backbone)).eval(),
+        feature_extractor=BSPFeatureExtractor(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
+    )
+    result = extract(np.zeros((20, 32, 32, 3), dtype=np.uint8), input_fps=10.0)
+    track = FeatureTrack.from_pipeline(result, video_id="black")
+    np.testing.assert_array_equal(track.features, result["features"])
+    # Windows of 8 frames at 10 a second; the last holds four.
+    np.testing.assert_allclose(track.centers_s, [0.4, 1.2, 1.8])
+    record = track.record
+    assert (record.num_frames, record.duration_s, record.fps) == (20, 2.0, 10.0)
+    assert record.encoder.to_dict() == result["encoder"]
+    check_same_encoder(track, result["encoder"])
+
+
 def test_pipeline_tensors_give_the_same_track_as_arrays():
     tensors = pipeline_result(
         features=torch.arange(6.0).reshape(3, 2),
@@ -80,7 +103,7 @@ def test_unreadable_video_gives_its_error_and_no_track():
         error="clip.mp4 holds no video",
         fps=None,
     )
-    with pytest.raises(ValueError, match="v1.*clip.mp4 holds no video"):
+    with pytest.raises(ValueError, match=r"v1.*clip\.mp4 holds no video"):
         FeatureTrack.from_pipeline(result, video_id="v1")
 
 
