@@ -1,6 +1,5 @@
 """Feature tracks as an Arrow data set: one example for each video, read with `datasets.load_from_disk`."""
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -58,7 +57,7 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
                         "video_id": video_id,
                         "features": track.features,
                         "centers_s": track.centers_s,
-                        "record": json.dumps(track.record.to_dict()),
+                        "record": track.record.to_json(),
                     }
                 )
             writer.finalize()
@@ -127,7 +126,7 @@ def read_arrow(folder: Path, video_ids: Iterable[str] | None = None) -> Iterator
             track = FeatureTrack(
                 np.array(features[places[video_id]]["features"], dtype=np.float32),
                 np.array(example["centers_s"], dtype=np.float64),
-                TrackRecord.from_dict(json.loads(example["record"])),
+                TrackRecord.from_json(example["record"]),
             )
         yield track
 

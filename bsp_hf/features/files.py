@@ -78,7 +78,8 @@ def blame_file(path: Path, field: str) -> Iterator[None]:
 def replace_when_done(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target` to write a file or folder at, then rename it.
 
-    A reader sees the old content or the new, never a part; a failure leaves the old.
+    A reader sees the old content or the new, never a part; a failure leaves the old. A folder that is
+    replaced is absent for the moment between two renames.
 
     Args:
         target (`Path`): The file or folder to make. Missing parent folders are made.
@@ -94,7 +95,11 @@ def replace_when_done(target: Path) -> Iterator[Path]:
         if temporary.is_dir() and target.is_dir():  # a folder cannot be renamed onto another
             replaced = target.with_name(f".{uuid.uuid4().hex}.tmp")
             target.rename(replaced)
-            temporary.rename(target)
+            try:
+                temporary.rename(target)
+            except OSError:
+                replaced.rename(target)
+                raise
             shutil.rmtree(replaced)
         else:
             temporary.replace(target)

@@ -9,8 +9,8 @@ import numpy as np
 
 from .array_files import load_csv, load_npy, load_npz, load_pt
 from .encoders import EncoderRecord
-from .files import FeatureFileError, MissingFeaturesError, path_in_folder
-from .formats import H5_SUFFIXES, parse_record
+from .files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder
+from .formats import H5_SUFFIXES
 from .h5_files import list_h5_keys, read_h5
 from .layouts import THUMOS_FRAME_STEP, check_layout, thumos_subset
 from .rescale import rescale_rows
@@ -177,7 +177,10 @@ _LOADERS = {".npy": load_npy, ".pt": load_pt, ".csv": load_csv}
 
 
 def _npz_record(arrays: dict[str, np.ndarray], place: Path) -> TrackRecord | None:
-    return parse_record(place, str(arrays["record"])) if "record" in arrays else None
+    if "record" not in arrays:
+        return None
+    with blame_file(place, "record"):
+        return TrackRecord.from_json(str(arrays["record"]))
 
 
 def _read_thumos(root: Path, key: str, video_id: str, frame_step: int) -> ForeignFeatures:

@@ -1,9 +1,7 @@
 """One feature track in a file of our own: npy, npz, h5, pt, csv or safetensors, with its record."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -109,19 +107,14 @@ def _read_h5_track(path: Path, video_id: str | None) -> FeatureTrack:
     rows = h5_files.read_h5(path, video_id)
     if rows.record is None or rows.centers_s is None:
         raise FeatureFileError(path, f"record of {video_id}", _NO_RECORD)
+    if not video_id.endswith(rows.record.video_id):  # a key may have a prefix
+        raise ValueError(f"{path} holds features of {rows.record.video_id!r}, not of {video_id!r}.")
     return _make_track(path, rows.features, rows.centers_s, rows.record)
 
 
-def _make_track(
-    path: Path, features: Any, centers_s: Any, record: TrackRecord
-) -> FeatureTrack:  # Any: arrays
+def _make_track(path: Path, features: np.ndarray, centers_s: np.ndarray, record: TrackRecord) -> FeatureTrack:
     with blame_file(path, "features and centers_s"):
         return FeatureTrack(features, centers_s, record)
-
-
-def parse_record(path: Path, text: str) -> TrackRecord:
-    with blame_file(path, "record"):
-        return TrackRecord.from_dict(json.loads(text))
 
 
 def _read_bare(load: Callable[[Path], np.ndarray]) -> Callable[[Path], FeatureTrack]:
@@ -150,7 +143,7 @@ def _write_npy(track: FeatureTrack, path: Path) -> None:
 
 
 def _write_npz(track: FeatureTrack, path: Path) -> None:
-    record = np.array(json.dumps(track.record.to_dict()))
+    record = np.array(track.record.to_json())
     with path.open("wb") as file:
         # OpenTAD asks an npz for "feats".
         np.savez(file, feats=track.features, centers_s=track.centers_s, record=record)
@@ -161,13 +154,14 @@ def _read_npz(path: Path) -> FeatureTrack:
     missing = [name for name in ("feats", "centers_s", "record") if name not in arrays]
     if missing:
         raise FeatureFileError(path, missing[0], _NO_RECORD if missing[0] == "record" else "missing.")
-    record = parse_record(path, str(arrays["record"]))
+    with blame_file(path, "record"):
+        record = TrackRecord.from_json(str(arrays["record"]))
     return _make_track(path, arrays["feats"], arrays["centers_s"], record)
 
 
 def _write_safetensors(track: FeatureTrack, path: Path) -> None:
     tensors = {"features": track.features, "centers_s": track.centers_s}
-    save_file(tensors, str(path), metadata={"record": json.dumps(track.record.to_dict())})
+    save_file(tensors, str(path), metadata={"record": track.record.to_json()})
 
 
 def _read_safetensors(path: Path) -> FeatureTrack:
@@ -179,7 +173,8 @@ def _read_safetensors(path: Path) -> FeatureTrack:
         raise FeatureFileError(path, missing[0], "missing.")
     if "record" not in metadata:
         raise FeatureFileError(path, "record", _NO_RECORD)
-    record = parse_record(path, metadata["record"])
+    with blame_file(path, "record"):
+        record = TrackRecord.from_json(metadata["record"])
     return _make_track(path, tensors["features"], tensors["centers_s"], record)
 
 

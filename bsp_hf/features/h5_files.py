@@ -1,6 +1,5 @@
 """HDF5 files of features: one dataset for each video, under its id, as the localizers' loaders expect."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,10 @@ _RECORD = "bsp_hf_record"
 
 
 def import_h5py() -> ModuleType:
-    """Return h5py.
+    """Import h5py.
+
+    Returns:
+        `ModuleType`: The package.
 
     Raises:
         ImportError: If it is not installed.
@@ -62,7 +64,7 @@ class H5TrackWriter:
             self._file.create_dataset(f"{_OWN_GROUP}/centers_s/{key}", data=track.centers_s)
         except (ValueError, TypeError) as error:  # an id that is another one's folder, like "a" and "a/b"
             raise ValueError(f"{key!r} cannot stand beside the other ids in one file: {error}") from error
-        dataset.attrs[_RECORD] = json.dumps(track.record.to_dict())
+        dataset.attrs[_RECORD] = track.record.to_json()
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
         if stored_record is None:
             return H5Rows(features, None, None)
         with blame_file(path, f"record of {key}"):
-            record = TrackRecord.from_dict(json.loads(stored_record))
+            record = TrackRecord.from_json(stored_record)
         times = _find_dataset(h5py, file, path, f"{_OWN_GROUP}/centers_s/{key}")
         if times is None:
             raise FeatureFileError(path, f"centers_s of {key}", "missing; write the file again.")
@@ -169,26 +171,29 @@ def _open(h5py: ModuleType, path: Path) -> Iterator[Any]:  # Any: an h5py.File
 
 
 def _find_dataset(h5py: ModuleType, file: Any, path: Path, key: str) -> Any | None:  # Any: of h5py
-    """Walk to a dataset by hard links only: others lead to what the file's author chose, as a path may."""
-    item = file
-    for name in key.split("/"):
-        if not isinstance(item, h5py.Group):
-            return None
-        with blame_file(path, key):
-            link = item.get(name, getlink=True)
-            if link is None:
+    with blame_file(path, key):
+        item = file
+        for name in key.split("/"):
+            if not isinstance(item, h5py.Group) or name not in item.keys():  # noqa: SIM118 (no link followed)
                 return None
-            if not isinstance(link, h5py.HardLink):
-                raise FeatureFileError(path, key, "is a link to another place, which is not followed.")
-            item = item[name]
-    if isinstance(item, h5py.Group):
-        members = [member for member in item.values() if isinstance(member, h5py.Dataset)]
-        if len(members) != 1:
+            item = _follow(h5py, item, name, path)
+        if isinstance(item, h5py.Group):
+            members = list(item.keys())
+            if len(members) != 1:
+                return None
+            item = _follow(h5py, item, members[0], path)
+        if not isinstance(item, h5py.Dataset):
             return None
-        item = members[0]
-    if item.external or item.is_virtual:
-        raise FeatureFileError(path, key, "keeps its data in another file, which is not followed.")
-    return item
+        if item.external or item.is_virtual:
+            raise FeatureFileError(path, key, "keeps its data in another file, which is not followed.")
+        return item
+
+
+def _follow(h5py: ModuleType, group: Any, name: str, path: Path) -> Any:  # Any: of h5py
+    """Step down by hard links only; others lead wherever the author of the file chose, as a path may."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise FeatureFileError(path, name, "is a link to another place, which is not followed.")
+    return group[name]
 
 
 __all__ = ["H5Rows", "H5TrackWriter", "import_h5py", "list_h5_keys", "read_h5", "write_h5"]

@@ -1,5 +1,6 @@
 """FeatureTrack: the snippet features of one video, with the record of how they were made."""
 
+import json
 import operator
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -100,6 +101,26 @@ class TrackRecord:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values that JSON can hold."""
         return {**asdict(self), "encoder": self.encoder.to_dict()}
+
+    def to_json(self) -> str:
+        """Return the record as a line of JSON."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrackRecord":
+        """Read a record from what `to_json` gave.
+
+        Args:
+            text (`str`): The record.
+
+        Returns:
+            `TrackRecord`: The same record.
+
+        Raises:
+            TypeError: If the text is JSON of something else, or a field has another type.
+            ValueError: If the text is no JSON, or a field is missing or out of range.
+        """
+        return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrackRecord":
@@ -252,6 +273,8 @@ class FeatureTrack:
             ValueError: If `features` is not 2-D, or a number is out of range.
         """
         rows = _to_array(features, "features", np.float32)
+        if not fps > 0:
+            raise ValueError(f"fps must be positive, got {fps}.")
         num_rows = len(rows) if rows.ndim else 0
         num_frames = (num_rows - 1) * stride_frames + snippet_frames if num_rows else 0
         record = TrackRecord(

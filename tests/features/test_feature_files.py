@@ -93,6 +93,8 @@ def test_one_hdf5_file_holds_many_videos(tmp_path, name):
         read_track(tmp_path / name)
     with pytest.raises(MissingFeaturesError, match="'v_none'"):
         read_track(tmp_path / name, "v_none")
+    with pytest.raises(ValueError, match=r"'kitchen/clip\.v2', not of 'kitchen'"):
+        read_track(tmp_path / name, "kitchen")
 
 
 @pytest.mark.parametrize(("place", "file_format"), [("x", "npz"), ("x", "arrow"), ("x.h5", "h5")])
@@ -350,7 +352,9 @@ def test_header_that_promises_more_than_the_file_holds_takes_no_memory(tmp_path)
         read_track(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("kind", ["external link", "soft link", "external data", "virtual"])
+@pytest.mark.parametrize(
+    "kind", ["external link", "soft link", "link in a group", "external data", "virtual"]
+)
 def test_hdf5_file_that_points_elsewhere_is_not_followed(tmp_path, kind):
     secret = tmp_path / "secret.h5"
     with h5py.File(secret, "w") as file:
@@ -361,6 +365,8 @@ def test_hdf5_file_that_points_elsewhere_is_not_followed(tmp_path, kind):
             file["v"] = h5py.ExternalLink(str(secret), "x")
         elif kind == "soft link":
             file["v"] = h5py.SoftLink("/w")
+        elif kind == "link in a group":
+            file.create_group("v")["c3d_features"] = h5py.ExternalLink(str(secret), "x")
         elif kind == "external data":
             file.create_dataset("v", shape=(2, 2), dtype="f4", external=[(str(secret), 0, 16)])
         else:

@@ -236,6 +236,13 @@ def test_rows_of_another_tool_lie_on_the_grid_it_states():
     assert track.record.duration_s == 3.5
 
 
+def test_rows_of_another_tool_need_a_frame_rate():
+    with pytest.raises(ValueError, match="fps must be positive"):
+        FeatureTrack.from_rows(
+            np.zeros((3, 4)), video_id="v", encoder="tsp", fps=0, snippet_frames=8, stride_frames=8
+        )
+
+
 class TestEncoder:
     def test_same_encoder_passes(self):
         check_same_encoder(make_track(), ENCODER)
