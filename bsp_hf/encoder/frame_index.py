@@ -1,10 +1,9 @@
-"""Random access to frames: what a file's packets tell about its frames, and the shortest way to some of them.
+"""Which frames a file holds, as far as its packets tell without decoding them all.
 
 Knows packets and pictures of PyAV only by their attributes; `video.py` opens the files.
 """
 
-import operator
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Protocol
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .frame_times import FrameClock
-from .video_reader import VideoMetadata
+from .video_reader import VideoMetadata, VideoReport
 from .video_source import VideoDecodeError
 
 MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
@@ -20,17 +19,11 @@ MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
 _PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff utvideo rawvideo png qtrle"
 # An MPEG-4 packet of so few bytes may say "not coded": no frame comes of it.
 _SMALLEST_MPEG4_PACKET = 12
-# Reading past so many packets costs less than seeking.
-_NEAR_PACKETS = 64
 # Frames that are decoded to see whether they come as the packets promise.
 _NUM_PROBED = 12
 # Encoders hold back no more frames than this to put them in order; files of those that do are decoded.
 _MOST_DELAY = 6
 _INTEGER_ARRAYS = ("pts", "positions", "keyframe_positions", "keyframe_stamps")
-
-
-class SeekingFailedError(Exception):
-    """Seeking did not lead to the frames that the index promises; decode from the start instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +64,30 @@ class FrameIndex:
         """Whether `read_frames` can go straight to a frame."""
         return bool(self.pts.size)
 
+    @classmethod
+    def of_decoded(cls, times_s: np.ndarray, metadata: VideoMetadata, report: VideoReport) -> "FrameIndex":
+        """Make the index of a file whose frames were counted by decoding them.
+
+        Args:
+            times_s (`np.ndarray`): float64 `(num_frames,)`, the second at which each frame is shown.
+            metadata (`VideoMetadata`): Of this file.
+            report (`VideoReport`): What came of decoding it.
+
+        Returns:
+            `FrameIndex`: One that is not seekable.
+        """
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(
+            num_frames=report.num_frames,
+            times_s=times_s,
+            fps=metadata.fps,
+            width=metadata.width,
+            height=metadata.height,
+            complete=report.complete,
+            reason=report.reason,
+            **dict.fromkeys(_INTEGER_ARRAYS, nothing),
+        )
+
     def to_dict(self) -> dict[str, Any]:  # Any: numbers, words and lists of numbers
         """Return the index as plain values, fit for JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -110,8 +127,8 @@ class SeekableVideo(Protocol):
         """Whether frames are shown in another order than they are coded in."""
 
     @property
-    def nal_length_size(self) -> int:
-        """Bytes of the length in front of each NAL unit; 0 where there is none."""
+    def extradata(self) -> bytes:
+        """What the container keeps for the decoder."""
 
     @property
     def losses(self) -> list[str]:
@@ -162,9 +179,10 @@ def index_packets(opened: SeekableVideo) -> FrameIndex | str:
     keyframes: list[int] = []
     shown: list[Any] = []  # Any: the first pictures, of PyAV
     doubt = _doubt_container(opened)
+    nal_length_size = _find_nal_length_size(opened.codec_name, opened.extradata)
     for packet in opened.packets():
         opened.restart_timeout()
-        doubt = doubt or _doubt_packet(packet, opened, is_first=not pts)
+        doubt = doubt or _doubt_packet(packet, opened, nal_length_size, is_first=not pts)
         if len(shown) < _NUM_PROBED:
             shown += opened.decode(packet)
         if doubt is not None and shown:
@@ -214,7 +232,12 @@ def _doubt_container(opened: SeekableVideo) -> str | None:
     return None
 
 
-def _doubt_packet(packet: Any, opened: SeekableVideo, is_first: bool) -> str | None:  # Any: a packet of PyAV
+def _doubt_packet(
+    packet: Any,  # Any: a packet of PyAV
+    opened: SeekableVideo,
+    nal_length_size: int,
+    is_first: bool,
+) -> str | None:
     if packet.pts is None:
         return "a frame has no time stamp"
     if packet.is_discard:
@@ -225,9 +248,7 @@ def _doubt_packet(packet: Any, opened: SeekableVideo, is_first: bool) -> str | N
         return "it does not start with a keyframe"
     if opened.codec_name == "mpeg4" and packet.size < _SMALLEST_MPEG4_PACKET:
         return "a packet may hold no frame"
-    if opened.nal_length_size and not _holds_picture(
-        bytes(packet), opened.nal_length_size, opened.codec_name
-    ):
+    if nal_length_size and not _holds_picture(bytes(packet), nal_length_size, opened.codec_name):
         return "a packet is damaged or holds no frame"
     return None
 
@@ -258,6 +279,12 @@ def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # A
     return None
 
 
+def _find_nal_length_size(codec: str, extradata: bytes) -> int:
+    """Bytes of the length in front of each NAL unit, as in H.264 and HEVC of mp4 and Matroska; else 0."""
+    size_at = {"h264": 4, "hevc": 21}.get(codec, len(extradata))
+    return (extradata[size_at] & 3) + 1 if len(extradata) > size_at and extradata[0] == 1 else 0
+
+
 def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
     """Whether NAL units with lengths in front fill the packet exactly, and one of them is of a picture."""
     position = 0
@@ -269,110 +296,3 @@ def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
         has_picture |= header & 0x1F in (1, 2, 5) if codec == "h264" else header >> 1 < 32
         position += length_size + int.from_bytes(data[position : position + length_size], "big")
     return has_picture and position == len(data)
-
-
-def check_indices(indices: Sequence[int], num_frames: int) -> list[int]:
-    """Return frame numbers as plain integers.
-
-    Args:
-        indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
-        num_frames (`int`): Frames of the video.
-
-    Returns:
-        `list[int]`: The same numbers.
-
-    Raises:
-        IndexError: If a number is negative or not less than `num_frames`.
-        TypeError: If one is not an integer.
-    """
-    numbers = [operator.index(i) for i in indices]
-    for number in numbers:
-        if not 0 <= number < num_frames:
-            raise IndexError(
-                f"Frame {number} was asked for, but the video has {num_frames} frames, 0 to {num_frames - 1}."
-            )
-    return numbers
-
-
-def read_by_seeking(
-    opened: SeekableVideo, index: FrameIndex, indices: Sequence[int]
-) -> dict[int, np.ndarray]:
-    """Decode some frames from the nearest keyframe before each.
-
-    Pictures that are neither wanted nor needed for a wanted one are not decoded, which changes no pixel.
-
-    Args:
-        opened (`SeekableVideo`): The file, at its beginning.
-        index (`FrameIndex`): Its index.
-        indices (`Sequence[int]`): Numbers of frames in display order.
-
-    Returns:
-        `dict`: uint8 `(H, W, 3)` images of these frames.
-
-    Raises:
-        SeekingFailedError: If the packets are not those of the index, or a picture is missing or damaged.
-    """
-    images: dict[int, np.ndarray] = {}
-
-    def keep(pictures: list[Any], wanted: dict[int, int]) -> None:  # Any: pictures of PyAV
-        for picture in pictures:
-            if picture.is_corrupt:
-                raise SeekingFailedError("a picture is damaged")
-            if picture.pts in wanted:
-                images[wanted[picture.pts]] = opened.convert(picture, (index.width, index.height))
-
-    file_pts = np.empty_like(index.pts)
-    file_pts[index.positions] = index.pts
-    packets = opened.packets()
-    position = 0  # of the next packet; -1 after seeking, until the first packet tells
-    for start, stamp, wanted in _plan(index, indices):
-        if not 0 <= start - position <= _NEAR_PACKETS:
-            packets.close()
-            opened.seek(stamp)
-            packets = opened.packets()
-            position = -1
-        last = max(index.positions[i] for i in wanted.values())
-        while position <= last:
-            packet = next(packets, None)
-            if packet is None or packet.pts is None:
-                raise SeekingFailedError("the packets end early")
-            if position < 0:
-                position = _position_of(packet.pts, index)
-                if position > start:
-                    raise SeekingFailedError(f"seeking led to packet {position}, behind {start}")
-            if packet.pts != file_pts[position]:
-                raise SeekingFailedError(f"packet {position} has the time stamp {packet.pts}")
-            if position >= start:
-                keep(opened.decode(packet, is_wanted=packet.pts in wanted), wanted)
-            position += 1
-        keep(opened.decode(None), wanted)
-        opened.reset_decoder()
-        if opened.losses or any(i not in images for i in wanted.values()):
-            raise SeekingFailedError("; ".join(opened.losses) or "a picture did not come")
-    packets.close()
-    return images
-
-
-def _plan(index: FrameIndex, indices: Sequence[int]) -> list[tuple[int, int, dict[int, int]]]:
-    """Group frames by the keyframe to start from: its position, its stamp, and which frame has which pts."""
-    keyframe_pts = index.pts[np.argsort(index.positions)][index.keyframe_positions]
-    groups: dict[int, dict[int, int]] = {}
-    for i in sorted(set(indices)):
-        key = int(np.searchsorted(index.keyframe_positions, index.positions[i], side="right")) - 1
-        # A frame shown before the keyframe that it follows in the file leans on the group before (open GOP).
-        while key >= 0 and keyframe_pts[key] > index.pts[i]:
-            key -= 1
-        if key < 0:
-            raise SeekingFailedError(f"no keyframe leads to frame {i}")
-        groups.setdefault(key, {})[int(index.pts[i])] = i
-    return [
-        (int(index.keyframe_positions[key]), int(index.keyframe_stamps[key]), groups[key])
-        for key in sorted(groups)
-    ]
-
-
-def _position_of(pts: int, index: FrameIndex) -> int:
-    i = int(np.searchsorted(index.pts, pts))
-    if i == len(index.pts) or index.pts[i] != pts:
-        raise SeekingFailedError(f"seeking led to a packet with the unknown time stamp {pts}")
-    return int(index.positions[i])

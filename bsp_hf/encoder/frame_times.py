@@ -39,8 +39,11 @@ class FrameClock:
         self.frame_duration_s = frame_duration_s
         self.num_repaired = 0
         """Frames so far whose time is not what their time stamp says, or that have none."""
-        self._origin_s: Fraction | None = None
-        self._last_s: Fraction | None = None
+        # In units of the time base, which are whole numbers until something has to be repaired.
+        self._frame_duration = frame_duration_s / time_base
+        self._longest_gap = int(_LONGEST_GAP_S / time_base)
+        self._origin: int | Fraction | None = None
+        self._last: int | Fraction | None = None
         self._last_pts: int | None = None
         self._last_dts: int | None = None
         self._pts_after_dts: int | None = None
@@ -57,25 +60,23 @@ class FrameClock:
             `Fraction`: Seconds since the first frame.
         """
         stamp = self._choose_stamp(pts, dts)
-        previous = self._last_s
-        expected = Fraction(0) if previous is None else previous + self.frame_duration_s
-        time_s = expected
-        is_repaired = stamp is None or stamp != pts
-        if stamp is not None:
-            stamp_s = stamp * self.time_base
-            if self._origin_s is None:
-                self._origin_s = stamp_s - expected
-            time_s = stamp_s - self._origin_s
-            if previous is not None and not previous <= time_s <= previous + _LONGEST_GAP_S:
-                is_repaired = True
-                if previous - self.frame_duration_s < time_s < previous:
-                    time_s = previous
-                else:
-                    self._origin_s = stamp_s - expected
-                    time_s = expected
-        self.num_repaired += is_repaired
-        self._last_s = time_s
-        return time_s
+        self.num_repaired += stamp is None or stamp != pts
+        previous = self._last
+        if stamp is None:
+            self._last = 0 if previous is None else previous + self._frame_duration
+            return self._last * self.time_base
+        if self._origin is None:
+            self._origin = stamp if previous is None else stamp - previous - self._frame_duration
+        time = stamp - self._origin
+        if previous is not None and not previous <= time <= previous + self._longest_gap:
+            self.num_repaired += stamp == pts
+            if previous - self._frame_duration < time < previous:
+                time = previous
+            else:
+                time = previous + self._frame_duration
+                self._origin = stamp - time
+        self._last = time
+        return time * self.time_base
 
     def _choose_stamp(self, pts: int | None, dts: int | None) -> int | None:
         if pts is not None and dts is not None and self._pts_after_dts is None:

@@ -22,16 +22,10 @@ from typing import Any
 import av
 import numpy as np
 
-from .frame_index import (
-    MOV_CONTAINER,
-    FrameIndex,
-    SeekingFailedError,
-    check_indices,
-    index_packets,
-    read_by_seeking,
-)
+from .frame_index import MOV_CONTAINER, FrameIndex, index_packets
+from .frame_seeking import SeekingFailedError, check_indices, read_by_seeking
 from .packet_ledger import PacketLedger
-from .video_reader import Frame, FrameStream, VideoMetadata, VideoReport
+from .video_reader import Frame, FrameStream, VideoMetadata, VideoReport, read_orientation
 from .video_source import (
     GuardedFile,
     PartialVideoWarning,
@@ -113,7 +107,7 @@ def open_video(
 
     Args:
         source: A path, the bytes of a file, or an open binary file, which is read from its beginning and
-        left open. Addresses are not fetched.
+            left open. Addresses are not fetched.
         fps (`float` or `Fraction`, *optional*): Resample by time to this rate: output `k`, at `start_s + k
             / fps`, is the frame whose time is nearest to it, of two equally near the earlier
             (`resample_nearest`). `None` gives every frame once, at its own time.
@@ -153,12 +147,24 @@ def open_video(
     )
 
 
-def iter_frames(source: VideoSource, **options: Any) -> Iterator[Frame]:  # Any: the options of open_video
+def iter_frames(
+    source: VideoSource,
+    *,
+    fps: float | Fraction | None = None,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    num_threads: int = 1,
+    timeout_s: float | None = 60.0,
+) -> Iterator[Frame]:
     """Iterate over the frames of a video and close it afterwards, also when the iteration is abandoned.
 
     Args:
-        source: See `open_video`.
-        options: The other arguments of `open_video`.
+        source: See `open_video`, like all that follows.
+        fps (`float` or `Fraction`, *optional*): Rate to resample to.
+        start_s (`float`, *optional*, defaults to 0.0): First second.
+        end_s (`float`, *optional*): End in seconds, exclusive.
+        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
+        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
 
     Yields:
         `Frame`: The frames in display order.
@@ -169,7 +175,9 @@ def iter_frames(source: VideoSource, **options: Any) -> Iterator[Frame]:  # Any:
     Warns:
         PartialVideoWarning: See `open_video`.
     """
-    with open_video(source, **options) as video:
+    with open_video(
+        source, fps=fps, start_s=start_s, end_s=end_s, num_threads=num_threads, timeout_s=timeout_s
+    ) as video:
         yield from video
 
 
@@ -205,20 +213,7 @@ def index_frames(source: VideoSource, *, num_threads: int = 1, timeout_s: float 
         report, metadata = video.report, video.metadata
     if not report.complete:
         warnings.warn(f"{opened.name}: {report.reason}.", PartialVideoWarning, stacklevel=2)
-    none = np.empty(0, dtype=np.int64)
-    return FrameIndex(
-        num_frames=report.num_frames,
-        times_s=times_s,
-        fps=metadata.fps,
-        width=metadata.width,
-        height=metadata.height,
-        complete=report.complete,
-        reason=report.reason,
-        pts=none,
-        positions=none,
-        keyframe_positions=none,
-        keyframe_stamps=none,
-    )
+    return FrameIndex.of_decoded(times_s, metadata, report)
 
 
 def read_frames(
@@ -312,6 +307,7 @@ class _VideoFile:
             self._container.close()
             raise
         self._reformatter = av.video.reformatter.VideoReformatter()
+        self._orientations: dict[int, tuple[int, bool]] = {}
 
     def __enter__(self) -> "_VideoFile":
         return self
@@ -352,9 +348,8 @@ class _VideoFile:
         streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
         if not streams:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "no stream at all"
-            raise VideoDecodeError(
-                self.name, f"it has no video stream (cover art does not count), but {kinds}"
-            )
+            reason = f"it has no video stream (cover art does not count), but {kinds}"
+            raise VideoDecodeError(self.name, reason)
         streams.sort(key=lambda s: not s.disposition & av.stream.Disposition.default)
         return streams[0]
 
@@ -363,11 +358,8 @@ class _VideoFile:
             raise VideoDecodeError(self.name, "there is no decoder for its video codec")
         if self._decoder.width * self._decoder.height > _MOST_PIXELS:
             size = f"{self._decoder.width} x {self._decoder.height}"
-            raise VideoDecodeError(
-                self.name, f"its pictures claim to be {size} pixels; the header is damaged"
-            )
+            raise VideoDecodeError(self.name, f"its pictures claim to be {size}; the header is damaged")
         self.codec_name: str = self._decoder.codec.canonical_name
-        self.nal_length_size = self._find_nal_length_size()
         self._decoder.options = {"max_pixels": str(_MOST_PIXELS)}
         # Frame threading can deadlock when a reader is abandoned, and delays every frame.
         self._decoder.thread_type = "NONE" if num_threads == 1 else "SLICE"
@@ -382,7 +374,7 @@ class _VideoFile:
 
     def describe(self, picture: Any) -> VideoMetadata:  # Any: a PyAV frame
         """Gather what is known, given the first picture."""
-        rotation, mirrored = _read_orientation(picture)
+        rotation, mirrored = self._find_orientation(picture)
         width, height = picture.width, picture.height
         if rotation % 180:
             width, height = height, width
@@ -406,15 +398,14 @@ class _VideoFile:
         return self._container.duration / 1_000_000 if self._container.duration else None
 
     @property
+    def extradata(self) -> bytes:
+        """What the container keeps for the decoder."""
+        return self._decoder.extradata or b""
+
+    @property
     def reorders_frames(self) -> bool:
         """Whether frames are shown in another order than they are coded in."""
         return bool(self._decoder.has_b_frames)
-
-    def _find_nal_length_size(self) -> int:
-        """Bytes of the length in front of each NAL unit, which H.264 and HEVC have in mp4; else 0."""
-        header = self._decoder.extradata or b""
-        size_at = {"h264": 4, "hevc": 21}.get(self.codec_name, len(header))
-        return (header[size_at] & 3) + 1 if len(header) > size_at and header[0] == 1 else 0
 
     def restart_timeout(self) -> None:
         """Wait anew: a frame came, or only now is one asked for."""
@@ -483,29 +474,28 @@ class _VideoFile:
         self._decoder.flush_buffers()
         self.restart_timeout()
 
+    def _find_orientation(self, picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
+        """Read the orientation of a picture, once for each angle: it takes long."""
+        angle = picture.rotation
+        if angle not in self._orientations:
+            self._orientations[angle] = read_orientation(picture)
+        return self._orientations[angle]
+
     def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:  # Any: a PyAV frame
         """Bring a picture to uint8 RGB `(H, W, 3)` of the given `(width, height)`, turned as it is shown."""
-        rotation, mirrored = _read_orientation(picture)
+        rotation, mirrored = self._find_orientation(picture)
         width, height = size[::-1] if rotation % 180 else size
-        wish: dict[str, Any] = {
-            "width": width,
-            "height": height,
-            "format": "rgb24",
-            "threads": 1,
-        }  # Any: both types
+        reformat = self._reformatter.reformat
         try:
             try:
-                rgb = self._reformatter.reformat(picture, **wish)
+                rgb = reformat(picture, width, height, "rgb24", threads=1)
             except av.FFmpegError:
                 # Choice: colour matrices that swscale cannot do (YCgCo, reserved values) are read as BT.601.
                 matrix = av.video.reformatter.Colorspace.ITU601
-                rgb = self._reformatter.reformat(
-                    picture, **wish, src_colorspace=matrix, dst_colorspace=matrix
-                )
+                rgb = reformat(picture, width, height, "rgb24", matrix, matrix, threads=1)
         except _DAMAGE as error:
-            raise VideoDecodeError(
-                self.name, f"a picture cannot be converted to RGB ({_brief(error)})"
-            ) from error
+            reason = f"a picture cannot be converted to RGB ({_brief(error)})"
+            raise VideoDecodeError(self.name, reason) from error
         image = rgb.to_ndarray()
         if mirrored:
             image = image[:, ::-1]
@@ -531,12 +521,14 @@ class _VideoFile:
         """Where a container without a frame count says that it ends, and the streams of which it says so."""
         if self.container_name not in ("matroska,webm", "flv", "asf"):
             return None, [self._stream]
+        if not self._container.duration:
+            return None, [self._stream]
+        end_s = Fraction(self._container.duration, 1_000_000)
         match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if match:
-            return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3]), [self._stream]
-        if self._container.duration:
-            return Fraction(self._container.duration, 1_000_000), list(self._container.streams)
-        return None, [self._stream]
+            stream_end_s = int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+            return min(stream_end_s, end_s), [self._stream]
+        return end_s, list(self._container.streams)
 
     def _count_promised(self) -> int:
         """Frames that the container says it holds, hidden ones included; 0 where it does not say."""
@@ -559,29 +551,6 @@ class _VideoFile:
             return 0
 
 
-def _read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
-    """Return the degrees counter-clockwise by which a picture is turned, and whether it is mirrored first.
-
-    Choice: other angles than multiples of 90 are rounded to the next.
-    """
-    try:
-        matrix = picture.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know every kind of side data and then refuses all
-        return round(picture.rotation / 90) * 90 % 360, False
-    if matrix is None:
-        return 0, False
-    # (x, y) of the coded picture is shown at (a x + c y, b x + d y), y pointing down.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
-    mirrored = a * d - b * c < 0
-    if mirrored:
-        a, b = -a, -b
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return (180 if a + d < 0 else 0), bool(mirrored)
-    return (90 if c > b else 270), bool(mirrored)
-
-
 def _brief(error: BaseException) -> str:
     """What FFmpeg or Python says is wrong, without path and error number."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    log = getattr(error, "log", None)
-    return f"{text}: {log[2].strip()}" if log and len(log) == 3 else str(text)
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__

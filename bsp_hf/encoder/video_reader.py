@@ -284,3 +284,31 @@ def _cut(shown: Iterator[_Shown], start_s: float, end_s: float | None) -> Iterat
             return
         if float(time_s) >= start_s:
             yield time_s, picture
+
+
+def read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
+    """Read how a picture is to be shown from its display matrix.
+
+    Choice: angles other than multiples of 90 are rounded to the next.
+
+    Args:
+        picture: A frame of PyAV.
+
+    Returns:
+        `tuple`: Degrees counter-clockwise by which it is turned (0, 90, 180 or 270), and whether it is
+            mirrored left to right before.
+    """
+    try:
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind of side data and then refuses all
+        return round(picture.rotation / 90) * 90 % 360, False
+    if matrix is None:
+        return 0, False
+    # (x, y) of the coded picture is shown at (a x + c y, b x + d y), y pointing down.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (180 if a + d < 0 else 0), bool(mirrored)
+    return (90 if c > b else 270), bool(mirrored)

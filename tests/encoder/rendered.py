@@ -178,3 +178,40 @@ def _silence(index: int) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
     frame.sample_rate, frame.pts, frame.time_base = 16000, index * 1024, Fraction(1, 16000)
     return frame
+
+
+def read_all(source, **options):
+    """Frames, report and metadata of a video, by the reader under test."""
+    from bsp_hf.encoder.video import open_video
+
+    with open_video(source, **options) as video:
+        frames = list(video)
+    return frames, video.report, video.metadata
+
+
+# One video of each kind: its name and how it is rendered.
+CODECS = {
+    "h264": ("a.mp4", {}),
+    "h264 all intra": ("a.mp4", {"gop": 1, "b_frames": 0}),
+    "h264 one keyframe": ("a.mp4", {"gop": 250, "b_frames": 3}),
+    "h264 open gop": ("a.mkv", {"codec_options": {"x264-params": "open-gop=1:bframes=2"}}),
+    "h264 fragmented": ("a.mp4", {"format_options": {"movflags": "frag_keyframe+empty_moov"}}),
+    "h264 index first": ("a.mp4", {"format_options": {"movflags": "faststart"}}),
+    "h264 transport stream": ("a.ts", {}),
+    "h264 raw": ("a.h264", {}),
+    "h264 flv": ("a.flv", {}),
+    "h264 10 bit": ("a.mp4", {"pixel_format": "yuv420p10le"}),
+    "mpeg4 b-frames": ("a.mp4", {"codec": "mpeg4"}),
+    "mpeg4 avi": ("a.avi", {"codec": "mpeg4", "b_frames": 0}),
+    "mpeg4 avi b-frames": ("a.avi", {"codec": "mpeg4"}),
+    "mpeg2": ("a.ts", {"codec": "mpeg2video"}),
+    "vp9": ("a.webm", {"codec": "libvpx-vp9"}),
+    "vp8": ("a.webm", {"codec": "libvpx"}),
+    "ffv1": ("a.mkv", {"codec": "ffv1"}),
+    "mjpeg": ("a.avi", {"codec": "mjpeg"}),
+    "qtrle": ("a.mov", {"codec": "qtrle"}),
+    "gif": ("a.gif", {"codec": "gif", "fps": 20}),
+    "audio first": ("a.mp4", {"audio": "first"}),
+    "audio longer": ("a.mkv", {"audio": "last", "audio_s": 6}),
+    "cover art": ("a.mp4", {"cover_art": True}),
+}

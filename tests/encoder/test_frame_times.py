@@ -61,7 +61,9 @@ def test_times_never_decrease_whatever_the_stamps():
 def resample(times_s, fps, **options):
     frames = [(Fraction(t).limit_denominator(10000), i) for i, t in enumerate(times_s)]
     duration = options.pop("duration", FRAME)
-    return [(round(float(t), 6), i) for t, i in resample_nearest(iter(frames), Fraction(fps), duration, **options)]
+    return [
+        (round(float(t), 6), i) for t, i in resample_nearest(iter(frames), Fraction(fps), duration, **options)
+    ]
 
 
 def test_the_same_rate_gives_the_same_frames():

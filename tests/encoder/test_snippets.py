@@ -66,7 +66,9 @@ def test_repeated_frames_stand_at_the_end_of_the_partial_window():
 
 
 def test_every_frame_is_in_a_window_unless_the_stride_leaves_gaps():
-    for num_frames, snippet_frames, stride_frames in itertools.product(range(1, 30), range(1, 10), range(1, 10)):
+    for num_frames, snippet_frames, stride_frames in itertools.product(
+        range(1, 30), range(1, 10), range(1, 10)
+    ):
         windows = SnippetGrid(num_frames, snippet_frames, stride_frames).windows()
         held = {frame for start, end in windows.tolist() for frame in range(start, end)}
         if stride_frames <= snippet_frames:
@@ -79,7 +81,8 @@ def test_centers_at_a_constant_rate_are_those_of_actionformer():
     fps = 25.0
     centers_s = SnippetGrid(40, 16, 4).centers_s(np.arange(40) / fps, 1 / fps)
     grid = localizer_grid(snippet_frames=16, stride_frames=4, fps=fps)
-    # ActionFormer: (row * feat_stride + 0.5 * num_frames) / fps; OpenTAD: (row * stride + offset_frames) / fps
+    # ActionFormer: (row * feat_stride + 0.5 * num_frames) / fps; OpenTAD: (row * stride + offset_frames) /
+    # fps
     expected = [(row * grid.feat_stride + 0.5 * grid.num_frames) / grid.fps for row in range(7)]
     np.testing.assert_allclose(centers_s, expected, atol=1e-12)
     assert grid == LocalizerGrid(feat_stride=4, num_frames=16, offset_frames=8.0, fps=25.0)
@@ -106,7 +109,9 @@ def test_a_gap_after_a_window_does_not_belong_to_it():
 @pytest.mark.parametrize("padding", ["repeat", "drop"])
 def test_streaming_gives_the_snippets_of_the_grid(padding):
     rng = np.random.default_rng(0)
-    for num_frames, snippet_frames, stride_frames in itertools.product(range(14), (1, 2, 3, 8), (1, 2, 3, 5, 8)):
+    for num_frames, snippet_frames, stride_frames in itertools.product(
+        range(14), (1, 2, 3, 8), (1, 2, 3, 5, 8)
+    ):
         times_s = np.cumsum(rng.uniform(0.01, 0.5, num_frames))
         stream = iter(pictures(times_s))
         snippets = list(

@@ -1,0 +1,88 @@
+"""Random access to frames: the same pixels as the full decode, with less work."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from rendered import CODECS, read_all, read_numbers
+
+from bsp_hf.encoder.video import VideoDecodeError, index_frames, read_frames
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def test_random_access_gives_the_pixels_of_the_full_decode(numbered):
+    full = np.stack([frame.image for frame in read_all(numbered)[0]])
+    index = index_frames(numbered)
+    assert index.num_frames == 40
+    rng = np.random.default_rng(0)
+    wanted = [[0], [39], [20], range(40), [39, 0, 20, 20, 1], range(3, 40, 5), range(39, -1, -7)]
+    wanted += [rng.integers(0, 40, rng.integers(1, 9)) for _ in range(12)]
+    for indices in wanted:
+        np.testing.assert_array_equal(read_frames(numbered, indices, index), full[list(indices)])
+
+
+@pytest.mark.parametrize(
+    "kind", ["h264", "h264 all intra", "h264 fragmented", "mpeg4 b-frames", "vp9", "ffv1"]
+)
+def test_indexed_files_are_sought_not_decoded_through(render, kind, monkeypatch):
+    name, options = CODECS[kind]
+    path = render(name, 40, **options)
+    index = index_frames(path)
+    assert index.is_seekable
+    monkeypatch.setattr("bsp_hf.encoder.video.open_video", None)  # what decodes from the start
+    assert read_numbers(read_frames(path, [38, 2, 25], index)) == [38, 2, 25]
+
+
+@pytest.mark.parametrize("kind", ["h264 raw", "h264 transport stream", "vp8", "gif", "mpeg4 avi b-frames"])
+def test_files_that_cannot_be_trusted_are_counted_by_decoding(render, kind):
+    name, options = CODECS[kind]
+    assert not index_frames(render(name, 40, **options)).is_seekable
+
+
+def test_random_access_over_many_groups_and_long_jumps(render):
+    path = render("long.mp4", 400, size=(64, 48), gop=10)
+    index = index_frames(path)
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        wanted = rng.integers(0, 400, 12)
+        assert read_numbers(read_frames(path, wanted, index)) == wanted.tolist()
+    assert len(index.keyframe_positions) == 40
+
+
+def test_an_index_made_on_the_way_gives_the_same(render):
+    path = render("a.mp4", 40)
+    assert read_numbers(read_frames(path, [7, 5])) == [7, 5]
+    assert read_frames(path, []).shape == (0, 64, 96, 3)
+
+
+def test_frames_that_are_not_there_are_refused_with_numbers(render):
+    path = render("a.mp4", 40)
+    index = index_frames(path)
+    with pytest.raises(IndexError, match="Frame 40 was asked for, but the video has 40 frames, 0 to 39"):
+        read_frames(path, [0, 40], index)
+    with pytest.raises(IndexError, match="Frame -1"):
+        read_frames(path, [-1], index)
+    with pytest.raises(TypeError):
+        read_frames(path, [1.5], index)
+
+
+def test_the_index_of_another_file_does_not_give_its_frames(render):
+    path, other = render("a.mp4", 40), render("vfr.mp4", times_s=[0.3 * k for k in range(40)])
+    index = index_frames(other)
+    assert read_numbers(read_frames(path, [3, 30], index)) == [3, 30]
+    with pytest.raises(VideoDecodeError, match="frame 39 of 40 does not decode"):
+        read_frames(render("short.mp4", 20), [39], index)
+
+
+def test_an_index_survives_pickling_and_json(render):
+    path = render("a.mp4", 40)
+    index = index_frames(path)
+    for copy in (
+        pickle.loads(pickle.dumps(index)),
+        type(index).from_dict(json.loads(json.dumps(index.to_dict()))),
+    ):
+        assert copy.to_dict() == index.to_dict()
+        assert copy.pts.dtype == np.int64
+        assert read_numbers(read_frames(path, [9], copy)) == [9]

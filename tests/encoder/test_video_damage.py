@@ -1,0 +1,231 @@
+"""Partial files, and sources that misbehave."""
+
+import io
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rendered import read_all, read_numbers
+
+from bsp_hf.encoder.video import (
+    PartialVideoWarning,
+    VideoDecodeError,
+    index_frames,
+    iter_frames,
+    open_video,
+    read_frames,
+)
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {"format_options": {"movflags": "faststart"}}),
+        ("a.mkv", {}),
+        ("a.mkv", {"audio": "last", "audio_s": 9}),
+        ("a.webm", {"codec": "libvpx-vp9"}),
+        ("a.avi", {"codec": "mpeg4"}),
+        ("a.flv", {}),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_a_cut_file_gives_what_decodes_and_is_not_passed_off_as_whole(render, tmp_path, name, options, share):
+    data = render(name, 100, gop=10, **options).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data[: int(len(data) * share)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        frames, report, _ = read_all(path)
+        index = index_frames(path)
+    is_whole = len(frames) == 100  # only sound or the index are cut off
+    assert not (is_whole and share == 0.5)
+    assert report.complete is index.complete is is_whole
+    assert {w.category for w in caught} == (set() if is_whole else {PartialVideoWarning})
+    assert read_numbers(frame.image for frame in frames)[:-3] == list(range(len(frames) - 3))
+    assert index.num_frames == len(frames)
+    with pytest.raises(IndexError):
+        read_frames(path, [len(frames)], index)
+
+
+def test_an_edit_list_may_hide_the_end(render, tmp_path):
+    data = bytearray(render("a.mp4", 40).read_bytes())
+    at = data.index(b"elst") + 12  # size and type before it; version, flags and count behind
+    assert int.from_bytes(data[at : at + 4], "big") == 1600  # milliseconds
+    data[at : at + 4] = (800).to_bytes(4, "big")
+    (tmp_path / "trimmed.mp4").write_bytes(data)
+    frames, report, metadata = read_all(tmp_path / "trimmed.mp4")
+    assert read_numbers(frame.image for frame in frames) == list(range(20))
+    assert metadata.num_frames_declared == 40
+    assert report.complete
+    assert read_numbers(read_frames(tmp_path / "trimmed.mp4", [19, 3])) == [19, 3]
+
+
+def test_a_warning_comes_once_and_only_at_the_end(shared_data):
+    path = shared_data / "hostile" / "truncated_tail.mp4"
+    with open_video(path) as video:
+        next(video)
+        assert not video.report.complete
+        with pytest.warns(PartialVideoWarning):
+            list(video)
+        assert list(video) == []  # and no second warning, which would be an error here
+
+
+def test_an_abandoned_reader_reports_itself_incomplete_without_a_warning(render):
+    with open_video(render("a.mp4", 40)) as video:
+        for frame in video:
+            if frame.index == 4:
+                break
+    assert not video.report.complete
+    assert "stopped after" in video.report.reason
+    assert list(video) == []
+
+
+def test_bytes_and_open_files_give_the_same_frames(render):
+    path = render("a.mp4", 40)
+    data = path.read_bytes()
+    full = [frame.image for frame in read_all(path)[0]]
+    with open(path, "rb") as file:
+        file.seek(100)  # wherever it stands, it is read from its beginning
+        for source in (str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file):
+            frames, report, _ = read_all(source)
+            assert report.complete
+            for frame, image in zip(frames, full, strict=True):
+                np.testing.assert_array_equal(frame.image, image)
+            np.testing.assert_array_equal(read_frames(source, [30, 2]), [full[30], full[2]])
+        assert not file.closed
+
+
+class OneWay(io.RawIOBase):
+    """A stream that cannot go back."""
+
+    def __init__(self, data):
+        self._file = io.BytesIO(data)
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return False
+
+    def read(self, size=-1):
+        return self._file.read(size)
+
+
+def test_a_stream_that_cannot_go_back_is_read_forward(render):
+    frames, report, _ = read_all(OneWay(render("a.ts", 40).read_bytes()))
+    assert read_numbers(frame.image for frame in frames) == list(range(40))
+    assert report.complete
+
+
+class Greedy(io.BytesIO):
+    def read(self, size=-1):
+        return super().read(size).ljust(size + 100)
+
+
+class Silent(io.BytesIO):
+    def read(self, size=-1):
+        return None
+
+
+class Failing(io.BytesIO):
+    def read(self, size=-1):
+        if self.tell() > 2000:
+            raise OSError("disk on fire")
+        return super().read(min(size, 500))
+
+
+def test_misbehaving_files_do_no_harm(render):
+    data = render("a.mp4", 40).read_bytes()
+    with pytest.raises(VideoDecodeError, match="when asked for"):
+        open_video(Greedy(data))
+    with pytest.raises(VideoDecodeError, match="blocking"):
+        open_video(Silent(data))
+    with pytest.raises(VideoDecodeError, match="fire"):
+        open_video(Failing(data))
+    data = render("a.mp4", 100, format_options={"movflags": "faststart"}).read_bytes()
+    with pytest.raises(VideoDecodeError):
+        open_video(io.BytesIO(b""))
+    with pytest.raises(VideoDecodeError, match="no bytes"):
+        open_video(b"")
+    with pytest.raises(TypeError, match="binary mode"):
+        open_video(io.StringIO("text"))
+    with pytest.raises(TypeError, match="not from int"):
+        open_video(7)
+
+
+def test_a_file_that_fails_on_the_way_is_partial(render):
+    class FailingLate(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 9000:
+                raise OSError("disk on fire")
+            return super().read(min(size, 500))
+
+    data = render("a.mkv", 200, gop=10).read_bytes()
+    assert len(data) > 12000
+    with pytest.warns(PartialVideoWarning, match="fire"):
+        frames, report, _ = read_all(FailingLate(data))
+    assert 0 < len(frames) < 200
+    assert not report.complete
+
+
+def test_missing_files_folders_and_addresses_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.mp4"):
+        open_video(tmp_path / "nothing.mp4")
+    with pytest.raises(IsADirectoryError):
+        open_video(tmp_path)
+    with pytest.raises(FileNotFoundError, match="addresses are not fetched"):
+        open_video("https://localhost:1/video.mp4")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(VideoDecodeError, match="not a regular file"):
+        open_video(tmp_path / "pipe.mp4")
+
+
+def test_files_that_point_to_other_files_are_refused(render, tmp_path):
+    (tmp_path / "inner.mp4").write_bytes(render("a.mp4", 40).read_bytes())
+    (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile inner.mp4\n")
+    (tmp_path / "list.m3u8").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path / 'inner.mp4'}\n#EXT-X-ENDLIST\n"
+    )
+    (tmp_path / "text.txt").write_text("not a film\n" * 100)  # FFmpeg would paint it
+    for name in ("concat.mp4", "list.m3u8", "text.txt"):
+        with pytest.raises(VideoDecodeError, match="not a video"):
+            open_video(tmp_path / name)
+
+
+def test_a_still_image_is_no_video(tmp_path):
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "photo.png")
+    with pytest.raises(VideoDecodeError, match="not a video"):
+        open_video(tmp_path / "photo.png")
+
+
+def test_names_that_look_like_protocols_are_files(render, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("concat:a|b.mp4").write_bytes(render("a.mp4", 40).read_bytes())
+    assert len(list(iter_frames("concat:a|b.mp4"))) == 40
+
+
+def test_a_file_that_gives_nothing_in_time_is_given_up(render):
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            time.sleep(0.02)
+            return super().read(min(size, 100))
+
+    class Endless(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(size) or bytes(size)
+
+    data = render("a.ts", 40).read_bytes()
+    with pytest.raises(VideoDecodeError, match=r"within 0\.1 s"):
+        read_all(Slow(data), timeout_s=0.1)
+    with pytest.raises(VideoDecodeError, match=r"within 0\.5 s"):
+        read_all(Endless(data), timeout_s=0.5)
