@@ -1,4 +1,4 @@
-"""Frames to network input: resize, centre crop, scale, normalise; and the snippet settings that go with them."""
+"""Frames to network input: resize, centre crop, scale, normalise; and the snippet settings beside them."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ PADDING_MODES = ("repeat", "drop")
 class BSPFeatureExtractor(BaseImageProcessor):
     """Turn uint8 RGB frames into `pixel_values`, exactly as the encoder was trained to see them.
 
-    The short side is resized with antialiased bilinear interpolation in 8 bit (equal to Pillow's to 0.001 of
-    255 on average), the centre is cropped, and the result is scaled and normalised. Everything here changes
+    The short side is resized with antialiased bilinear interpolation in 8 bit (equal to Pillow's to 1 of 255,
+    and to 0.002 on average), the centre is cropped, and the result is scaled and normalised. Everything here changes
     the value of a feature and is therefore saved beside the weights.
 
     Args:
@@ -44,7 +44,6 @@ class BSPFeatureExtractor(BaseImageProcessor):
         ValueError: If a setting is out of range.
 
     Example:
-
     ```python
     >>> import numpy as np
     >>> from bsp_hf import BSPFeatureExtractor
@@ -54,7 +53,7 @@ class BSPFeatureExtractor(BaseImageProcessor):
     ```
     """
 
-    model_input_names = ["pixel_values"]
+    model_input_names = ["pixel_values"]  # noqa: RUF012  # declared so above us
 
     def __init__(
         self,
@@ -94,9 +93,14 @@ class BSPFeatureExtractor(BaseImageProcessor):
             raise ValueError(f'size={self.size} must be {{"shortest_edge": pixels}} with at least 1 pixel.')
         if set(self.crop_size) != {"height", "width"} or min(self.crop_size.values()) < 1:
             raise ValueError(f'crop_size={self.crop_size} must be {{"height": pixels, "width": pixels}}.')
-        if self.do_resize and self.do_center_crop and max(self.crop_size.values()) > self.size["shortest_edge"]:
+        if (
+            self.do_resize
+            and self.do_center_crop
+            and max(self.crop_size.values()) > self.size["shortest_edge"]
+        ):
             raise ValueError(
-                f"crop_size={self.crop_size} is larger than the resized short side {self.size['shortest_edge']}."
+                f"crop_size={self.crop_size} is larger than the resized short side "
+                f"{self.size['shortest_edge']}."
             )
         if self.num_frames < 1 or self.stride_frames < 1:
             raise ValueError(
@@ -118,11 +122,19 @@ class BSPFeatureExtractor(BaseImageProcessor):
         """Resize the short side and crop the centre, in 8 bit.
 
         Args:
-            frames (`np.ndarray` or `torch.Tensor`): uint8 `(num_frames, height, width, 3)`, RGB. Not modified.
+            frames (`np.ndarray` or `torch.Tensor`): uint8 `(num_frames, height, width, 3)`, RGB, on the CPU.
+                Not modified.
 
         Returns:
-            `torch.Tensor`: uint8 `(num_frames, 3, crop_height, crop_width)`, stored with channels last.
+            `torch.Tensor`: uint8 `(num_frames, 3, crop_height, crop_width)`, stored with channels last. It
+            may share the memory of `frames`.
+
+        Raises:
+            ValueError: If the frames are smaller than the crop.
         """
+        if isinstance(frames, np.ndarray) and not (frames.flags.writeable and frames.flags.c_contiguous):
+            # torch takes no memory that runs backwards, and warns of memory that is read-only.
+            frames = frames.copy()
         pixels = torch.as_tensor(frames).permute(0, 3, 1, 2)
         if self.do_resize:
             height, width = pixels.shape[-2:]
@@ -179,35 +191,59 @@ class BSPFeatureExtractor(BaseImageProcessor):
             `BatchFeature`: `pixel_values`, float32 `(batch, num_frames, 3, crop_height, crop_width)`.
 
         Raises:
-            ValueError: If a clip is empty, has another layout or is not 8-bit RGB.
+            ValueError: If a clip is empty, has another layout or is not 8-bit RGB, or the clips come out in
+                different sizes.
+            TypeError: If the input is neither an array, a tensor nor a list.
         """
-        clips = [videos] if _is_clip(videos) else list(videos)
-        if not clips:
-            raise ValueError("No clip was given; pass a clip of shape (num_frames, height, width, 3) or a list.")
-        pixel_values = [self.normalize_pixels(self.resize_and_crop(_to_frames(clip))) for clip in clips]
+        clips = [self.normalize_pixels(self.resize_and_crop(_to_frames(clip))) for clip in _to_clips(videos)]
         if return_tensors is None:
-            return BatchFeature({"pixel_values": [clip.numpy() for clip in pixel_values]})
-        return BatchFeature({"pixel_values": torch.stack(pixel_values)}, tensor_type=return_tensors)
+            return BatchFeature({"pixel_values": [clip.numpy() for clip in clips]})
+        shapes = {tuple(clip.shape) for clip in clips}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"Clips of the shapes {sorted(shapes)} do not make one batch; give them the same number of "
+                "frames, and leave do_center_crop on or give them one size."
+            )
+        return BatchFeature({"pixel_values": torch.stack(clips)}, tensor_type=return_tensors)
 
-    def __call__(self, videos: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
+    def __call__(  # type: ignore[override]  # clips where an image processor takes images
+        self, videos: Any, return_tensors: str | None = None, **kwargs: Any
+    ) -> BatchFeature:
         """Preprocess one clip or several; see [`~BSPFeatureExtractor.preprocess`]."""
         return self.preprocess(videos, return_tensors=return_tensors, **kwargs)
 
 
-def _is_clip(videos: Any) -> bool:
+def _to_clips(videos: Any) -> list[Any]:
     if isinstance(videos, (np.ndarray, Tensor)):
-        return videos.ndim == 4
-    first = videos[0] if len(videos) else None
-    return hasattr(first, "convert") or (isinstance(first, (np.ndarray, Tensor)) and first.ndim == 3)
+        return list(videos) if videos.ndim == 5 else [videos]
+    if not isinstance(videos, (list, tuple)):
+        raise TypeError(
+            "A clip is an array (num_frames, height, width, 3) or a list of frames, "
+            f"not {type(videos).__name__}. For files use the video-feature-extraction pipeline."
+        )
+    if not videos:
+        raise ValueError(
+            "No clip was given; pass an array (num_frames, height, width, 3) or a list of frames."
+        )
+    return [videos] if _is_frame(videos[0]) else list(videos)
+
+
+def _is_frame(image: Any) -> bool:
+    return hasattr(image, "convert") or (isinstance(image, (np.ndarray, Tensor)) and image.ndim <= 3)
 
 
 def _to_frames(clip: Any) -> np.ndarray | Tensor:
     if not isinstance(clip, (np.ndarray, Tensor)):
-        clip = np.stack([np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame) for frame in clip])
+        frames = [np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame) for frame in clip]
+        sizes = {frame.shape for frame in frames}
+        if len(sizes) > 1:
+            raise ValueError(f"The frames of a clip must have one size, got {sorted(sizes)}.")
+        clip = np.stack(frames) if frames else np.empty((0, 0, 0, 3), np.uint8)
     dtype = str(clip.dtype).removeprefix("torch.")
     if clip.ndim != 4 or clip.shape[-1] != 3 or dtype != "uint8" or clip.shape[0] == 0:
         raise ValueError(
-            f"A clip must be uint8 RGB of shape (num_frames, height, width, 3), got {dtype} {tuple(clip.shape)}."
+            "A clip must be uint8 RGB of shape (num_frames, height, width, 3) with at least one frame, "
+            f"got {dtype} {tuple(clip.shape)}."
         )
     return clip
 
