@@ -294,7 +294,7 @@ class LGIForVideoGrounding(PreTrainedModel):
         if features.ndim != 3 or features.shape[2] != feature_dim or features.shape[1] > num_rows:
             raise ValueError(
                 f"features have shape {tuple(features.shape)}, expected (batch, at most {num_rows}, "
-                f"{feature_dim}). Sample each video with sample_rows(), or set feature_dim in the config."
+                f"{feature_dim}). Prepare each video with make_lgi_sample(), or set feature_dim."
             )
         if mask is None:
             mask = features.new_ones(features.shape[:2])
@@ -314,7 +314,8 @@ class LGIForVideoGrounding(PreTrainedModel):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         by_id = self.config.query_input == "word_ids"
         words = word_ids if by_id else word_vectors
-        if words is None or words.ndim != (2 if by_id else 3) or len(words) != batch:
+        fits = words is not None and words.ndim == (2 if by_id else 3) and len(words) == batch
+        if words is None or not fits or not (by_id or words.shape[2] == self.config.word_dim):
             found = "nothing" if words is None else f"shape {tuple(words.shape)}"
             expected = f"({batch}, num_words)" if by_id else f"({batch}, num_words, {self.config.word_dim})"
             raise ValueError(f"{self.config.query_input} must have shape {expected}, found {found}.")
@@ -343,7 +344,13 @@ class LGIForVideoGrounding(PreTrainedModel):
         if config.attention_loss_weight:
             if attention_labels is None:
                 raise ValueError("attention_labels are missing; make them with attention_target().")
-            target = F.pad(attention_labels, (0, config.num_rows - attention_labels.shape[1]))
+            missing = config.num_rows - attention_labels.shape[-1]
+            if attention_labels.shape[:-1] != spans.shape[:1] or missing < 0:
+                raise ValueError(
+                    f"attention_labels have shape {tuple(attention_labels.shape)}, "
+                    f"expected ({len(spans)}, at most {config.num_rows})."
+                )
+            target = F.pad(attention_labels, (0, missing))
             losses["attention_loss"] = attention_guidance_loss(attention, target)
             total = total + config.attention_loss_weight * losses["attention_loss"]
         return {"loss": total, **losses}

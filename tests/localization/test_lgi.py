@@ -410,11 +410,16 @@ def test_config_refuses_what_cannot_work(field, value, match):
 def test_wrong_inputs_are_named():
     model = tiny_model()
     inputs = tiny_inputs(model.config)
-    with pytest.raises(ValueError, match="sample_rows"):
+    with pytest.raises(ValueError, match="make_lgi_sample"):
         model(**{**inputs, "features": torch.zeros(3, 21, 12), "feature_mask": None})
     with pytest.raises(ValueError, match="word_ids must have shape"):
         model(features=inputs["features"])
     with pytest.raises(ValueError, match=r"queries \[1\] of the batch hold no word"):
         model(**{**inputs, "word_ids": inputs["word_ids"] * torch.tensor([[1], [0], [1]])})
+    with pytest.raises(ValueError, match=r"attention_labels have shape \(3, 21\)"):
+        model(**inputs, **{**tiny_labels(), "attention_labels": torch.ones(3, 21)})
+    with pytest.raises(ValueError, match=r"word_vectors must have shape \(3, num_words, 10\)"):
+        vectors = tiny_model(query_input="word_vectors")
+        vectors(features=inputs["features"], word_vectors=torch.zeros(3, 4, 9))
     with pytest.raises(ValueError, match="feature_mask has shape"):
         model(**{**inputs, "feature_mask": torch.ones(3, 4)})
