@@ -1,8 +1,9 @@
-"""`pipeline("video-feature-extraction")`: a video of any length in, its snippet features and their times out."""
+"""`pipeline("video-feature-extraction")`: a video of any length in, snippet features and their times out."""
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from transformers.utils import ModelOutput, logging
 
 from .feature_extraction_bsp import BSPFeatureExtractor
 from .provenance import describe_encoder
-from .snippets import iter_snippets
+from .snippets import PaddingMode, iter_snippets
 from .video import Frame, VideoDecodeError, VideoReader
 
 logger = logging.get_logger(__name__)
@@ -23,8 +24,8 @@ _PREPROCESS_PARAMETERS = ("stride_frames", "fps", "padding", "start_s", "end_s",
 class VideoFeatureExtractionPipeline(ChunkPipeline):
     """Extract snippet features of videos, streaming: memory does not grow with the length of a video.
 
-    Call it with a path, an open binary file, bytes, a uint8 array `(num_frames, height, width, 3)`, a list of PIL
-    images or frames, or a list, generator or `KeyDataset` of these. Parameters of the call:
+    Call it with a path, an open binary file, bytes, a uint8 array `(num_frames, height, width, 3)`, a list
+    of PIL images or frames, or a list, generator or `KeyDataset` of these. Parameters of the call:
 
     - `stride_frames` (`int`): Frames between the starts of two snippets; by default what the checkpoint says.
     - `fps` (`float`): Rate that the video is resampled to; by default what the checkpoint says.
@@ -36,20 +37,23 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     - `return_tensors` (`bool`): Features and times as torch tensors instead of numpy arrays.
 
     The result of one video is a dict: `features` float32 `(num_snippets, dim)`, `centers_s` float64
-    `(num_snippets,)`, `fps`, `snippet_frames`, `stride_frames`, `num_frames`, `duration_s`, `encoder` (id, revision,
-    settings hash, dtype), `complete` (whether all of the video could be read) and `error` (why not, or `None`).
+    `(num_snippets,)`, `fps`, `snippet_frames`, `stride_frames`, `num_frames`, `duration_s`, `encoder` (id,
+    revision, settings hash, dtype), `complete` (whether all of the video could be read) and `error` (why not,
+    or `None`).
 
-    One video that cannot be read raises [`VideoDecodeError`]. In a list it does not stop the others: its result has
-    no rows and says why in `error`.
+    One video that cannot be read raises [`VideoDecodeError`]. In a list it does not stop the others: its
+    result has no rows and says why in `error`.
     """
 
-    _load_tokenizer = False
-    _load_processor = False
+    _load_tokenizer: Any = False  # Any: the base class declares None
+    _load_processor: Any = False
     _load_feature_extractor = None
     _load_image_processor = None
     _load_video_processor = None
 
-    def _sanitize_parameters(self, return_tensors: bool | None = None, **kwargs: Any):
+    def _sanitize_parameters(
+        self, return_tensors: bool | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         unknown = set(kwargs) - {*_PREPROCESS_PARAMETERS, "raise_errors"}
         if unknown:
             raise TypeError(
@@ -60,11 +64,12 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         postprocess = {} if return_tensors is None else {"return_tensors": return_tensors}
         return preprocess, {}, postprocess
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Extract the features of one video or several; see the class for what `inputs` may be.
 
         Args:
             inputs: One video or several.
+            args: Ignored, with a warning.
             kwargs: Parameters named in the class's description, and `batch_size` (snippets at a time).
 
         Returns:
@@ -75,20 +80,20 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             ValueError: If a parameter is out of range.
         """
         if isinstance(inputs, (list, tuple)) and inputs and not _is_one_clip(inputs):
-            return super().__call__(list(inputs), **kwargs)
+            return super().__call__(list(inputs), *args, **kwargs)
         if isinstance(inputs, (list, tuple)):
             if not inputs:
                 return []
             inputs = np.stack([np.asarray(_to_rgb(frame)) for frame in inputs])
         if isinstance(inputs, (str, bytes, os.PathLike, np.ndarray, Tensor)) or hasattr(inputs, "read"):
             kwargs["raise_errors"] = True
-        return super().__call__(inputs, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)
 
     @property
     def _extractor(self) -> Any:
         return self.feature_extractor if self.feature_extractor is not None else self.image_processor
 
-    def preprocess(
+    def preprocess(  # type: ignore[override]  # the base class allows for any parameters
         self,
         video: Any,
         stride_frames: int | None = None,
@@ -102,51 +107,43 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     ) -> Iterator[dict[str, Any]]:
         """Yield the snippets of one video, ready for the model."""
         extractor = self._extractor
-        snippet_frames = getattr(extractor, "num_frames", None) or getattr(self.model.config, "num_frames", 8)
-        record = {
-            "fps": None,
-            "snippet_frames": snippet_frames,
-            "stride_frames": stride_frames or getattr(extractor, "stride_frames", snippet_frames),
-            "num_frames": 0,
-            "duration_s": 0.0,
-            "complete": False,
-            "error": None,
-        }
+        snippet_frames = int(
+            getattr(extractor, "num_frames", 0) or getattr(self.model.config, "num_frames", 8)
+        )
+        stride_frames = int(stride_frames or getattr(extractor, "stride_frames", snippet_frames))
         fps = fps or getattr(extractor, "fps", None)
         padding = padding or getattr(extractor, "padding", "repeat")
+        record = _Record(snippet_frames, stride_frames)
         waiting = None
         try:
             with _open(video, fps, start_s, end_s, input_fps, timeout_s) as frames:
-                record["fps"] = float(fps or frames.metadata.fps)
+                record.fps = float(fps or frames.metadata.fps)
                 resized = (
-                    _Resized(self._shrink(frame.image), frame.time_s) for frame in _counted(frames, record)
+                    _Resized(self._shrink(frame.image), frame.time_s) for frame in record.count(frames)
                 )
                 snippets = iter_snippets(
                     resized,
                     snippet_frames,
-                    record["stride_frames"],
-                    frame_duration_s=1 / record["fps"],
-                    padding=padding,
+                    stride_frames,
+                    frame_duration_s=1 / record.fps,
+                    padding=cast(PaddingMode, padding),
                 )
                 for snippet in snippets:
                     if waiting is not None:
                         yield waiting
                     waiting = self._chunk(self._normalize(snippet.images), snippet.center_s)
-                    record["duration_s"] = max(record["duration_s"], snippet.end_s)
-                record["complete"], record["error"] = frames.report.complete, frames.report.reason
-                record["duration_s"] = max(
-                    record["duration_s"], frames.report.duration_s if start_s == 0 else 0.0
-                )
+                    record.duration_s = max(record.duration_s, snippet.end_s)
+                record.complete, record.error = frames.report.complete, frames.report.reason
+                if start_s == 0:
+                    record.duration_s = max(record.duration_s, frames.report.duration_s)
         except (VideoDecodeError, OSError) as error:
             if raise_errors:
                 raise
             logger.warning(f"{error}")
-            waiting, record["error"], record["complete"] = None, str(error), False
-            yield {**self._chunk(self._blank(snippet_frames), None), "is_last": True, "record": record}
-            return
-        if waiting is None:  # nothing but a partial snippet, and that was dropped; a pipeline needs one chunk
+            waiting, record.error, record.complete = None, str(error), False
+        if waiting is None:  # no row, but a pipeline needs one chunk of every input
             waiting = self._chunk(self._blank(snippet_frames), None)
-        yield {**waiting, "is_last": True, "record": record}
+        yield {**waiting, "is_last": True, "record": asdict(record)}
 
     @staticmethod
     def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:
@@ -173,15 +170,15 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     def _blank(self, num_frames: int) -> Tensor:
         return torch.zeros(1, num_frames, 3, *self._input_size())
 
-    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
-        pixel_values = model_inputs.pop("pixel_values")
+    def _forward(self, input_tensors: dict[str, Any], **forward_parameters: Any) -> Any:
+        pixel_values = input_tensors.pop("pixel_values")
         output = self.model(pixel_values)
         features = output.get("pooler_output") if isinstance(output, ModelOutput) else None
         if features is None:  # video transformers give tokens: their mean is the snippet's feature
             features = output.last_hidden_state.mean(1)
-        return {"features": features.float(), **model_inputs}
+        return {"features": features.float(), **input_tensors}
 
-    def postprocess(
+    def postprocess(  # type: ignore[override]  # a chunk pipeline gets the outputs of all chunks
         self, model_outputs: list[dict[str, Any]], return_tensors: bool = False
     ) -> dict[str, Any]:
         """Join the snippets of one video."""
@@ -205,6 +202,25 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         return dict(self._encoder)
 
 
+@dataclass
+class _Record:
+    """What the result says beside the features."""
+
+    snippet_frames: int
+    stride_frames: int
+    fps: float | None = None
+    num_frames: int = 0
+    duration_s: float = 0.0
+    complete: bool = False
+    error: str | None = None
+
+    def count(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Pass frames on and count them."""
+        for frame in frames:
+            self.num_frames += 1
+            yield frame
+
+
 class _Resized:
     """A frame that has been through the spatial preprocessing."""
 
@@ -222,7 +238,8 @@ class _FramesInMemory:
     ):
         if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not len(frames):
             raise ValueError(
-                f"frames must be uint8 of shape (num_frames, height, width, 3), got {frames.dtype} {frames.shape}."
+                "frames must be uint8 of shape (num_frames, height, width, 3), "
+                f"got {frames.dtype} {frames.shape}."
             )
         if target_fps is not None and target_fps != fps:
             raise ValueError(
@@ -272,12 +289,6 @@ def _open(
             "input_fps= is for frames in memory; a file says its own rate. To resample, pass fps=."
         )
     return VideoReader(video, fps=fps, start_s=start_s, end_s=end_s, timeout_s=timeout_s)
-
-
-def _counted(frames: Iterable[Frame], record: dict[str, Any]) -> Iterator[Frame]:
-    for frame in frames:
-        record["num_frames"] += 1
-        yield frame
 
 
 def _to_rgb(frame: Any) -> Any:

@@ -44,8 +44,8 @@ def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, str]:
         extractor: Its feature extractor or image processor.
 
     Returns:
-        `dict[str, str]`: `id` (folder name or Hub id), `revision` (commit of the Hub repository, else a digest
-        of the weights), `settings_hash` (of the model's and preprocessing's settings) and `dtype`.
+        `dict[str, str]`: `id` (folder name or Hub id), `revision` (commit of the Hub repository, else a
+        digest of the weights), `settings_hash` (of the model's and preprocessing's settings) and `dtype`.
     """
     settings = {"model": _relevant(model.config.to_dict()), "preprocessing": _relevant(extractor.to_dict())}
     canonical = json.dumps(settings, sort_keys=True, default=str)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.snippets import iter_snippets
-from bsp_hf.encoder.video import Frame, VideoReader
+from bsp_hf.encoder.video import VideoReader
 
 NO_BOUNDARY = BoundaryType.SAME_SPEED.label
 
@@ -36,6 +36,11 @@ class BoundaryResponse:
     response: np.ndarray
     window_s: float
     duration_s: float
+
+
+class _Shrunk(NamedTuple):
+    image: torch.Tensor
+    time_s: float
 
 
 @torch.inference_mode()
@@ -67,10 +72,9 @@ def boundary_response(
             than one window.
         VideoDecodeError: If the video cannot be read.
     """
-    labels = model.config.label2id
-    if kinds is None:
-        kinds = [label for label in labels if label != NO_BOUNDARY]
-    unknown = {NO_BOUNDARY, *kinds} - set(labels)
+    labels = {label: int(number) for label, number in (model.config.label2id or {}).items()}
+    kinds = [label for label in labels if label != NO_BOUNDARY] if kinds is None else kinds
+    unknown = {NO_BOUNDARY, *kinds} - labels.keys()
     if unknown:
         raise ValueError(
             f"the model tells apart {', '.join(labels)}; a boundary response needs "
@@ -81,10 +85,7 @@ def boundary_response(
     batches: list[np.ndarray] = []
     with VideoReader(video, fps=extractor.fps) as frames:
         fps = extractor.fps or frames.metadata.fps
-        shrunk = (
-            Frame(extractor.resize_and_crop(frame.image[None])[0], frame.time_s, frame.index)
-            for frame in frames
-        )
+        shrunk = (_Shrunk(extractor.resize_and_crop(frame.image[None])[0], frame.time_s) for frame in frames)
         windows = iter_snippets(
             shrunk, extractor.num_frames, stride_frames, frame_duration_s=1 / fps, padding="drop"
         )

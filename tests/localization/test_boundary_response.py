@@ -24,7 +24,7 @@ def render_steps(path, levels, frames_each, fps=25):
 
 
 class CutDetector:
-    """Knows one thing: whether the brightness of the first half of a window differs from that of the second."""
+    """Knows one thing: whether the two halves of a window differ in brightness."""
 
     config = SimpleNamespace(label2id={"diff-class": 0, "same-speed": 1})
     device = torch.device("cpu")
