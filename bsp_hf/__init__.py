@@ -20,6 +20,7 @@ _HOMES = {
     "VideoReader": "encoder.video",
     "SynthesisConfig": "pretraining.synthesis",
     "PretextClips": "pretraining.clips",
+    "load_boundary_clips": "pretraining.boundary_clips",
     "save_checkpoint_folder": "publishing.folder",
 }
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
+    from .pretraining.boundary_clips import load_boundary_clips
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig
     from .publishing.folder import save_checkpoint_folder
