@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ def check_picture(figure, num_axes: int) -> None:
     width, height = figure.get_size_inches()
     assert box.x0 >= -0.01 and box.y0 >= -0.01, box
     assert box.x1 <= width + 0.01 and box.y1 <= height + 0.01, (box, width, height)
+    for axes in figure.axes:
+        left, right = sorted(axes.get_xlim())
+        ticks = [tick for tick in axes.xaxis.get_major_ticks() if left <= tick.get_loc() <= right]
+        if all(not tick.label1.get_rotation() for tick in ticks):
+            extents = [tick.label1.get_window_extent() for tick in ticks if tick.label1.get_visible()]
+            assert all(one.x1 < other.x0 for one, other in pairwise(extents)), axes.get_title()
     labels = [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
     for text in [*labels, *figure.texts, *[t for legend in figure.legends for t in legend.get_texts()]]:
         if text.get_visible() and text.get_text():

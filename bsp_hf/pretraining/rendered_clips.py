@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bsp_hf.pretraining.rendered_files import read_json, write_h264_video, write_json
-from bsp_hf.pretraining.rendered_motions import JOINABLE_MOTION_NAMES, MOTION_NAMES, Stretch
-from bsp_hf.pretraining.rendered_scenes import render_shot
+from .rendered_files import read_json, write_h264_video, write_json
+from .rendered_motions import JOINABLE_MOTION_NAMES, MOTION_NAMES, Stretch
+from .rendered_scenes import render_shot
 
 __all__ = [
     "BoundaryKind",
@@ -165,16 +165,16 @@ def render_action_clips(
     Args:
         folder (`Path`, *optional*): Where to write. By default a folder of `rendered_cache_folder()` that is
             named by a hash of the other arguments.
-        num_clips_per_class (`int`, defaults to 16): Training clips of each class.
-        num_held_out_per_class (`int`, defaults to 5): Test clips of each class.
-        seed (`int`, defaults to 0): Non-negative; another seed gives entirely other clips.
-        width (`int`, defaults to 128): Width in pixels, even, at least 32.
-        height (`int`, defaults to 96): Height in pixels, even, at least 32.
-        fps (`int`, defaults to 25): Frames per second.
-        min_duration_s (`float`, defaults to 3.0): Shortest clip, in seconds.
-        max_duration_s (`float`, defaults to 5.0): Longest clip, in seconds.
-        num_processes (`int`, defaults to 1): Processes that render. More than one needs the caller's script
-            to be guarded by `if __name__ == "__main__"`, as `multiprocessing` asks.
+        num_clips_per_class (`int`, *optional*, defaults to 16): Training clips of each class.
+        num_held_out_per_class (`int`, *optional*, defaults to 5): Test clips of each class.
+        seed (`int`, *optional*, defaults to 0): Non-negative; another seed gives entirely other clips.
+        width (`int`, *optional*, defaults to 128): Width in pixels, even, at least 32.
+        height (`int`, *optional*, defaults to 96): Height in pixels, even, at least 32.
+        fps (`int`, *optional*, defaults to 25): Frames per second.
+        min_duration_s (`float`, *optional*, defaults to 3.0): Shortest clip, in seconds.
+        max_duration_s (`float`, *optional*, defaults to 5.0): Longest clip, in seconds.
+        num_processes (`int`, *optional*, defaults to 1): Processes that render. More than one needs the
+            caller's script to be guarded by `if __name__ == "__main__"`, as `multiprocessing` asks.
 
     Returns:
         `Path`: The folder that holds `train` and `test`.
@@ -237,13 +237,13 @@ def render_long_video(
 
     Args:
         path (`Path`): The mp4 file to write; missing folders are made.
-        seed (`int`, defaults to 0): Non-negative; fixes everything that is drawn.
-        num_actions (`int`, defaults to 8): Segments between which the boundaries lie, at least 1.
-        width (`int`, defaults to 128): Width in pixels, even, at least 32.
-        height (`int`, defaults to 96): Height in pixels, even, at least 32.
-        fps (`int`, defaults to 25): Frames per second.
-        min_action_s (`float`, defaults to 2.0): Shortest segment, in seconds.
-        max_action_s (`float`, defaults to 4.5): Longest segment, in seconds.
+        seed (`int`, *optional*, defaults to 0): Non-negative; fixes everything that is drawn.
+        num_actions (`int`, *optional*, defaults to 8): Segments between which the boundaries lie, at least 1.
+        width (`int`, *optional*, defaults to 128): Width in pixels, even, at least 32.
+        height (`int`, *optional*, defaults to 96): Height in pixels, even, at least 32.
+        fps (`int`, *optional*, defaults to 25): Frames per second.
+        min_action_s (`float`, *optional*, defaults to 2.0): Shortest segment, in seconds.
+        max_action_s (`float`, *optional*, defaults to 4.5): Longest segment, in seconds.
 
     Returns:
         `tuple`: The `num_actions - 1` boundaries (`RenderedBoundary`), in order of time.

@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import av
 import numpy as np
 
 __all__ = ["read_json", "write_h264_video", "write_json"]
+
+_CODEC: Final = "libx264"
 
 
 def write_h264_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 25, crf: int = 23) -> int:
@@ -22,8 +24,8 @@ def write_h264_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 25,
     Args:
         path (`Path`): File to write; its folder must exist.
         frames (`Iterable[np.ndarray]`): uint8 `(height, width, 3)`, RGB, all of one even size; streamed.
-        fps (`int`, defaults to 25): Frames per second.
-        crf (`int`, defaults to 23): Constant rate factor of x264; lower is better and larger.
+        fps (`int`, *optional*, defaults to 25): Frames per second.
+        crf (`int`, *optional*, defaults to 23): Constant rate factor of x264; lower is better and larger.
 
     Returns:
         `int`: Number of frames written.
@@ -56,10 +58,10 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: int, crf: int) -> int
     }
     with av.open(str(path), "w", format="mp4") as container:
         try:
-            stream = container.add_stream("libx264", rate=fps, options=options)
-        except av.FFmpegError as error:
+            stream = container.add_stream(_CODEC, rate=fps, options=options)
+        except ValueError as error:  # PyAV's UnknownCodecError
             raise RuntimeError(
-                "This PyAV has no libx264 encoder; install the PyAV wheel from PyPI."
+                f"This PyAV has no {_CODEC}; install the wheel of PyPI: pip install av"
             ) from error
         stream.pix_fmt = "yuv420p"
         for frame in frames:

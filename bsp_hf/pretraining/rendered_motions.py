@@ -22,7 +22,7 @@ class Stretch:
     Args:
         motion (`str`): One of `MOTION_NAMES`.
         num_frames (`int`): Length of the run.
-        speed (`float`, defaults to 1.0): Factor on the motion's own pace.
+        speed (`float`, *optional*, defaults to 1.0): Factor on the motion's own pace.
     """
 
     motion: str

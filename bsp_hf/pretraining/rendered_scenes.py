@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bsp_hf.pretraining.rendered_motions import Stretch, check_stretches, shot_poses
+from .rendered_motions import Stretch, check_stretches, shot_poses
 
 __all__ = ["render_shot"]
 
@@ -179,9 +179,10 @@ def render_shot(
     Args:
         stretches (`Sequence[Stretch]`): What happens, in order; neighbours of the same motion are one action.
         seed (`Sequence[int]`): Non-negative integers that fix colours, textures, camera, sizes and paths.
-        width (`int`, defaults to 128): Width in pixels, at least 32.
-        height (`int`, defaults to 96): Height in pixels, at least 32. The motions are laid out for 4:3.
-        fps (`float`, defaults to 25.0): Frames per second.
+        width (`int`, *optional*, defaults to 128): Width in pixels, at least 32.
+        height (`int`, *optional*, defaults to 96): Height in pixels, at least 32. The motions are laid
+            out for 4:3.
+        fps (`float`, *optional*, defaults to 25.0): Frames per second.
 
     Yields:
         `np.ndarray`: uint8 `(height, width, 3)`, RGB; every frame is a new array that the caller owns.
@@ -191,7 +192,7 @@ def render_shot(
             not positive.
 
     Example:
-        >>> from bsp_hf.pretraining.rendered_motions import Stretch
+        >>> from .rendered_motions import Stretch
         >>> frames = list(render_shot([Stretch("orbit", 10), Stretch("orbit", 6, speed=2.0)], seed=[7]))
         >>> len(frames), frames[0].shape
         (16, (96, 128, 3))

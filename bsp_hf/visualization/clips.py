@@ -184,7 +184,8 @@ def plot_boundary_response(
     axes.set_ylabel("boundary response")
     axes.margins(y=0.08)
     axes.spines[["top", "right"]].set_visible(False)
-    label_time_axis(all_axes[-1], start_s, end_s)
+    axes.set_xlim(start_s, end_s)
+    label_time_axis(all_axes[-1].xaxis, start_s, end_s, max_ticks=10)
     figure.suptitle(title, fontsize=12)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), frameon=False)
     return figure

@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # The palette of Okabe and Ito, which stays distinct under all common forms of colour blindness.
@@ -46,17 +47,17 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return figure
 
 
-def label_time_axis(axes: Axes, start_s: float, end_s: float) -> None:
-    """Label the x axis of `axes`, which holds seconds, for a video from `start_s` to `end_s`."""
+def label_time_axis(axis: Axis, start_s: float, end_s: float, max_ticks: int) -> None:
+    """Name `axis`, which holds the seconds from `start_s` to `end_s`, with at most `max_ticks`."""
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-    axes.set_xlim(start_s, end_s)
-    axes.set_xlabel("time (s)")
-    if end_s > _LONG_S:
-        axes.set_xlabel("time (h:mm:ss)" if end_s >= 3600 else "time (min:s)")
-        fitting = [step_s for step_s in _TICK_STEPS_S if (end_s - start_s) / step_s <= 9]
-        axes.xaxis.set_major_locator(MultipleLocator(fitting[0] if fitting else (end_s - start_s) / 4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: format_time(time_s, end_s)))
+    if end_s <= _LONG_S:
+        axis.set_label_text("time (s)")
+        return
+    axis.set_label_text("time (h:mm:ss)" if end_s >= 3600 else "time (min:s)")
+    fitting = [step_s for step_s in _TICK_STEPS_S if (end_s - start_s) / step_s < max_ticks]
+    axis.set_major_locator(MultipleLocator(fitting[0] if fitting else (end_s - start_s) / 4))
+    axis.set_major_formatter(FuncFormatter(lambda time_s, _: format_time(time_s, end_s)))
 
 
 def format_time(time_s: float, longest_s: float) -> str:
@@ -79,6 +80,9 @@ def mark_boundaries(
 
     Returns:
         `list[Artist]`: One line of every kind, with its label, for a legend.
+
+    Raises:
+        ValueError: If there are not as many kinds as boundaries.
     """
     from matplotlib.patheffects import withStroke
 
@@ -109,13 +113,15 @@ def time_edges(centers_s: np.ndarray) -> np.ndarray:
 
 
 def check_track(features: np.ndarray, centers_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and times as float64 arrays.
+    """Return features as floating-point numbers, not copied where they are, and times as float64.
 
     Raises:
         ValueError: If they are not `(num_snippets, dim)` and `(num_snippets,)` with at least two snippets,
             hold values that are not finite, or the times do not rise.
     """
-    features, centers_s = np.asarray(features, dtype=np.float64), np.asarray(centers_s, dtype=np.float64)
+    features, centers_s = np.asarray(features), np.asarray(centers_s, dtype=np.float64)
+    if features.dtype not in (np.float32, np.float64):
+        features = features.astype(np.float64)
     if features.ndim != 2 or centers_s.shape != features.shape[:1] or len(features) < 2:
         raise ValueError(
             "Expected features (num_snippets, dim) and centers_s (num_snippets,) of at least 2 snippets, "

@@ -83,17 +83,16 @@ def plot_feature_track(
     curve.set_ylim(bottom=0)
     curve.set_ylabel("difference of\nconsecutive snippets")
     curve.spines[["top", "right"]].set_visible(False)
-    label_time_axis(curve, edges_s[0], edges_s[-1])
+    curve.set_xlim(edges_s[0], edges_s[-1])
+    label_time_axis(curve.xaxis, edges_s[0], edges_s[-1], max_ticks=6)
 
     image = similarity.pcolorfast(
         edges_s, edges_s, _cosine_similarity(pooled), cmap=SEQUENTIAL_MAP, vmin=-1, vmax=1
     )
     similarity.set_aspect("equal")
-    label_time_axis(similarity, edges_s[0], edges_s[-1])
-    similarity.set_ylim(edges_s[-1], edges_s[0])
-    similarity.yaxis.set_major_formatter(similarity.xaxis.get_major_formatter())
-    similarity.yaxis.set_major_locator(similarity.xaxis.get_major_locator())
-    similarity.set_ylabel(similarity.get_xlabel())
+    similarity.invert_yaxis()  # time runs down, so that the diagonal does too
+    label_time_axis(similarity.xaxis, edges_s[0], edges_s[-1], max_ticks=5)
+    label_time_axis(similarity.yaxis, edges_s[0], edges_s[-1], max_ticks=8)
     similarity.set_title("cosine similarity of snippets, mean subtracted", fontsize=10)
     figure.colorbar(image, ax=similarity, shrink=0.75)
     handles = mark_boundaries([curve], np.asarray(boundaries_s, dtype=float), kinds)
