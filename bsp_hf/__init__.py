@@ -13,6 +13,7 @@ _HOMES = {
     "BoundaryType": "encoder.configuration_bsp",
     "BSPModel": "encoder.modeling_bsp",
     "BSPForBoundaryClassification": "encoder.modeling_bsp",
+    "BSPForBoundaryRegression": "encoder.modeling_bsp",
     "BSPFeatureExtractor": "encoder.feature_extraction_bsp",
     "VideoFeatureExtractionPipeline": "encoder.pipeline_video_features",
     "VideoDecodeError": "encoder.video",
@@ -21,7 +22,12 @@ _HOMES = {
     "SynthesisConfig": "pretraining.synthesis",
     "PretextClips": "pretraining.clips",
     "load_boundary_clips": "pretraining.boundary_clips",
+    "boundary_response": "localization.boundary_response",
+    "pick_boundaries": "localization.boundary_response",
+    "FeatureTrack": "features.track",
     "save_checkpoint_folder": "publishing.folder",
+    "convert_checkpoint": "publishing.conversion",
+    "export_checkpoint": "publishing.conversion",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -29,12 +35,15 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from .encoder.configuration_bsp import BoundaryType, BSPConfig
     from .encoder.feature_extraction_bsp import BSPFeatureExtractor
-    from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
+    from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
     from .pretraining.boundary_clips import load_boundary_clips
+    from .features.track import FeatureTrack
+    from .localization.boundary_response import boundary_response, pick_boundaries
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig
+    from .publishing.conversion import convert_checkpoint, export_checkpoint
     from .publishing.folder import save_checkpoint_folder
 
 
