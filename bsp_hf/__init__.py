@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
-    from .pretraining.boundary_clips import load_boundary_clips
     from .features.track import FeatureTrack
     from .localization.boundary_response import boundary_response, pick_boundaries
+    from .pretraining.boundary_clips import load_boundary_clips
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig
     from .publishing.conversion import convert_checkpoint, export_checkpoint
