@@ -120,13 +120,14 @@ class PretextClips(Dataset):
         """Let every index stand for a new clip."""
         self._epoch.fill_(epoch)
 
-    def plan(self, index: int, attempt: int = 0) -> ClipDraw:
+    def plan(self, index: int, attempt: int = 0, epoch: int | None = None) -> ClipDraw:
         """Draw the clip of an index without decoding anything.
 
         Args:
             index (`int`): In `[0, len(self))`.
             attempt (`int`, *optional*, defaults to 0): How many earlier draws of this index could not be
                 decoded; from 1 on the first source is drawn, too.
+            epoch (`int`, *optional*): Instead of the one that [`~PretextClips.set_epoch`] chose.
 
         Returns:
             `ClipDraw`: The case, the first source, the plan, and the generator for what is drawn after it.
@@ -138,17 +139,18 @@ class PretextClips(Dataset):
             raise IndexError(f"index {index} is outside a data set of {len(self)} clips.")
         round_, anchor = divmod(index, len(self.catalog))
         case = self.cases[round_]
-        key = [self.seed, int(self._epoch), index]
+        key = [self.seed, int(self._epoch) if epoch is None else epoch, index]
         rng = np.random.default_rng([*key, attempt] if attempt else key)
         if attempt:
             anchor = int(rng.integers(len(self.catalog)))
         return ClipDraw(case, anchor, self.pretext.plan(case, anchor, self.catalog, rng), rng)
 
-    def read(self, index: int) -> PretextClip:
+    def read(self, index: int, epoch: int | None = None) -> PretextClip:
         """Draw and decode a clip.
 
         Args:
             index (`int`): In `[0, len(self))`.
+            epoch (`int`, *optional*): Instead of the one that [`~PretextClips.set_epoch`] chose.
 
         Returns:
             `PretextClip`: The clip.
@@ -159,10 +161,10 @@ class PretextClips(Dataset):
         """
         for attempt in range(_MOST_ATTEMPTS - 1):
             try:
-                return self._render(self.plan(index, attempt))
+                return self._render(self.plan(index, attempt, epoch))
             except VideoDecodeError as error:
                 logger.warning("another source replaces one that does not decode: %s", error)
-        return self._render(self.plan(index, _MOST_ATTEMPTS - 1))
+        return self._render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
 
     def _render(self, draw: ClipDraw) -> PretextClip:
         parts = []

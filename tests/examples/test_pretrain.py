@@ -1,0 +1,249 @@
+"""`examples/pretrain.py` end to end: it finishes, resumes to the bit, and counts processes like batches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from bsp_hf.pretraining.pretexts import TASKS
+from bsp_hf.pretraining.rendered_clips import render_action_clips
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "pretrain.py"
+
+# Runs a script and dies by SIGKILL as soon as so many batches are done.
+DIE_AT_BATCH = """
+import os, runpy, signal, sys
+from bsp_hf.pretraining.checkpoints import TrainingProgress
+
+def set_or_die(progress, name, value):
+    object.__setattr__(progress, name, value)
+    # Counted over all epochs, of which each has {batches_per_epoch}.
+    done = progress.__dict__.get("epoch", 0) * {batches_per_epoch} + progress.__dict__.get("batches_done", 0)
+    if name == "batches_done" and done == {batch}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TrainingProgress.__setattr__ = set_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """A folder with tiny clips: ten classes, two training and two held-out clips each."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    render_action_clips(
+        folder / "clips",
+        num_clips_per_class=2,
+        num_held_out_per_class=2,
+        width=48,
+        height=36,
+        min_duration_s=0.6,
+        max_duration_s=0.9,
+    )
+    return folder
+
+
+def options(workplace: Path, output: str, **changes) -> list[str]:
+    """A narrow ResNet-18 on 32-pixel clips, as command-line options."""
+    settings = {
+        "video_dir": workplace / "clips",
+        "frame_cache": workplace / "frames",
+        "output_dir": workplace / output,
+        "backbone": "resnet18",
+        "width_multiplier": 0.125,
+        "short_side": 32,
+        "crop_size": 32,
+        "batch_size": 4,
+        "max_steps": 2,
+        "epochs": 100,
+        "mixed_precision": "no",
+        "cpu": True,
+    } | changes
+    words = []
+    for name, value in settings.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return words
+
+
+def run(command: list[str], expected_code: int = 0) -> str:
+    """Run a command and return what it said."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    finished = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
+    )
+    assert finished.returncode == expected_code, finished.stdout[-4000:]
+    return finished.stdout
+
+
+def pretrain(workplace: Path, output: str, expected_code: int = 0, **changes) -> str:
+    command = [sys.executable, str(EXAMPLE), *options(workplace, output, **changes)]
+    return run(command, expected_code)
+
+
+def launch(*script: str, num_processes: int = 2) -> list[str]:
+    """A command that starts several processes on this machine's CPU."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # "--cpu" here would start a single process; the script's own option keeps each off the GPU.
+    return [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+        *("--num_processes", str(num_processes), "--num_machines", "1", "--main_process_port", str(port)),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", *script),
+    ]
+
+
+def history(workplace: Path, output: str) -> list[dict]:
+    """What a run has logged, but for its speed."""
+    record = json.loads((workplace / output / "training_record.json").read_text())
+    return [
+        {name: value for name, value in entry.items() if name != "clips_per_s"} for entry in record["history"]
+    ]
+
+
+def losses(workplace: Path, output: str) -> list[float]:
+    return [entry["loss"] for entry in history(workplace, output) if "loss" in entry]
+
+
+def weights(workplace: Path, output: str) -> bytes:
+    return (workplace / output / "model.safetensors").read_bytes()
+
+
+def test_two_steps_make_a_folder_that_auto_classes_read(workplace):
+    from transformers import AutoModel, AutoModelForVideoClassification
+
+    said = pretrain(workplace, "smoke", eval_every=2)
+    assert "held-out: 20 sources" in said and "step 2/2: loss" in said
+    entries = history(workplace, "smoke")
+    assert [entry["step"] for entry in entries] == [1, 2, 2]
+    assert entries[-1]["eval_num_clips"] == 80
+    encoder = AutoModel.from_pretrained(workplace / "smoke")
+    classifier = AutoModelForVideoClassification.from_pretrained(workplace / "smoke")
+    assert encoder.config.hidden_size == 64
+    assert list(classifier.config.id2label.values()) == [
+        "diff-class",
+        "same-class",
+        "diff-speed",
+        "same-speed",
+    ]
+    record = json.loads((workplace / "smoke" / "training_record.json").read_text())
+    assert record["num_sources"] == {"training": 20, "held_out": 20} and record["clips_seen"] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_runs(workplace, task):
+    from transformers import AutoModel, AutoModelForVideoClassification
+
+    pretrain(workplace, task, task=task)
+    assert len(losses(workplace, task)) == 2
+    assert AutoModel.from_pretrained(workplace / task).config.hidden_size == 64
+    if not task.startswith("regression"):
+        classifier = AutoModelForVideoClassification.from_pretrained(workplace / task)
+        assert classifier.classifier.out_features == len(classifier.config.id2label)
+
+
+# 80 clips, 16 a step: an epoch has 5 steps of 2 batches.
+LONG = {
+    "batch_size": 8,
+    "gradient_accumulation_steps": 2,
+    "max_steps": 42,
+    "eval_every": 14,
+    "learning_rate": 0.02,
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(workplace) -> str:
+    """The run that all others must equal: losses are logged every second step, dropout is 0.5."""
+    pretrain(workplace, "uninterrupted", save_every=5, **LONG)
+    assert len(losses(workplace, "uninterrupted")) > 21
+    return "uninterrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_workers", "batch", "last_checkpoint"),
+    [
+        # In the middle of step 29; checkpoints lie at the end of an epoch.
+        (0, 57, "step-00000025"),
+        (2, 57, "step-00000025"),
+        # In the middle of the very first step after a checkpoint.
+        (2, 31, "step-00000015"),
+    ],
+)
+def test_killed_run_goes_on_to_the_same_bits(workplace, uninterrupted, num_workers, batch, last_checkpoint):
+    output = f"killed-{num_workers}-{batch}"
+    settings = {"num_workers": num_workers, "save_every": 5, **LONG}
+    code = DIE_AT_BATCH.format(batches_per_epoch=10, batch=batch)
+    command = [sys.executable, "-c", code, str(EXAMPLE), *options(workplace, output, **settings)]
+    run(command, expected_code=-9)
+    assert sorted(path.name for path in (workplace / output / "checkpoints").iterdir())[-1] == last_checkpoint
+    assert not (workplace / output / "model.safetensors").exists()
+
+    assert f"resumed from {workplace / output / 'checkpoints' / last_checkpoint}" in pretrain(
+        workplace, output, **settings
+    )
+    assert history(workplace, output) == history(workplace, uninterrupted)
+    assert weights(workplace, output) == weights(workplace, uninterrupted)
+
+
+@pytest.mark.slow
+def test_checkpoints_inside_an_epoch_resume_to_the_same_bits(workplace, uninterrupted):
+    """Saving at other steps changes no weight, and batches of the running epoch are skipped exactly."""
+    settings = {"save_every": 8, **LONG}
+    code = DIE_AT_BATCH.format(batches_per_epoch=10, batch=35)
+    run(
+        [sys.executable, "-c", code, str(EXAMPLE), *options(workplace, "inside", **settings)],
+        expected_code=-9,
+    )
+    assert "step-00000016" in pretrain(workplace, "inside", num_workers=2, **settings)
+    assert weights(workplace, "inside") == weights(workplace, uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_two_accumulated_batches(workplace):
+    settings = {"dropout": 0.0, "max_steps": 12, "save_every": 5, "eval_every": 6, "learning_rate": 0.02}
+    pretrain(workplace, "one-process", gradient_accumulation_steps=2, **settings)
+    script = [str(EXAMPLE), *options(workplace, "two-processes", **settings)]
+    run(launch(*script))
+
+    one, two = losses(workplace, "one-process"), losses(workplace, "two-processes")
+    assert len(one) == len(two) == 12
+    assert two == pytest.approx(one, rel=2e-5)
+    # Batch norms keep the statistics of the first process's half, so only what is trained is compared.
+    first = load_file(workplace / "one-process" / "model.safetensors")
+    second = load_file(workplace / "two-processes" / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name in first:
+        if "running" not in name and "num_batches" not in name:
+            assert (first[name] - second[name]).abs().max() < 2e-5, name
+
+    code = DIE_AT_BATCH.format(batches_per_epoch=10, batch=8)
+    killer = workplace / "die_at_batch.py"
+    killer.write_text(code)
+    script[1:] = options(workplace, "two-killed", **settings)
+    run(launch(str(killer), *script), expected_code=1)
+    assert "step-00000005" in run(launch(*script))
+    assert history(workplace, "two-killed") == history(workplace, "two-processes")
+    assert weights(workplace, "two-killed") == weights(workplace, "two-processes")
+
+    said = pretrain(workplace, "two-killed", expected_code=1, **settings)
+    assert "was written by 2 processes, this run has 1" in said
+
+
+@pytest.mark.slow
+def test_checkpoints_of_another_run_are_refused_until_it_starts_over(workplace):
+    settings = {"max_steps": 4, "save_every": 3}
+    pretrain(workplace, "changed", **settings)
+    said = pretrain(workplace, "changed", expected_code=1, seed=1, **settings)
+    assert "belongs to a run with other settings (seed was 0, is 1)" in said
+    said = pretrain(workplace, "changed", seed=1, restart=True, **settings)
+    assert "resumed" not in said and "step 1/4" in said
+    assert "resumed" in pretrain(workplace, "changed", seed=1, **settings)
