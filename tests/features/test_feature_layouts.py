@@ -394,6 +394,11 @@ class TestWhatIsLeftOut:
         padded = FeatureTrack(track.features, centers_s, track.record)
         assert export_tracks([padded], "actionformer", tmp_path).left_out == ()
 
+    def test_video_shorter_than_one_overlapping_window_is_no_reason(self, tmp_path):
+        track = plain(num_snippets=1, snippet_frames=16, stride_frames=4)
+        single_frame = FeatureTrack(track.features, [0.5 / 25], track.record)
+        assert export_tracks([single_frame], "actionformer", tmp_path).left_out == ()
+
     def test_frame_times_that_tremble_are_no_reason(self, tmp_path):
         track = plain()
         trembling = track.centers_s + np.random.default_rng(0).uniform(-0.05, 0.05, 12)
