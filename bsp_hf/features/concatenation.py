@@ -21,8 +21,7 @@ def concatenate_tracks(tracks: Sequence[FeatureTrack]) -> FeatureTrack:
 
     Returns:
         `FeatureTrack`: `(num_snippets, sum of dims)` in memory of its own. Its encoder record names the
-            parts,
-        and it is complete if all of them are.
+        parts, and it is complete if all of them are.
 
     Raises:
         ValueError: If there is no track, or the tracks differ in video, rows or snippets.

@@ -102,8 +102,7 @@ class EncoderRecord:
 
         Returns:
             `tuple[str, ...]`: Names out of `"parts"`, `"id"`, `"revision"`, `"settings_hash"`; empty for the
-                same
-            encoder.
+            same encoder.
         """
         if self.parts or other.parts:
             if len(self.parts) != len(other.parts):

@@ -57,8 +57,7 @@ def find_off_grid_row(track: FeatureTrack) -> int | None:
 
     Returns:
         `int` or `None`: The first row that is off by more than the distance between rows; none if no row is.
-            A
-        last window that was not full lies earlier by nature and is passed over.
+        A last window that was not full lies earlier by nature and is passed over.
     """
     record = track.record
     grid = localizer_grid(record.snippet_frames, record.stride_frames, record.fps)

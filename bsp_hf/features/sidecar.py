@@ -49,7 +49,7 @@ def read_sidecar(path: Path, features: np.ndarray) -> tuple[np.ndarray, TrackRec
 
     Returns:
         `tuple[np.ndarray, TrackRecord]` or `None`: `centers_s` and the record; none if there is no sidecar of
-            ours.
+        ours.
 
     Raises:
         FeatureFileError: If the sidecar is damaged or belongs to another array.

@@ -266,8 +266,8 @@ class FeatureTrack:
                 snippet ends.
 
         Returns:
-            `FeatureTrack`: The track, with row `i` centred at `(i * stride_frames + snippet_frames / 2) /
-                fps`.
+            `FeatureTrack`: The track, with row `i` centred at
+            `(i * stride_frames + snippet_frames / 2) / fps`.
 
         Raises:
             ValueError: If `features` is not 2-D, or a number is out of range.
