@@ -127,7 +127,8 @@ def resample_nearest(
 ) -> Iterator[tuple[Fraction, _T]]:
     """Bring a stream of frames of any timing to a constant rate, holding two frames at a time.
 
-    Output `k` stands at `start_s + k / fps` and is the frame whose time is nearest to it; of two equally
+    Choice: output `k` stands at `start_s + k / fps` and is the frame whose time is nearest to it; of two
+        equally
     near the earlier. Frames repeat where the new rate is higher. Outputs end where the last frame does: at
     `frame_duration_s` after it is shown, less half of that or half an output step, whichever is smaller, so
     that rounded time stamps do not add a frame.

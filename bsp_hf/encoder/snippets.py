@@ -50,7 +50,8 @@ class LocalizerGrid:
 class SnippetGrid:
     """Where the snippets of a video lie.
 
-    Snippet `i` starts at frame `i * stride_frames` and covers `snippet_frames` frames. At the end of the
+    Choice: snippet `i` starts at frame `i * stride_frames` and covers `snippet_frames` frames. At the end
+        of the
     video at most one window may be partial. It is considered only if it holds a frame that no complete
     window holds; then `padding` decides: "repeat" keeps it, with its last frame repeated up to full length,
     "drop" leaves it out. A video shorter than one snippet therefore still gives one row with "repeat".

@@ -118,7 +118,7 @@ def open_video(
             between them. Frames are never decoded in parallel: that can deadlock, and it takes the cores
             from the model.
         timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take before the file
-            is given up. `None` waits for ever.
+            is given up, looked at between reads and between packets. `None` waits for ever.
 
     Returns:
         `VideoReader`: A context manager and iterator of `Frame`.
@@ -321,16 +321,15 @@ class _VideoFile:
 
     def _open(self, opened: str | GuardedFile, **options: str) -> Any:  # Any: a PyAV container
         wait_s = self._timeout_s
-        allowed = {
-            "format_whitelist": _CONTAINERS,
-            "protocol_whitelist": "file",
-            "max_pixels": str(_MOST_PIXELS),
-        }
+        allowed = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
         if isinstance(opened, GuardedFile):
             opened.before_read = self._check_timeout
         try:
             return av.open(
-                opened, options=allowed | options, metadata_errors="replace", timeout=(wait_s, wait_s)
+                opened,
+                container_options=allowed | options,
+                metadata_errors="replace",
+                timeout=(wait_s, wait_s),
             )
         except VideoDecodeError:
             raise

@@ -148,7 +148,7 @@ def render_video(
         if cover_art:
             cover = container.add_stream("mjpeg", rate=1)
             cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
-            cover.disposition = av.stream.Disposition.attached_pic
+            cover.disposition = av.stream.Disposition.attached_pic.value
             container.start_encoding()
             blank = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 255, np.uint8), "rgb24")
             container.mux(cover.encode(blank) + cover.encode())

@@ -190,6 +190,18 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         open_video(tmp_path / "pipe.mp4")
 
 
+def test_pictures_that_claim_a_giant_size_are_not_believed(render, tmp_path):
+    data = bytearray(render("a.avi", 5, codec="mjpeg").read_bytes())
+    at = 0
+    while (
+        at := data.find(b"\xff\xc0\x00\x11\x08", at + 1)
+    ) >= 0:  # start of a JPEG frame: height and width follow
+        data[at + 5 : at + 9] = b"\xf0\x00\xf0\x00"
+    (tmp_path / "giant.avi").write_bytes(data)
+    with pytest.raises(VideoDecodeError, match="not one frame can be decoded"):
+        open_video(tmp_path / "giant.avi")
+
+
 def test_files_that_point_to_other_files_are_refused(render, tmp_path):
     (tmp_path / "inner.mp4").write_bytes(render("a.mp4", 40).read_bytes())
     (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile inner.mp4\n")
