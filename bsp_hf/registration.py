@@ -3,10 +3,12 @@
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForVideoClassification,
 )
+
+# Not from the top: without torchvision, older releases have a stand-in there that raises when it is touched.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .encoder.configuration_bsp import BSPConfig
