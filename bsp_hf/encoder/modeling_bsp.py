@@ -87,7 +87,7 @@ class BSPPreTrainedModel(PreTrainedModel):
             OSError: If there is no such model, or its folder lacks a file.
         """
         try:
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except OSError as error:
             name = pretrained_model_name_or_path
             if name is None or os.path.isdir(name):
@@ -97,6 +97,12 @@ class BSPPreTrainedModel(PreTrainedModel):
                 f"gave it ({error}). Pass a local folder or the org/name of a Hub repository, or make the "
                 f"model: accelerate launch examples/pretrain.py --output_dir {name}"
             ) from error
+        # What is kept in float32 is made float32, the counters of batches too.
+        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+            counter = getattr(module, "num_batches_tracked", None)
+            if isinstance(counter, Tensor):
+                module.num_batches_tracked = counter.long()
+        return loaded
 
     @classmethod
     def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPPreTrainedModel":

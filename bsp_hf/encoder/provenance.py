@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import PreTrainedModel
 
 _IRRELEVANT = frozenset(
@@ -20,15 +21,20 @@ _IRRELEVANT = frozenset(
         "dtype",
         "transformers_version",
         # heads and outputs, which leave the features alone
+        "chunk_size_feed_forward",
         "classifier_dropout",
         "id2label",
         "initializer_range",
+        "is_encoder_decoder",
         "label2id",
         "num_labels",
+        "out_features",
+        "out_indices",
         "output_attentions",
         "output_hidden_states",
         "problem_type",
         "return_dict",
+        "stage_names",
         # which rows exist, recorded by their own names
         "padding",
         "stride_frames",
@@ -67,22 +73,29 @@ def _identity(model: PreTrainedModel) -> str:
     name = model.name_or_path
     if not name:
         return type(model).__name__
-    # The folder's own name, because the path to it differs from machine to machine.
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    # The folder's own name, because the path to it differs from machine to machine. It need not be there any
+    # more; `org/name` is what a Hub id looks like.
+    is_folder = Path(name).is_dir() or Path(name).is_absolute() or len(Path(name).parts) > 2
+    return Path(name).resolve().name if is_folder else name
 
 
 def _commit(model: PreTrainedModel) -> str | None:
     commit = getattr(model.config, "_commit_hash", None)
     if commit is None and model.name_or_path and not Path(model.name_or_path).is_dir():
-        cached = try_to_load_from_cache(model.name_or_path, "config.json")
+        try:
+            cached = try_to_load_from_cache(model.name_or_path, "config.json")
+        except HFValidationError:  # a folder that is gone
+            return None
         commit = Path(cached).parent.name if isinstance(cached, str) else None
     return commit if commit and re.fullmatch(r"[0-9a-f]{40}", commit) else None
 
 
 def _weights_digest(model: PreTrainedModel) -> str:
-    """Hash the encoder without its head, rounded so that loading it in half precision changes nothing."""
+    """Hash the encoder without its head, rounded so that loading it in bfloat16 changes nothing."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.base_model.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # changes no feature
+            continue
         value = tensor.detach().cpu()
         value = value.to(torch.bfloat16) if value.is_floating_point() else value
         digest.update(name.encode())

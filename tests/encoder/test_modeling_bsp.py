@@ -338,6 +338,7 @@ def test_bf16_keeps_batch_norms_in_float32_and_runs(tmp_path):
     for norm in norms:
         tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
         assert {tensor.dtype for tensor in tensors} == {torch.float32}
+        assert norm.num_batches_tracked.dtype == torch.int64
     others = {p.dtype for name, p in model.named_parameters() if "normalization" not in name}
     assert others == {torch.bfloat16}
 
