@@ -238,7 +238,10 @@ def test_saved_model_gives_the_same_spans(tmp_path, kwargs):
     assert (tmp_path / "model.safetensors").is_file()
     loaded = LGIForVideoGrounding.from_pretrained(tmp_path)
     assert {name: getattr(loaded.config, name) for name in kwargs} == kwargs
-    assert torch.equal(loaded(**inputs).spans, model(**inputs).spans)
+    # The weights are equal to the bit; where they lie in memory may change the order of a sum.
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    torch.testing.assert_close(loaded(**inputs).spans, model(**inputs).spans, rtol=1e-6, atol=1e-6)
 
 
 def test_longer_padding_of_queries_changes_nothing():
