@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _BYTES_A_WRITE = 2**26
 
 
 def load_boundary_clips(
-    videos: str | Path | datasets.Dataset | datasets.DatasetDict,
+    videos: str | Path | datasets.Dataset | datasets.DatasetDict | Sequence[TrimmedVideo],
     *,
     num_clips: int | None = None,
     split: str | None = None,
@@ -48,8 +49,8 @@ def load_boundary_clips(
     change of the files, stay the same.
 
     Args:
-        videos (`str`, `Path`, `Dataset` or `DatasetDict`): A folder as [`scan_video_folder`] reads it, or a
-            data set with a column of videos.
+        videos (`str`, `Path`, `Dataset`, `DatasetDict` or `Sequence[TrimmedVideo]`): A folder as
+            [`scan_video_folder`] reads it, a data set with a column of videos, or videos already listed.
         num_clips (`int`, *optional*): Rows; by default one epoch, every source once in every case of the
             task. More rows go on in the next epoch.
         split (`str`, *optional*): `"train"` or `"test"` takes that part of the videos, as [`split_sources`]
@@ -101,7 +102,8 @@ def load_boundary_clips(
     synthesis = synthesis or SynthesisConfig()
     cache = Path(cache_dir or datasets.config.HF_DATASETS_CACHE)
     sources = _list_sources(videos, split, metadata, video_column, label_column)
-    sources, _ = count_frames(sources, num_proc or 0, cache / "bsp_hf_frame_counts.json")
+    if not all(source.num_frames for source in sources):
+        sources, _ = count_frames(sources, num_proc or 0, cache / "bsp_hf_frame_counts.json")
     if split is not None and not isinstance(videos, datasets.DatasetDict):
         if split not in ("train", "test"):
             raise ValueError(f"split={split!r} must be 'train', 'test' or None.")
@@ -139,7 +141,7 @@ def load_boundary_clips(
 
 
 def _list_sources(
-    videos: str | Path | datasets.Dataset | datasets.DatasetDict,
+    videos: str | Path | datasets.Dataset | datasets.DatasetDict | Sequence[TrimmedVideo],
     split: str | None,
     metadata: str | Path | None,
     video_column: str | None,
@@ -153,6 +155,8 @@ def _list_sources(
         return scan_video_folder(videos, metadata)
     if metadata is not None:
         raise ValueError("metadata belongs to a folder; of a data set, name the columns.")
+    if isinstance(videos, Sequence):
+        return list(videos)
     if isinstance(videos, datasets.DatasetDict):
         if split not in videos:
             raise ValueError(f"split={split!r} is none of the data set's parts: {', '.join(videos)}.")

@@ -1,0 +1,160 @@
+"""The command `bsp-hf`: one function a command; whatever is slow to import is imported inside it."""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SOME_FAILED = 1
+NOTHING_DONE = 2
+
+app = typer.Typer(
+    name="bsp-hf",
+    help="Boundary-sensitive pre-training of video encoders, and what they are good for.\n\n"
+    "Exit status: 0 all done, 1 some of it failed, 2 nothing done.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the installed command."""
+    app()
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from bsp_hf import __version__
+
+        typer.echo(f"bsp_hf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _set_up(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(NOTHING_DONE) from error
+
+
+@app.command()
+def synth(
+    video_dir: Annotated[
+        Path | None, typer.Argument(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Picture of some clips to write: .png, .pdf.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Data set to write: a folder for load_from_disk, or a .parquet file.")
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="CSV: file, class, and optionally split and group.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only the videos of 'train' or of 'test'.")] = None,
+    kinds: Annotated[
+        str, typer.Option(help="Boundary types in the picture, with commas between them.")
+    ] = "diff-class,same-class,diff-speed,same-speed",
+    clips_per_kind: Annotated[int, typer.Option(help="Clips of each kind in the picture.")] = 2,
+    task: Annotated[str, typer.Option(help="Pretext of the data set.")] = "boundary",
+    num_clips: Annotated[int | None, typer.Option(help="Clips of the data set; default: one epoch.")] = None,
+    crop_size: Annotated[int, typer.Option(help="Height and width of the frames, in pixels.")] = 160,
+    half_length: Annotated[int, typer.Option(help="Frames on each side of a boundary.")] = 4,
+    blend_half_width: Annotated[int, typer.Option(help="Half the cross-fade, in frames.")] = 1,
+    speeds: Annotated[str, typer.Option(help="Rates after a change of speed.")] = "2,3,4",
+    min_side_frames: Annotated[int, typer.Option(help="Fewest frames before and after it.")] = 2,
+    frame_stride: Annotated[int, typer.Option(help="Source frames from one frame to the next.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+    num_proc: Annotated[int, typer.Option(help="Processes that read videos.")] = 1,
+) -> None:
+    r"""Synthesize clips with boundaries out of trimmed videos: a picture of them, or a data set.
+
+    \b
+    Examples:
+      bsp-hf synth --picture clips.png
+      bsp-hf synth clips/ --picture clips.png --kinds diff-speed,same-speed --frame-stride 2
+      bsp-hf synth clips/ --output boundary-clips --num-clips 1000 --crop-size 112
+    """
+    with report_errors():
+        if picture is None and output is None:
+            raise ValueError("there is nothing to do; pass --picture or --output.")
+        if output is not None and output.exists():
+            raise ValueError(f"{output} exists; delete it, or pass another --output.")
+        from bsp_hf import BoundaryType, SynthesisConfig, load_boundary_clips
+        from bsp_hf.pretraining.clip_picture import save_clip_picture
+        from bsp_hf.pretraining.rendered_clips import render_action_clips
+        from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
+
+        by_label = {kind.label: kind for kind in BoundaryType}
+        unknown = [name for name in kinds.split(",") if name not in by_label]
+        if unknown:
+            raise ValueError(f"--kinds: {', '.join(unknown)} is none of {', '.join(by_label)}.")
+        if split not in (None, "train", "test"):
+            raise ValueError(f"--split {split} must be train or test.")
+        synthesis = SynthesisConfig(
+            half_length=half_length,
+            blend_half_width=blend_half_width,
+            speeds=tuple(float(speed) for speed in speeds.split(",")),
+            min_side_frames=min_side_frames,
+            frame_stride=frame_stride,
+        )
+        if video_dir is None:
+            video_dir = render_action_clips(num_clips_per_class=4, num_held_out_per_class=2)
+        sources, broken = count_frames(
+            scan_video_folder(video_dir, metadata), num_proc if num_proc > 1 else 0
+        )
+        if split is not None:
+            sources = split_sources(sources, seed=seed)[split == "test"]
+        if picture is not None:
+            num_shown = save_clip_picture(
+                sources,
+                picture,
+                kinds=[by_label[name] for name in kinds.split(",")],
+                clips_per_kind=clips_per_kind,
+                synthesis=synthesis,
+                frame_size=crop_size,
+                seed=seed,
+            )
+            typer.echo(f"{picture}: {num_shown} clips out of {len(sources)} videos")
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            # Prepared beside its place, so that what stands under its name is whole.
+            with tempfile.TemporaryDirectory(dir=output.parent, prefix=".bsp-hf-") as scratch:
+                clips = load_boundary_clips(
+                    sources,
+                    num_clips=num_clips,
+                    synthesis=synthesis,
+                    task=task,
+                    crop_size=crop_size,
+                    seed=seed,
+                    num_proc=num_proc,
+                    cache_dir=Path(scratch) / "cache",
+                )
+                if output.suffix == ".parquet":
+                    clips.to_parquet(Path(scratch) / "clips")
+                else:
+                    clips.save_to_disk(Path(scratch) / "clips")
+                (Path(scratch) / "clips").rename(output)
+            typer.echo(f"{output}: {len(clips)} clips out of {len(sources)} videos")
+        if broken:
+            typer.echo(f"{len(broken)} videos cannot be read and were left out", err=True)
+            raise typer.Exit(SOME_FAILED)
+
+
+if __name__ == "__main__":
+    main()

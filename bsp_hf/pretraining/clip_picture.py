@@ -1,0 +1,133 @@
+"""A picture of synthesized clips of every boundary type, as in the paper's Figure 2."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bsp_hf.encoder.configuration_bsp import BoundaryType
+from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+
+from .clips import PretextClip, PretextClips
+from .pretexts import BoundaryClassification
+from .sources import SourceCatalog, TrimmedVideo
+from .synthesis import SynthesisConfig
+
+_CANDIDATES_PER_CLIP = 4
+
+
+def save_clip_picture(
+    sources: list[TrimmedVideo],
+    path: str | Path,
+    *,
+    kinds: Sequence[BoundaryType] = tuple(BoundaryType),
+    clips_per_kind: int = 2,
+    synthesis: SynthesisConfig | None = None,
+    frame_size: int = 160,
+    seed: int = 0,
+) -> int:
+    """Draw clips of every kind, one row each, with their boundaries; under each frame stands its number.
+
+    The kinds start from the same sources, so that their rows differ by the boundary alone. Of the sources
+    that the seed draws, those that move most are shown: where nothing moves, no speed is seen.
+
+    Args:
+        sources (`list[TrimmedVideo]`): Counted videos.
+        path (`str` or `Path`): The picture to write; its suffix says the format (`.png`, `.pdf`, `.svg`).
+        kinds (`Sequence[BoundaryType]`, *optional*): Boundary types to show; all four by default.
+        clips_per_kind (`int`, *optional*, defaults to 2): Rows of each.
+        synthesis (`SynthesisConfig`, *optional*): Settings of the clips; `SynthesisConfig()` by default.
+        frame_size (`int`, *optional*, defaults to 160): Height and width of a frame, in pixels.
+        seed (`int`, *optional*, defaults to 0): Seed of the sources and of the clips.
+
+    Returns:
+        `int`: The number of clips in the picture.
+
+    Raises:
+        ValueError: If no kind or no clip is asked for, or the videos do not suffice.
+        ImportError: If matplotlib is not installed.
+    """
+    from bsp_hf.visualization import plot_boundary_clips
+
+    if not kinds or clips_per_kind < 1:
+        raise ValueError(f"a picture needs a kind and clips_per_kind={clips_per_kind} of at least 1.")
+    extractor = BSPFeatureExtractor(
+        size={"shortest_edge": frame_size}, crop_size={"height": frame_size, "width": frame_size}
+    )
+    pretext = BoundaryClassification(synthesis or SynthesisConfig(), tuple(dict.fromkeys(kinds)))
+    clips = PretextClips(sources, pretext, extractor, seed=seed)
+    candidates = _draw_anchors(
+        clips.catalog, _CANDIDATES_PER_CLIP * clips_per_kind, np.random.default_rng(seed)
+    )
+    moving = sorted(candidates, key=lambda anchor: -_measure_motion(clips, anchor))
+    anchors = moving[:clips_per_kind]
+    shown = [
+        clips.read(case * len(clips.catalog) + anchor)
+        for case in range(pretext.num_cases)
+        for anchor in anchors
+    ]
+    figure = plot_boundary_clips(
+        [clip.frames for clip in shown],
+        [_describe(clip, pretext.kinds[clip.draw.case], clips.catalog) for clip in shown],
+        [clip.draw.plan.boundary_frame for clip in shown],
+        [clip.draw.plan.blend_half_width for clip in shown],
+        max_frames=pretext.synthesis.num_frames,
+    )
+    for axes, clip in zip(figure.axes, shown, strict=True):
+        axes.set_xticks(axes.get_xticks(), _source_frames(clip))
+        # Above the marker of an early boundary.
+        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=10, pad=18)
+    figure.axes[-1].set_xlabel("number of the frame in its video", fontsize=9)
+    figure.savefig(path)
+    return len(shown)
+
+
+def _draw_anchors(catalog: SourceCatalog, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw sources, of as many classes as there are."""
+    order = rng.permutation(len(catalog))
+    seen: dict[int, int] = {}
+    rounds = []
+    for source in order:
+        label = int(catalog.label_ids[source])
+        rounds.append(seen.setdefault(label, 0))
+        seen[label] += 1
+    return order[np.argsort(rounds, kind="stable")][:count].tolist()
+
+
+def _measure_motion(clips: PretextClips, anchor: int) -> float:
+    """Return how much a source changes over as many frames as a clip has, around its middle."""
+    source = clips.catalog.sources[anchor]
+    span = (clips.pretext.synthesis.num_frames - 1) * clips.pretext.synthesis.frame_stride
+    start = (source.num_frames - 1 - span) // 2
+    first, last = clips.store.read(source, np.array([start, start + span])).astype(np.int16)
+    return float(np.abs(last - first).mean())
+
+
+def _describe(clip: PretextClip, kind: BoundaryType, catalog: SourceCatalog) -> str:
+    plan = clip.draw.plan
+    names = [catalog.sources[source].label or catalog.sources[source].path.stem for source in plan.sources]
+    if kind is BoundaryType.DIFF_SPEED:
+        return f"{kind.label}: {names[0]}, then at {plan.speed:g} times the speed"
+    if kind is BoundaryType.SAME_CLASS:
+        return f"{kind.label}: {names[0]}, then another {names[1]}"
+    return f"{kind.label}: {', then '.join(names)}"
+
+
+def _source_frames(clip: PretextClip) -> list[str]:
+    """Return the source frame behind every frame of a clip; both where two are blended."""
+    plan = clip.draw.plan
+    if len(plan.sources) == 1:
+        return [str(number) for number in plan.frames[0]]
+    num_frames, blend = len(clip.frames), plan.blend_half_width
+    half = num_frames // 2
+    first, second = plan.frames
+    labels = []
+    for frame in range(num_frames):
+        parts = [str(first[frame])] if frame < half + blend else []
+        parts += [str(second[frame - half + blend])] if frame >= half - blend else []
+        # At its end, the cross-fade gives the first video no weight any more.
+        labels.append(parts[-1] if frame == half + blend - 1 else " + ".join(parts))
+    return labels
+
+
+__all__ = ["save_clip_picture"]

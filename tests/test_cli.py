@@ -1,0 +1,164 @@
+"""The command line: what `synth` writes, what it says, and with which exit status."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+sys.path.append(str(Path(__file__).resolve().parent / "pretraining"))
+from clip_folder import counted_sources, read_numbers, render_classes
+
+import bsp_hf
+from bsp_hf import BoundaryType, load_boundary_clips
+from bsp_hf.cli import app
+from bsp_hf.pretraining import clip_picture
+from bsp_hf.pretraining.clip_picture import save_clip_picture
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return render_classes(tmp_path_factory.mktemp("clips"), size=(48, 48))
+
+
+def bsp(*words, code: int = 0) -> str:
+    """Run a command and return all it said."""
+    result = runner.invoke(app, [str(word) for word in words])
+    said = result.stdout + result.stderr
+    assert result.exit_code == code, (said, result.exception)
+    return said
+
+
+def plain(text: str) -> str:
+    """Without colours and frames, whatever the terminal."""
+    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text))
+
+
+def test_help_and_version_are_there():
+    assert bsp("--version").strip() == f"bsp_hf {bsp_hf.__version__}"
+    assert "synth" in bsp("--help") and "2 nothing done" in plain(bsp("--help"))
+    said = plain(bsp("synth", "--help"))
+    assert "bsp-hf synth clips/ --output boundary-clips --num-clips 1000" in said
+    assert "Usage" in bsp(code=2)
+
+
+def test_module_runs_as_the_installed_command():
+    finished = subprocess.run(
+        [sys.executable, "-m", "bsp_hf.cli", "synth"], capture_output=True, text=True, timeout=300
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.strip() == "Error: there is nothing to do; pass --picture or --output."
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to do; pass --picture or --output"),
+        (["nowhere", "--picture", "x.png"], "nowhere is not a folder"),
+        (
+            ["{folder}", "--picture", "x.png", "--kinds", "diff-class,fade"],
+            "--kinds: fade is none of diff-class",
+        ),
+        (["{folder}", "--picture", "x.png", "--half-length", "0"], "half_length=0 must be at least 1"),
+        (
+            ["{folder}", "--picture", "x.png", "--speeds", "2,fast"],
+            "could not convert string to float: 'fast'",
+        ),
+        (["{folder}", "--picture", "x.png", "--clips-per-kind", "0"], "clips_per_kind=0"),
+        (["{folder}", "--picture", "x.png", "--split", "val"], "--split val must be train or test"),
+        (["{folder}", "--picture", "x.png", "--metadata", "no.csv"], "no.csv"),
+        (["{folder}", "--output", "{folder}"], "exists; delete it, or pass another --output"),
+        (["{folder}", "--output", "out", "--task", "jigsaw"], "task 'jigsaw' is unknown"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(folder, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    said = bsp("synth", *(word.format(folder=folder) for word in words), code=2)
+    assert said.startswith("Error: ") and message in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_set_is_that_of_the_library(folder, tmp_path):
+    options = ("--num-clips", 5, "--crop-size", 48, "--seed", 3, "--speeds", "2", "--blend-half-width", 0)
+    said = bsp("synth", folder, "--output", tmp_path / "new" / "clips", *options)
+    assert f"{tmp_path / 'new' / 'clips'}: 5 clips out of 6 videos" in said
+    written = datasets.load_from_disk(tmp_path / "new" / "clips")
+    synthesis = bsp_hf.SynthesisConfig(speeds=(2.0,), blend_half_width=0)
+    expected = load_boundary_clips(
+        folder, num_clips=5, crop_size=48, seed=3, synthesis=synthesis, cache_dir=tmp_path / "cache"
+    )
+    assert written.features == expected.features and written["index"] == expected["index"]
+    for row, other in zip(written.with_format("numpy"), expected.with_format("numpy"), strict=True):
+        np.testing.assert_array_equal(row["frames"], other["frames"])
+    # Nothing else is left.
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["clips"]
+
+    bsp("synth", folder, "--output", tmp_path / "clips.parquet", *options)
+    table = datasets.Dataset.from_parquet(str(tmp_path / "clips.parquet"), cache_dir=tmp_path / "cache")
+    assert table["index"] == expected["index"] and table.features == expected.features
+
+
+def test_videos_that_cannot_be_read_are_named_and_make_the_status_1(tmp_path, caplog):
+    folder = render_classes(tmp_path / "clips", {"bend": (20, 21), "run": (22, 23)}, size=(48, 48))
+    (folder / "run" / "broken.mp4").write_text("no video")
+    said = bsp("synth", folder, "--picture", tmp_path / "clips.png", code=1)
+    assert "8 clips out of 4 videos" in said and "1 videos cannot be read and were left out" in said
+    assert "broken.mp4" in caplog.text
+    assert (tmp_path / "clips.png").stat().st_size > 10_000
+
+
+def test_picture_shows_the_kinds_asked_for_with_their_boundaries(folder, tmp_path, monkeypatch):
+    shown = {}
+
+    def plot(clips, titles, boundary_frames, blend_half_widths, max_frames):
+        from bsp_hf.visualization.clips import plot_boundary_clips
+
+        shown.update(clips=clips, titles=titles, boundaries=boundary_frames, blends=blend_half_widths)
+        shown["figure"] = plot_boundary_clips(clips, titles, boundary_frames, blend_half_widths, max_frames)
+        return shown["figure"]
+
+    monkeypatch.setattr("bsp_hf.visualization.plot_boundary_clips", plot)
+    path = tmp_path / "clips.png"
+    sources = counted_sources(folder)
+    assert save_clip_picture(sources, path, clips_per_kind=2, frame_size=48, seed=2) == 8
+    kinds = [title.split(":")[0] for title in shown["titles"]]
+    assert kinds == [kind.label for kind in BoundaryType for _ in range(2)]
+    assert shown["blends"] == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert shown["boundaries"][:4] == [4] * 4 and shown["boundaries"][6:] == [0, 0]
+    for row, (clip, axes) in enumerate(zip(shown["clips"], shown["figure"].axes, strict=True)):
+        under = [label.get_text() for label in axes.get_xticklabels()]
+        numbers = [str(number) for number in read_numbers(clip)]
+        if row < 2:
+            assert re.fullmatch(r"\d+ \+ \d+", under.pop(3)) and numbers.pop(3)
+        assert under == numbers
+    # Every kind starts from the same videos.
+    first_names = [re.match(r"[\w-]+: (\w+)", title)[1] for title in shown["titles"]]
+    assert first_names == first_names[:2] * 4
+
+    save_clip_picture(sources, path, kinds=[BoundaryType.DIFF_SPEED], clips_per_kind=1, frame_size=48)
+    assert len(shown["clips"]) == 1 and "times the speed" in shown["titles"][0]
+    with pytest.raises(ValueError, match="needs a kind"):
+        save_clip_picture(sources, path, kinds=[])
+
+
+def test_source_frames_follow_the_cross_fade():
+    """By hand for tau = 3, epsilon = 2: i = 2 .. 5 blend f_1,i and f_2,i-1, the last all f_2."""
+    from bsp_hf.pretraining.clips import ClipDraw, PretextClip
+    from bsp_hf.pretraining.synthesis import ClipPlan
+
+    plan = ClipPlan((0, 1), (np.arange(10, 15), np.arange(50, 55)), 3, 1.0, blend_half_width=2)
+    clip = PretextClip(np.zeros((6, 2, 2, 3), np.uint8), 0, ClipDraw(0, 0, plan, np.random.default_rng(0)))
+    assert clip_picture._source_frames(clip) == ["10", "11 + 50", "12 + 51", "13 + 52", "53", "54"]
+
+
+@pytest.mark.slow
+def test_without_videos_clips_are_rendered(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    said = bsp("synth", "--picture", tmp_path / "clips.png", "--clips-per-kind", 1)
+    assert said.strip().endswith("4 clips out of 60 videos")
