@@ -16,8 +16,8 @@ class BSPFeatureExtractor(BaseImageProcessor):
     """Turn uint8 RGB frames into `pixel_values`, exactly as the encoder was trained to see them.
 
     The short side is resized with antialiased bilinear interpolation in 8 bit (equal to Pillow's to 1 of 255,
-    and to 0.002 on average), the centre is cropped, and the result is scaled and normalised. Everything here changes
-    the value of a feature and is therefore saved beside the weights.
+    and to 0.002 on average), the centre is cropped, and the result is scaled and normalised. Everything here
+    changes the value of a feature and is therefore saved beside the weights.
 
     Args:
         size (`dict`, *optional*, defaults to `{"shortest_edge": 256}`):

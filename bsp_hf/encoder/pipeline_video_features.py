@@ -1,13 +1,14 @@
 """`pipeline("video-feature-extraction")`: videos of any length in, their snippet features and times out."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
@@ -67,7 +68,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     _load_video_processor: Any = None
 
     def _sanitize_parameters(
-        self, return_tensors: bool | None = None, raise_errors: bool | None = None, **kwargs: Any
+        self, return_tensors: bool | None = None, keep_failure: bool | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         unknown = set(kwargs) - set(_PREPROCESS_PARAMETERS)
         if unknown:
@@ -76,7 +77,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
                 f"{', '.join((*_PREPROCESS_PARAMETERS, 'return_tensors', 'batch_size', 'num_workers'))}."
             )
         preprocess = {key: value for key, value in kwargs.items() if value is not None}
-        postprocess = {"return_tensors": return_tensors, "raise_errors": raise_errors}
+        postprocess = {"return_tensors": return_tensors, "keep_failure": keep_failure}
         return preprocess, {}, {key: value for key, value in postprocess.items() if value is not None}
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # no positional ones
@@ -97,21 +98,22 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         """
         if _is_several_videos(inputs):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
-        if isinstance(inputs, (str, bytes, os.PathLike, list, tuple, dict, np.ndarray, Tensor)) or hasattr(
-            inputs, "read"
-        ):
-            kwargs["raise_errors"] = True
-            # A list would be taken for several videos.
-            inputs = tuple(inputs) if isinstance(inputs, list) else inputs
-        return super().__call__(inputs, **kwargs)
+        if isinstance(inputs, (GeneratorType, Dataset)):
+            return super().__call__(inputs, **kwargs)
+        # As a list, and raised here: raised inside, it would leave a decoding process waiting for seconds.
+        (result,) = super().__call__([inputs], keep_failure=True, **kwargs)
+        failure = result.pop("failure")
+        if failure is not None:
+            raise failure
+        return result
 
     @property
     def _extractor(self) -> Any:  # Any: ours, or the image processor of another model
         extractor = self.feature_extractor if self.feature_extractor is not None else self.image_processor
         if extractor is None:
             raise ValueError(
-                f"{self.model.name_or_path or type(self.model).__name__} has no preprocessing beside it; pass "
-                "feature_extractor=BSPFeatureExtractor(...) or image_processor=."
+                f"{self.model.name_or_path or type(self.model).__name__} has no preprocessing beside it; "
+                "pass feature_extractor=BSPFeatureExtractor(...) or image_processor=."
             )
         return extractor
 
@@ -120,7 +122,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         video: Any,
         stride_frames: int | None = None,
         fps: float | None = None,
-        padding: str | None = None,
+        padding: Any = None,  # Any: a PaddingMode, checked where it is used
         start_s: float = 0.0,
         end_s: float | None = None,
         input_fps: float | None = None,
@@ -202,7 +204,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     ) -> dict[str, Any]:
         encoder = self.model.base_model  # a head, if there is one, is left out
         pixel_values = model_inputs.pop("pixel_values").to(self.model.dtype)
-        output = encoder(**{encoder.main_input_name: pixel_values}, return_dict=True)
+        output = encoder(**{str(encoder.main_input_name): pixel_values}, return_dict=True)
         features = output.get("pooler_output")
         if features is None:
             features = output.last_hidden_state.mean(1)
@@ -212,13 +214,11 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         self,
         model_outputs: list[dict[str, Any]],
         return_tensors: bool = False,
-        raise_errors: bool = False,
+        keep_failure: bool = False,
     ) -> dict[str, Any]:
-        """Join the snippets of one video."""
+        """Join the snippets of one video; with `keep_failure` the exception or None is in it too."""
         record, failure = model_outputs[-1]["record"], model_outputs[-1]["failure"]
-        if failure is not None:
-            if raise_errors:
-                raise failure
+        if failure is not None and not keep_failure:
             logger.warning(f"{failure}")
         rows = [output for output in model_outputs if output["center_s"] is not None]
         width = model_outputs[0]["features"].shape[-1]
@@ -230,8 +230,10 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             "centers_s": centers_s if return_tensors else centers_s.numpy(),
             **record,
         }
-        complete, error = result.pop("complete"), result.pop("error")
-        return {**result, "encoder": self._encoder_record(), "complete": complete, "error": error}
+        outcome = {"complete": result.pop("complete"), "error": result.pop("error")}
+        if keep_failure:
+            outcome["failure"] = failure
+        return {**result, "encoder": self._encoder_record(), **outcome}
 
     def _encoder_record(self) -> dict[str, str]:
         if not hasattr(self, "_encoder"):
@@ -240,9 +242,9 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
 
 
 def _is_several_videos(inputs: Any) -> bool:
-    if not isinstance(inputs, (list, tuple)):
+    if not isinstance(inputs, Sequence) or isinstance(inputs, (str, bytes, bytearray, memoryview)):
         return False
-    first = inputs[0] if inputs else None
+    first = inputs[0] if len(inputs) else None
     is_frame = hasattr(first, "convert") or (isinstance(first, (np.ndarray, Tensor)) and first.ndim <= 3)
     return not is_frame
 
