@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := demo
+THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 .PHONY: test test-slow demo quality wheel clean
 
@@ -21,9 +22,11 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
+# --cpu keeps the demo the same on every machine; on a GPU, launch examples/pretrain.py without it.
 demo: $(READY)
 	$(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16 --dynamo_backend no \
-		examples/pretrain.py --preset demo --output_dir $(DEMO)/bsp-tsm-demo
+		--num_cpu_threads_per_process $(THREADS) examples/pretrain.py --preset demo \
+		--frame_cache $(DEMO)/frames --output_dir $(DEMO)/bsp-tsm-demo
 	$(BIN)/python examples/find_boundaries.py --model $(DEMO)/bsp-tsm-demo --output_dir $(DEMO)/long-video
 
 quality: $(READY)
