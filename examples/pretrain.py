@@ -180,9 +180,7 @@ def main() -> None:
     )
     steps_per_epoch = len(sampler) // total_batch
     if steps_per_epoch == 0:
-        raise SystemExit(
-            f"{len(train_clips)} clips do not fill one batch of {total_batch}; lower --batch_size."
-        )
+        raise SystemExit(f"{len(train_clips)} clips do not fill a step of {total_batch}; lower --batch_size.")
     total_steps = args.epochs * steps_per_epoch
     if args.max_steps is not None:
         total_steps = min(args.max_steps, total_steps)
@@ -246,12 +244,8 @@ def main() -> None:
             if step % log_every == 0 or is_saved or step == total_steps:
                 loss = accelerator.gather(torch.stack(running)).mean().item()
                 rate = clips_seen / (time.perf_counter() - started)
-                entry = {
-                    "step": step,
-                    "loss": loss,
-                    "learning_rate": schedule.get_last_lr()[0],
-                    "clips_per_s": rate,
-                }
+                learning_rate = schedule.get_last_lr()[0]
+                entry = {"step": step, "loss": loss, "learning_rate": learning_rate, "clips_per_s": rate}
                 progress.history.append(entry)
                 accelerator.log(entry, step=step)
                 bar.set_postfix(loss=f"{loss:.3f}", clips_per_s=f"{rate:.1f}")
