@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# A convolution call costs about as much as this many cells of work at batch 1 (512 channels, CPU), so a map
-# is only cut into strips where that saves more cells.
-STRIP_OVERHEAD_CELLS = 32
+# What a convolution call costs on top, in cells of output per weight of the kernel (measured on a CPU with
+# 512 channels at batch 1: some 60 cells for 5x5, 200 for 9x9). Strips are cut only where that saves more.
+CALL_COST_CELLS = 2.5
 MAX_STRIPS = 16
 
 
@@ -139,7 +139,11 @@ def plan_convolutions(
     ):
         used = needed & (count > 0)
         scale = np.where(used, 1.0 / np.maximum(count, 1), 0.0).astype(np.float32)
-        plans.append(ConvolutionPlan(kernel, padding, len(count), _cut_strips(used), scale))
+        plans.append(
+            ConvolutionPlan(
+                kernel, padding, len(count), _cut_strips(used, CALL_COST_CELLS * kernel**2), scale
+            )
+        )
         # A cell is looked at by every output within one kernel of it: a full correlation, less the padding.
         reach = _window_sums(np.pad(used, kernel - 1), kernel) > 0
         needed = reach[padding : len(reach) - padding, padding : len(reach) - padding]
@@ -151,19 +155,19 @@ def _window_sums(cells: np.ndarray, kernel: int) -> np.ndarray:
     return windows.sum(axis=(2, 3))
 
 
-def _cut_strips(used: np.ndarray) -> tuple[Strip, ...]:
+def _cut_strips(used: np.ndarray, call_cost: float) -> tuple[Strip, ...]:
     rows = np.flatnonzero(used.any(axis=1))
     if not rows.size:
         return ()
     best: tuple[float, list[Strip]] = (np.inf, [])
     for num_strips in range(1, min(MAX_STRIPS, rows[-1] - rows[0] + 1) + 1):
-        strips, cost = [], 0
+        strips, cost = [], 0.0
         edges = np.linspace(rows[0], rows[-1] + 1, num_strips + 1).round().astype(int)
         for start, stop in pairwise(edges):
             columns = np.flatnonzero(used[start:stop].any(axis=0))
             if columns.size:
                 strips.append(Strip(int(start), int(stop), int(columns[0]), int(columns[-1]) + 1))
-                cost += (stop - start) * (columns[-1] + 1 - columns[0]) + STRIP_OVERHEAD_CELLS
+                cost += (stop - start) * (columns[-1] + 1 - columns[0]) + call_cost
         if cost < best[0]:
             best = (cost, strips)
     return tuple(best[1])
