@@ -13,7 +13,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .encoder.configuration_bsp import BSPConfig
 from .encoder.feature_extraction_bsp import BSPFeatureExtractor
-from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
+from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
 from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 
 DEFAULT_ENCODER = ("bsp-hf/bsp-tsm-r50", "main")
@@ -35,6 +35,7 @@ def register() -> None:
     BSPConfig.register_for_auto_class()
     BSPModel.register_for_auto_class("AutoModel")
     BSPForBoundaryClassification.register_for_auto_class("AutoModelForVideoClassification")
+    BSPForBoundaryRegression.register_for_auto_class("AutoModel")  # no Auto class is for heatmaps
     BSPFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
     if "video-feature-extraction" not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(

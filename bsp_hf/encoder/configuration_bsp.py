@@ -1,5 +1,6 @@
 """Configuration of the BSP video encoder: a 2-D backbone, the temporal shift, and the boundary classes."""
 
+import os
 from enum import IntEnum
 from typing import Any, ClassVar
 
@@ -7,6 +8,13 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
 
 SHIFT_PLACES = ("blockres", "block", "none")
+
+# What each Auto class makes of a checkpoint where the package is not installed.
+_AUTO_MAP = {
+    "AutoConfig": "configuration_bsp.BSPConfig",
+    "AutoModel": "modeling_bsp.BSPModel",
+    "AutoModelForVideoClassification": "modeling_bsp.BSPForBoundaryClassification",
+}
 
 RESNET_VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
@@ -94,6 +102,18 @@ class BSPConfig(PreTrainedConfig):
         """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
         # transformers takes two unnamed classes for a default and leaves them out; here four is the default.
         return super().to_diff_dict() | {"id2label": self.id2label, "label2id": self.label2id}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:  # type: ignore[override]  # by keyword
+        """Save the config, and with it how to load the checkpoint where the package is not installed.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The folder.
+            kwargs: As for [`PreTrainedConfig.save_pretrained`].
+        """
+        # transformers names the class that was saved only, but a classifier is loaded as an encoder too.
+        if self._auto_class is not None and type(self) is BSPConfig:
+            self.auto_map = (getattr(self, "auto_map", None) or {}) | _AUTO_MAP
+        super().save_pretrained(save_directory, **kwargs)
 
     def validate_fields(self) -> None:
         """Check every field against its range.
