@@ -22,8 +22,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup_share": 0.1,
         "max_grad_norm": 5.0,
         "epochs": 1000,
-        "max_steps": 1200,
-        "eval_every": 400,
+        "max_steps": 900,
+        "eval_every": 300,
         "save_every": 200,
     },
 }
