@@ -42,6 +42,11 @@ def parse_args() -> argparse.Namespace:
         "--threshold", type=float, default=0.5, help="smallest response that counts as a boundary"
     )
     parser.add_argument(
+        "--kinds",
+        nargs="+",
+        help="boundary types to look for, e.g. diff-class same-class for cuts; default: all",
+    )
+    parser.add_argument(
         "--min_gap_s", type=float, default=0.6, help="seconds that two boundaries lie apart at least"
     )
     parser.add_argument("--seed", type=int, default=7, help="of the rendered video; training clips use 0")

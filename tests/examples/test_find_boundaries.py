@@ -1,0 +1,43 @@
+"""`examples/find_boundaries.py` end to end, on a rendered video and on one's own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf.pretraining.rendered_clips import render_long_video
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "find_boundaries.py"
+
+
+def run_example(model: Path, output: Path, *options: str) -> dict:
+    command = [sys.executable, str(EXAMPLE), "--model", str(model), "--output_dir", str(output), *options]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    for name in ("features.npz", "features.png", "boundaries.png"):
+        assert (output / name).stat().st_size > 0
+    return json.loads((output / "boundaries.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_long_video_is_reported_with_and_without_truth(tmp_path):
+    torch.manual_seed(0)
+    backbone = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    model = BSPForBoundaryClassification(BSPConfig(backbone_config=backbone))
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32})
+    save_checkpoint_folder(model, extractor, tmp_path / "encoder")
+
+    scored = run_example(tmp_path / "encoder", tmp_path / "rendered", "--stride_frames", "4")
+    assert len(scored["true_boundaries"]) == 7 and 0 <= scored["f1"] <= 1
+    with np.load(tmp_path / "rendered" / "features.npz") as track:
+        assert track["features"].shape == (len(track["centers_s"]), 16)
+
+    render_long_video(tmp_path / "own.mp4", seed=3, num_actions=2)
+    cuts = ("--kinds", "diff-class", "same-class", "--stride_frames", "4")
+    own = run_example(tmp_path / "encoder", tmp_path / "own", "--video", str(tmp_path / "own.mp4"), *cuts)
+    assert own["video"] == "own.mp4" and "f1" not in own
