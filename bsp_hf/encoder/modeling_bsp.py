@@ -59,8 +59,11 @@ class BSPPreTrainedModel(PreTrainedModel):
     input_modalities = ("video",)  # type: ignore[assignment]  # a tuple, as in transformers' own models
     supports_gradient_checkpointing = True
     _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer"]  # noqa: RUF012  # declared so above us
-    # Running statistics in bf16 stop moving long before they have converged.
-    _keep_in_fp32_modules_strict = ["normalization"]  # noqa: RUF012
+    # Running statistics in bf16 stop moving long before they have converged. Tensors by name, because all of
+    # a module would take the counter of batches with it, which is no float.
+    _keep_in_fp32_modules_strict = [  # noqa: RUF012
+        f"normalization.{name}" for name in ("weight", "bias", "running_mean", "running_var")
+    ]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -87,7 +90,7 @@ class BSPPreTrainedModel(PreTrainedModel):
             OSError: If there is no such model, or its folder lacks a file.
         """
         try:
-            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except OSError as error:
             name = pretrained_model_name_or_path
             if name is None or os.path.isdir(name):
@@ -97,12 +100,6 @@ class BSPPreTrainedModel(PreTrainedModel):
                 f"gave it ({error}). Pass a local folder or the org/name of a Hub repository, or make the "
                 f"model: accelerate launch examples/pretrain.py --output_dir {name}"
             ) from error
-        # What is kept in float32 is made float32, the counters of batches too.
-        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
-            counter = getattr(module, "num_batches_tracked", None)
-            if isinstance(counter, Tensor):
-                module.num_batches_tracked = counter.long()
-        return loaded
 
     @classmethod
     def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPPreTrainedModel":

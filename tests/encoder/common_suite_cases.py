@@ -11,6 +11,7 @@ which holds those of transformers only, and would skip everything. `test_pipelin
 import copy
 import os
 import sys
+import tempfile
 import types
 import unittest
 
@@ -113,6 +114,19 @@ class EncoderCases(ModelTesterMixin):
                 sizes = [(8, 8), (8, 8), (16, 4), (24, 2), (32, 1)]
                 batch, num_frames = self.model_tester.batch_size, self.model_tester.num_frames
                 self.assertEqual(shapes, [(batch, num_frames, c, edge, edge) for c, edge in sizes])
+
+    def test_keep_in_fp32_modules(self):
+        """Overridden: older releases of the original want integer counters to be floats as well."""
+        for model_class in self.all_model_classes:
+            with tempfile.TemporaryDirectory() as folder:
+                model_class(self.model_tester.get_config()).save_pretrained(folder)
+                for dtype in (torch.float16, torch.bfloat16):
+                    model = model_class.from_pretrained(folder, dtype=dtype)
+                    for name, tensor in model.state_dict().items():
+                        expected = torch.float32 if "normalization" in name else dtype
+                        if name.endswith("num_batches_tracked"):
+                            expected = torch.int64
+                        self.assertEqual(tensor.dtype, expected, name)
 
     def test_gradient_checkpointing_enable_disable(self):
         """Overridden: the original also wants a `GradientCheckpointingLayer`.

@@ -9,7 +9,10 @@ import torch
 from PIL import Image
 from rendered import render_video
 from tiny import randomize, tiny_config, tiny_extractor
-from transformers import AutoFeatureExtractor, AutoImageProcessor, pipeline
+from transformers import AutoFeatureExtractor, pipeline
+
+# Not from the top: without torchvision, older releases have a stand-in there.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
 
