@@ -30,7 +30,29 @@ _HOMES = {
     "export_checkpoint": "publishing.conversion",
 }
 
-__all__ = ["__version__", *_HOMES]
+# Written out, because type checkers read it.
+__all__ = [
+    "BSPConfig",
+    "BSPFeatureExtractor",
+    "BSPForBoundaryClassification",
+    "BSPForBoundaryRegression",
+    "BSPModel",
+    "BoundaryType",
+    "FeatureTrack",
+    "PartialVideoWarning",
+    "PretextClips",
+    "SynthesisConfig",
+    "VideoDecodeError",
+    "VideoFeatureExtractionPipeline",
+    "VideoReader",
+    "__version__",
+    "boundary_response",
+    "convert_checkpoint",
+    "export_checkpoint",
+    "load_boundary_clips",
+    "pick_boundaries",
+    "save_checkpoint_folder",
+]
 
 if TYPE_CHECKING:
     from .encoder.configuration_bsp import BoundaryType, BSPConfig

@@ -18,8 +18,8 @@ class FramesReport:
 
     Args:
         duration_s (`float`): Seconds from the first frame to the end of the last.
-        complete (`bool`): Always true.
-        reason (`None`): Why it is not complete.
+        complete (`bool`, *optional*, defaults to `True`): Always true.
+        reason (`None`, *optional*): Why it is not complete.
     """
 
     duration_s: float

@@ -1,0 +1,126 @@
+"""The names that the package offers: complete, lazy, and documented as their signatures are."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from docstrings import contradictions, docstring_of, exported_objects, methods_of, omissions
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import bsp_hf
+from bsp_hf.registration import register
+
+NAMES = sorted(set(bsp_hf.__all__) - {"__version__"})
+
+
+def test_names_homes_and_what_type_checkers_see_are_the_same():
+    tree = ast.parse(Path(bsp_hf.__file__).read_text(encoding="utf-8"))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    imported = {alias.name: node.module for node in checked.body for alias in node.names}
+    assert imported == bsp_hf._HOMES
+    assert sorted(bsp_hf._HOMES) == NAMES
+    assert sorted(bsp_hf.__all__) == bsp_hf.__all__ == dir(bsp_hf)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_comes_from_a_module_that_exports_it(name):
+    value = getattr(bsp_hf, name)
+    assert value.__name__ == name
+    assert name in import_module(f"bsp_hf.{bsp_hf._HOMES[name]}").__all__
+
+
+def test_unknown_names_raise_attribute_error():
+    with pytest.raises(AttributeError, match="'bsp_hf' has no attribute 'BSPTransformer'"):
+        bsp_hf.BSPTransformer  # noqa: B018
+    assert not hasattr(bsp_hf, "BSPTransformer")
+
+
+def test_importing_the_package_leaves_out_what_only_a_part_needs():
+    script = "import sys, bsp_hf; print(*sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = set(printed.split())
+    rooms = {name.split(".")[1] for name in loaded if name.startswith("bsp_hf.")}
+    assert rooms == {"encoder", "registration"}
+    # accelerate and scipy are not among them, because transformers loads these by itself.
+    assert not loaded & {"datasets", "evaluate", "h5py", "matplotlib", "onnx", "tensorboard", "typer"}
+
+
+def test_registering_again_changes_nothing():
+    before = dict(PIPELINE_REGISTRY.supported_tasks)
+    register()
+    assert before == PIPELINE_REGISTRY.supported_tasks
+    config = bsp_hf.BSPConfig.from_backbone_name("resnet18")
+    assert type(AutoConfig.for_model("bsp")) is bsp_hf.BSPConfig
+    assert AutoModel._model_mapping[type(config)] is bsp_hf.BSPModel
+    mapping = AutoModelForVideoClassification._model_mapping
+    assert mapping[type(config)] is bsp_hf.BSPForBoundaryClassification
+    assert AutoFeatureExtractor  # imported above without an optional dependency
+    task = PIPELINE_REGISTRY.supported_tasks["video-feature-extraction"]
+    assert task["impl"] is bsp_hf.VideoFeatureExtractionPipeline
+
+
+def documented_parts(value):
+    """The function or class, and the public methods of the class."""
+    yield value.__name__, value
+    if inspect.isclass(value):
+        for name, method in methods_of(value):
+            yield f"{value.__name__}.{name}", method
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_docstrings_leave_nothing_out(name):
+    value = getattr(bsp_hf, name)
+    assert omissions(name, value) == []
+    silent = [part for part, target in documented_parts(value) if not docstring_of(target).strip()]
+    assert silent == []
+
+
+def test_no_docstring_of_the_package_states_what_its_signature_denies():
+    """All modules, so that a default is changed in both places or in none."""
+    faults, num_checked = [], 0
+    for name, value in exported_objects(bsp_hf):
+        if inspect.isclass(value) or isinstance(value, FunctionType):
+            for part, target in documented_parts(value):
+                faults += contradictions(f"{name.rpartition('.')[0]}.{part}", target)
+                num_checked += 1
+    assert faults == []
+    assert num_checked > 100
+
+
+class Misdocumented:
+    """Show what the check finds.
+
+    Args:
+        rate (`float`, *optional*, defaults to 1 / 4): Right.
+        place (`str`, *optional*, defaults to `"here"`): Wrong.
+        size (`int`, *optional*, defaults to 3): Wrong, there is none.
+        step (`int`): Left out, not wrong.
+    """
+
+    def __init__(self, size: int, rate: float = 0.25, place: str = "there", step: int = 2, more: int = 0):
+        pass
+
+
+Misdocumented.__init__.__module__ = "bsp_hf.nowhere"
+
+
+def test_the_check_finds_wrong_and_missing_statements():
+    assert contradictions("It", Misdocumented) == [
+        "It states `\"here\"` as the default of place, which is 'there'",
+        "It states a default of size, which has none",
+    ]
+    assert omissions("It", Misdocumented) == [
+        "It does not state that step defaults to 2",
+        "It does not document more",
+    ]
+    assert omissions("f", documented_parts) == [
+        "f does not document value",
+    ]
