@@ -400,6 +400,28 @@ def test_gradient_checkpointing_changes_neither_gradients_nor_statistics(use_ree
         assert torch.equal(actual, expected), name
 
 
+# --- export ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_class", MODEL_CLASSES)
+def test_exported_program_takes_any_batch_and_gives_the_same(model_class):
+    model = tiny_model(model_class)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(
+        model,
+        (random_clips(2, 8, 3, 32, 32),),
+        {"return_dict": False},
+        dynamic_shapes={"pixel_values": {0: batch}, "return_dict": None},
+    ).module()
+    for batch_size in (1, 3):
+        clips = random_clips(batch_size, 8, 3, 32, 32, seed=batch_size)
+        with torch.no_grad():
+            expected = model(clips, return_dict=False)
+            for part, expected_part in zip(exported(clips, return_dict=False), expected, strict=True):
+                torch.testing.assert_close(part, expected_part)
+
+
 # --- starting from an image model --------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """`pipeline("video-feature-extraction")`: every input, the times of the rows, broken files, other models."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -470,6 +471,26 @@ def test_a_partial_file_is_marked_incomplete(extract, tmp_path):
     np.testing.assert_allclose(
         result["features"][: num_whole_rows - 2], full["features"][: num_whole_rows - 2], rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.filterwarnings("ignore::bsp_hf.encoder.video.PartialVideoWarning")
+def test_awkward_real_files_in_one_list_each_come_out_as_expected(extract, shared_data):
+    with open(shared_data / "hostile" / "expected.csv", newline="") as table:
+        expected = list(csv.DictReader(table))
+    results = extract([str(shared_data / "hostile" / row["file"]) for row in expected], batch_size=8)
+    for row, result in zip(expected, results, strict=True):
+        name, num_frames = row["file"], int(row["frames"] or 0)
+        assert result["num_frames"] == num_frames, name
+        assert len(result["features"]) == len(result["centers_s"]) == -(-num_frames // 8), name
+        assert np.isfinite(result["features"]).all(), name
+        assert (np.diff(result["centers_s"]) > 0).all(), name
+        assert result["complete"] == (row["outcome"] == "ok"), name
+        assert (result["error"] is None) == (row["outcome"] == "ok"), name
+        if row["outcome"] == "error":
+            assert name in result["error"]
+        else:
+            assert result["fps"] == pytest.approx(float(row["fps"]), abs=1e-3), name
+            assert result["centers_s"][-1] < result["duration_s"], name
 
 
 def test_a_model_without_preprocessing_says_what_to_pass(extract, videos):
