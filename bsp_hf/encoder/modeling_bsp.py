@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from transformers.utils import ModelOutput
 
 from .configuration_bsp import BSPConfig
 from .modeling_tsm import checkpoint_block, run_residual_block, shifted_blocks
+
+_Model = TypeVar("_Model", bound="BSPPreTrainedModel")
 
 
 @dataclass
@@ -74,8 +76,8 @@ class BSPPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
-    ) -> "BSPPreTrainedModel":
+        cls: type[_Model], pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> _Model:
         """Load a model from a folder or the Hub, and say how to get one where there is none.
 
         Args:
@@ -102,7 +104,7 @@ class BSPPreTrainedModel(PreTrainedModel):
             ) from error
 
     @classmethod
-    def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPPreTrainedModel":
+    def from_backbone(cls: type[_Model], pretrained_model_name_or_path: str, **kwargs: Any) -> _Model:
         """Start from the weights of an image model, for instance `"microsoft/resnet-50"`.
 
         Args:
@@ -116,7 +118,10 @@ class BSPPreTrainedModel(PreTrainedModel):
         Raises:
             ValueError: If the checkpoint lacks weights of the backbone, or is no residual network.
         """
-        backbone, report = AutoModel.from_pretrained(pretrained_model_name_or_path, output_loading_info=True)
+        backbone, report = AutoModel.from_pretrained(
+            pretrained_model_name_or_path, dtype=torch.float32, output_loading_info=True
+        )
+        backbone.config.dtype = None  # or this would hold for the backbone of every model loaded later
         if report["missing_keys"]:
             raise ValueError(
                 f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its "

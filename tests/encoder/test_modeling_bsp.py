@@ -451,6 +451,17 @@ def test_every_model_can_start_from_an_image_model(model_class, tmp_path):
         assert torch.equal(model.base_model.backbone.state_dict()[name], value), name
 
 
+def test_image_model_in_half_precision_starts_a_model_in_float32(tmp_path):
+    ResNetModel(tiny_config().backbone_config).to(torch.bfloat16).save_pretrained(tmp_path)
+    model = BSPForBoundaryClassification.from_backbone(str(tmp_path))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    model(random_clips(1, 2, 3, 32, 32), labels=torch.tensor([0])).loss.backward()
+    model.save_pretrained(tmp_path / "saved")
+    for dtype in (torch.float32, torch.bfloat16):
+        loaded = BSPForBoundaryClassification.from_pretrained(tmp_path / "saved", dtype=dtype)
+        assert {p.dtype for name, p in loaded.named_parameters() if "normalization" not in name} == {dtype}
+
+
 def test_backbone_with_missing_weights_is_refused(tmp_path):
     image_model = ResNetModel(tiny_config().backbone_config)
     weights = image_model.state_dict()
