@@ -51,15 +51,11 @@ def transformers_tests(request) -> Path:
     if not (package / "__init__.py").is_file():
         archive = cache / f"transformers-{release}.tar.gz"
         options = ["--no-deps", "--no-build-isolation", "--no-binary", "transformers", "--dest", str(cache)]
-        fetched = subprocess.run(
-            [sys.executable, "-m", "pip", "download", *options, f"transformers=={release}"],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        if fetched.returncode or not archive.is_file():
-            pytest.skip(f"transformers {release} could not be fetched: {fetched.stderr[-300:]}")
+        command = [sys.executable, "-m", "pip", "download", *options, f"transformers=={release}"]
+        try:
+            subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            pytest.skip(f"transformers {release} could not be fetched: {error.stderr or error}")
         package.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive) as tar:
             for member in tar:

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, ResNetConfig
 
-from bsp_hf import BSPConfig, BSPFeatureExtractor
+from bsp_hf import (
+    BSPConfig,
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    BSPForBoundaryRegression,
+    BSPModel,
+)
+
+MODEL_CLASSES = [BSPModel, BSPForBoundaryClassification, BSPForBoundaryRegression]
 
 
 def tiny_config(**fields: Any) -> BSPConfig:
@@ -44,6 +52,11 @@ def randomize(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
                 deviation = module.weight[0].numel() ** -0.5
                 module.weight.copy_(deviation * torch.randn(module.weight.shape, generator=generator))
     return model
+
+
+def tiny_model(model_class: type[PreTrainedModel] = BSPModel, **fields: Any) -> PreTrainedModel:
+    """A model of a class, with numbers that matter, in evaluation mode."""
+    return randomize(model_class(tiny_config(**fields))).eval()
 
 
 def random_clips(*shape: int, seed: int = 0) -> torch.Tensor:
