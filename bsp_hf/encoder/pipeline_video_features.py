@@ -233,12 +233,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         outcome = {"complete": result.pop("complete"), "error": result.pop("error")}
         if keep_failure:
             outcome["failure"] = failure
-        return {**result, "encoder": self._encoder_record(), **outcome}
-
-    def _encoder_record(self) -> dict[str, str]:
-        if not hasattr(self, "_encoder"):
-            self._encoder = describe_encoder(self.model, self._extractor)
-        return dict(self._encoder)
+        return {**result, "encoder": describe_encoder(self.model, self._extractor), **outcome}
 
 
 def _is_several_videos(inputs: Any) -> bool:

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -40,6 +41,10 @@ _IRRELEVANT = frozenset(
         "stride_frames",
     }
 )
+
+
+# The version of its weights and their digest, for every model that was asked about and still lives.
+_DIGESTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
 
 
 def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, str]:
@@ -92,15 +97,21 @@ def _commit(model: PreTrainedModel) -> str | None:
 
 def _weights_digest(model: PreTrainedModel) -> str:
     """Hash the encoder without its head, rounded so that loading it in bfloat16 changes nothing."""
+    state = model.base_model.state_dict()
+    # Not hashed anew for every video; the counters tell whether a tensor changed.
+    version = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in state.values())
+    if model in _DIGESTS and _DIGESTS[model][0] == version:
+        return _DIGESTS[model][1]
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.base_model.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         if name.endswith("num_batches_tracked"):  # changes no feature
             continue
         value = tensor.detach().cpu()
         value = value.to(torch.bfloat16) if value.is_floating_point() else value
         digest.update(name.encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    _DIGESTS[model] = version, digest.hexdigest()[:16]
+    return _DIGESTS[model][1]
 
 
 __all__ = ["describe_encoder"]

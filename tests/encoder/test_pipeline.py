@@ -10,7 +10,7 @@ from tiny import tiny_extractor
 from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from bsp_hf import BSPForBoundaryClassification, VideoDecodeError
+from bsp_hf import BSPForBoundaryClassification, BSPModel, VideoDecodeError
 
 # --- the result --------------------------------------------------------------------------------------------
 
@@ -52,6 +52,18 @@ def test_a_model_with_a_head_gives_the_encoders_features(checkpoint, extract, vi
     with_head = pipeline(TASK, model=model, feature_extractor=tiny_extractor())
     result = with_head(videos["long"])
     np.testing.assert_array_equal(result["features"], extract(videos["long"])["features"])
+
+
+def test_the_record_follows_a_model_that_is_trained_on(checkpoint, videos):
+    extract = pipeline(TASK, model=BSPModel.from_pretrained(checkpoint), feature_extractor=tiny_extractor())
+    first, again = extract(videos["short"]), extract(videos["short"])
+    assert again["encoder"] == first["encoder"]
+    with torch.no_grad():
+        for parameter in extract.model.parameters():
+            parameter.mul_(1.1)
+    trained = extract(videos["short"])
+    assert not np.allclose(trained["features"], first["features"])
+    assert trained["encoder"]["revision"] != first["encoder"]["revision"]
 
 
 def test_bf16_gives_float32_features_and_says_so(checkpoint, extract, videos):
