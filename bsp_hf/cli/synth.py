@@ -1,60 +1,14 @@
-"""The command `bsp-hf`: one function a command; whatever is slow to import is imported inside it."""
+"""`bsp-hf synth`: synthesized clips as a picture or a data set."""
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-SOME_FAILED = 1
-NOTHING_DONE = 2
-
-app = typer.Typer(
-    name="bsp-hf",
-    help="Boundary-sensitive pre-training of video encoders, and what they are good for.\n\n"
-    "Exit status: 0 all done, 1 some of it failed, 2 nothing done.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from .application import SOME_FAILED, report_errors
 
 
-def main() -> None:
-    """Run the command line; the entry point of the installed command."""
-    app()
-
-
-def _print_version(is_wanted: bool) -> None:
-    if is_wanted:
-        from bsp_hf import __version__
-
-        typer.echo(f"bsp_hf {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _set_up(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-
-
-@contextmanager
-def report_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(NOTHING_DONE) from error
-
-
-@app.command()
 def synth(
     video_dir: Annotated[
         Path | None, typer.Argument(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
@@ -154,7 +108,3 @@ def synth(
         if broken:
             typer.echo(f"{len(broken)} videos cannot be read and were left out", err=True)
             raise typer.Exit(SOME_FAILED)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,47 @@
+"""The command-line application: exit codes, error reporting, and what is common to every command."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+SOME_FAILED = 1
+NOTHING_DONE = 2
+
+app = typer.Typer(
+    name="bsp-hf",
+    help="Boundary-sensitive pre-training of video encoders, and what they are good for.\n\n"
+    "Exit status: 0 all done, 1 some of it failed, 2 nothing done.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from bsp_hf import __version__
+
+        typer.echo(f"bsp_hf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _set_up(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(NOTHING_DONE) from error
