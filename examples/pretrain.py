@@ -14,100 +14,40 @@ The paper's setting (Kinetics-400, some days on 8 GPUs) is
 
 import json
 import logging
-import math
-import platform
 import sys
 import time
-from dataclasses import fields
-from pathlib import Path
 
 import torch
-import transformers
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-import bsp_hf
-from bsp_hf import BSPConfig, BSPFeatureExtractor, save_checkpoint_folder
-from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
-from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression
+from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
-from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.checkpoints import (
     TrainingProgress,
     clear_training_states,
     resume_training_state,
     save_training_state,
 )
-from bsp_hf.pretraining.clips import PretextClips
-from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
 from bsp_hf.pretraining.pictures import save_training_pictures
-from bsp_hf.pretraining.pretexts import make_pretext
-from bsp_hf.pretraining.rendered_clips import render_action_clips
+from bsp_hf.pretraining.pretexts import PRETEXTS
+from bsp_hf.pretraining.run_data import build_run_data
+from bsp_hf.pretraining.run_model import label_fields, start_model
+from bsp_hf.pretraining.run_record import describe_run
 from bsp_hf.pretraining.sampler import EpochSampler
-from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
-from bsp_hf.pretraining.synthesis import SynthesisConfig
 
 logger = logging.getLogger("pretrain")
 
 
-def build_data(args, accelerator):
-    """Return the training clips, held-out clips and the preprocessing."""
-    video_dir = args.video_dir
-    with accelerator.main_process_first():
-        if video_dir is None:
-            video_dir = render_action_clips()
-        sources = scan_video_folder(video_dir, args.metadata)
-        sources, broken = count_frames(sources, args.num_workers, cache=args.output_dir / "frame_counts.json")
-    train_sources, eval_sources = split_sources(sources, args.eval_fraction, args.seed)
-
-    synthesis = SynthesisConfig(
-        **{field.name: getattr(args, field.name) for field in fields(SynthesisConfig)}
-    )
-    class_names = tuple(sorted({source.label for source in train_sources} - {""}))
-    pretext = make_pretext(args.task, synthesis, class_names)
-    extractor = BSPFeatureExtractor(
-        size={"shortest_edge": args.short_side},
-        crop_size={"height": args.crop_size, "width": args.crop_size},
-        num_frames=synthesis.num_frames,
-    )
-    augmentation = SpatialAugmentation(args.crop_size)
-    # Large enough that the smallest random crop is not enlarged.
-    store = FrameStore(args.frame_cache, short_side=math.ceil(args.crop_size / min(augmentation.scales)))
-    train_clips = PretextClips(
-        train_sources,
-        pretext,
-        extractor,
-        augmentation,
-        store,
-        case_repeats=args.case_repeats,
-        seed=args.seed,
-    )
-    eval_clips = PretextClips(eval_sources, pretext, extractor, store=store, seed=args.seed + 1)
-    for name, clips in (("training", train_clips), ("held-out", eval_clips)):
-        logger.info(
-            "%s: %d sources (%d too short), %d clips", name, len(clips.catalog), clips.left_out, len(clips)
-        )
-    if broken:
-        logger.warning("%d unreadable files were left out", len(broken))
-    return train_clips, eval_clips, extractor
-
-
 def build_model(args, pretext, num_frames):
-    fields = {"num_frames": num_frames, "shift_div": args.shift_div, "classifier_dropout": args.dropout}
-    model_class = BSPForBoundaryRegression if pretext.head == "regression" else BSPForBoundaryClassification
-    if pretext.head == "classification":
-        fields["id2label"] = dict(enumerate(pretext.label_names))
-        fields["label2id"] = {name: number for number, name in enumerate(pretext.label_names)}
-    if args.init_from:
-        return model_class.from_backbone(args.init_from, **fields)
-    backbone = dict(RESNET_VARIANTS[args.backbone])
-    backbone["hidden_sizes"] = [int(width * args.width_multiplier) for width in backbone["hidden_sizes"]]
-    backbone["embedding_size"] = int(64 * args.width_multiplier)
-    return model_class(BSPConfig(backbone_config=backbone, **fields))
+    if pretext.head == "regression":
+        return start_model(BSPForBoundaryRegression, args, num_frames=num_frames)
+    fields = label_fields(pretext.label_names)
+    return start_model(BSPForBoundaryClassification, args, num_frames=num_frames, **fields)
 
 
 @torch.no_grad()
@@ -152,7 +92,8 @@ def main() -> None:
             "bsp-pretrain", config={name: str(value) for name, value in vars(args).items()}
         )
 
-    train_clips, eval_clips, extractor = build_data(args, accelerator)
+    data = build_run_data(args, PRETEXTS[args.task], accelerator)
+    train_clips, eval_clips, extractor = data.train_clips, data.eval_clips, data.extractor
     pretext = train_clips.pretext
     model = build_model(args, pretext, extractor.num_frames).to(memory_format=torch.channels_last)
     if args.gradient_checkpointing:
@@ -272,22 +213,10 @@ def main() -> None:
     bar.close()
 
     if accelerator.is_main_process:
-        record = {
-            "task": args.task,
-            "arguments": {
-                name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()
-            },
-            "synthesis": pretext.synthesis.to_dict(),
-            "num_sources": {"training": len(train_clips.catalog), "held_out": len(eval_clips.catalog)},
-            "clips_seen": progress.steps_done * total_batch,
-            "history": progress.history,
-            "versions": {
-                "bsp_hf": bsp_hf.__version__,
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {accelerator.device.type}",
-        }
+        clips_seen = progress.steps_done * total_batch
+        record = describe_run(
+            args, train_clips, eval_clips, progress.history, clips_seen, accelerator.device.type
+        )
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
         save_training_pictures(args.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))

@@ -127,7 +127,7 @@ class BSPPreTrainedModel(PreTrainedModel):
                 f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its "
                 f"backbone, first {sorted(report['missing_keys'])[0]}; it cannot initialise a BSP encoder."
             )
-        model = cls(BSPConfig(backbone_config=backbone.config, **kwargs))
+        model = cls(cls.config_class(backbone_config=backbone.config, **kwargs))
         model.base_model.get_submodule("backbone").load_state_dict(backbone.state_dict())
         return model
 

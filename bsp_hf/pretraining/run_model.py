@@ -1,0 +1,51 @@
+"""The model that a pre-training script starts from, from its command line."""
+
+import argparse
+from typing import Any, TypeVar
+
+from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.encoder.modeling_bsp import BSPPreTrainedModel
+
+_Model = TypeVar("_Model", bound=BSPPreTrainedModel)
+
+
+def start_model(model_class: type[_Model], args: argparse.Namespace, **fields: Any) -> _Model:
+    """Build a model with fresh weights, or with those of an image model where `args.init_from` names one.
+
+    Args:
+        model_class (`type[BSPPreTrainedModel]`): The model's class.
+        args (`argparse.Namespace`): What [`pretraining_parser`] parsed.
+        fields: Further fields of the class's config.
+
+    Returns:
+        `BSPPreTrainedModel`: A model of that class, to be trained.
+
+    Raises:
+        ValueError: If the image model cannot be the backbone of an encoder.
+        OSError: If there is no such image model.
+    """
+    fields = {"shift_div": args.shift_div, "classifier_dropout": args.dropout} | fields
+    if args.init_from:
+        return model_class.from_backbone(args.init_from, **fields)
+    backbone = dict(RESNET_VARIANTS[args.backbone])
+    backbone["hidden_sizes"] = [int(width * args.width_multiplier) for width in backbone["hidden_sizes"]]
+    backbone["embedding_size"] = int(64 * args.width_multiplier)
+    return model_class(model_class.config_class(backbone_config=backbone, **fields))
+
+
+def label_fields(label_names: tuple[str, ...]) -> dict[str, dict[Any, Any]]:
+    """Return the fields of a config that name the classes of its classifier.
+
+    Args:
+        label_names (`tuple[str, ...]`): Names of the classes, in order.
+
+    Returns:
+        `dict`: `id2label` and `label2id`.
+    """
+    return {
+        "id2label": dict(enumerate(label_names)),
+        "label2id": {name: number for number, name in enumerate(label_names)},
+    }
+
+
+__all__ = ["label_fields", "start_model"]
