@@ -9,6 +9,8 @@ import pytest
 # Everything in the tests stays offline; set before any Hugging Face import.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+# Tests run beside one another; several threads in each would wait for each other most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(os.environ.get("BSP_HF_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
