@@ -5,7 +5,6 @@ The paper freezes the encoder and trains one linear layer on snippet features wi
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +12,15 @@ from huggingface_hub.dataclasses import strict
 from numpy.typing import ArrayLike
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .localizer_config import LocalizerConfig
+
 
 @strict
-class ActionnessConfig(PreTrainedConfig):
+class ActionnessConfig(LocalizerConfig):
     r"""Configuration of a [`ActionnessModel`].
 
     Args:
@@ -31,21 +32,20 @@ class ActionnessConfig(PreTrainedConfig):
             Scale each feature to length 1 first. Choice: off, the paper names no normalisation.
         positive_weight (`float`, *optional*, defaults to 1.0):
             Weight of a positive segment in the loss. Choice: 1, the paper names no balancing.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
+            Which features it was trained on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
     """
 
     model_type = "actionness"
+    default_label = "step"
 
     feature_dim: int = 2048
     segment_s: float | int = 0.2
     normalize: bool = False
     positive_weight: float | int = 1.0
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("num_labels", 1)
-        super().__post_init__(**kwargs)
 
     def validate_fields(self) -> None:
         """Check every field against its range.

@@ -3,11 +3,12 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from .alignment import AlignmentGeometry
+from .localizer_config import LocalizerConfig
 
 STEM_GROUPS = 4
+TIME_AXES = ("rescaled", "windows")
 POSITIVE_FIELDS = (
     "num_steps",
     "max_duration",
@@ -32,7 +33,7 @@ NON_NEGATIVE_FIELDS = (
 
 
 @strict
-class GTADConfig(PreTrainedConfig):
+class GTADConfig(LocalizerConfig):
     r"""Configuration of a [`GTADForTemporalActionLocalization`]; the defaults are those for ActivityNet.
 
     Args:
@@ -86,6 +87,15 @@ class GTADConfig(PreTrainedConfig):
             Most segments a video keeps.
         max_segment_frames (`int`, *optional*):
             Segments of at least this many frames score 0 in windowed decoding.
+        time_axis (`str`, *optional*, defaults to `"rescaled"`):
+            How a video meets the `num_steps` rows: `"rescaled"` interpolates all of it to that many
+            (ActivityNet), `"windows"` cuts it into overlapping windows of so many snippets (THUMOS14).
+        class_source (`str`, *optional*):
+            Where the classes of a video come from, since G-TAD itself tells none apart: `"encoder"` for the
+            action head of the encoder in the localizer's folder, None for scores that are given with the
+            video, without which every segment is an `"action"`.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
+            Which features it was trained on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
@@ -99,6 +109,7 @@ class GTADConfig(PreTrainedConfig):
     """
 
     model_type = "gtad"
+    default_label = "action"
 
     feature_dim: int = 400
     num_steps: int = 100
@@ -124,6 +135,8 @@ class GTADConfig(PreTrainedConfig):
     soft_nms_sigma: float | int = 0.8
     max_proposals: int = 100
     max_segment_frames: int | None = None
+    time_axis: str = "rescaled"
+    class_source: str | None = None
 
     def validate_fields(self) -> None:
         """Check every field against its range and the fields against one another.
@@ -155,6 +168,10 @@ class GTADConfig(PreTrainedConfig):
                 f"num_context_bins={self.num_context_bins} must be at least 1 with context_style="
                 f"{self.context_style}; use context_style=0 for no context."
             )
+        if self.time_axis not in TIME_AXES:
+            raise ValueError(f"time_axis={self.time_axis!r} is not one of {', '.join(TIME_AXES)}.")
+        if self.class_source not in (None, "encoder"):
+            raise ValueError(f"class_source={self.class_source!r} must be 'encoder' or None.")
         if self.map_kernel_size < 1 or self.map_kernel_size % 2 == 0:
             raise ValueError(f"map_kernel_size={self.map_kernel_size} must be odd and positive.")
         if not self.soft_nms_sigma > 0:
@@ -216,8 +233,9 @@ class GTADConfig(PreTrainedConfig):
             "soft_nms_sigma": 0.46,
             "max_proposals": 200,
             "max_segment_frames": 300,
+            "time_axis": "windows",
         }
         return cls(**{**preset, **kwargs})
 
 
-__all__ = ["STEM_GROUPS", "GTADConfig"]
+__all__ = ["STEM_GROUPS", "TIME_AXES", "GTADConfig"]

@@ -3,14 +3,15 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from .localizer_config import LocalizerConfig
 
 QUERY_INPUTS = ("word_ids", "word_vectors")
 SPAN_ACTIVATIONS = ("relu", "sigmoid")
 
 
 @strict
-class LGIConfig(PreTrainedConfig):
+class LGIConfig(LocalizerConfig):
     r"""Configuration of a [`LGIForVideoGrounding`]; the defaults are LGI on Charades-STA.
 
     Args:
@@ -52,6 +53,11 @@ class LGIConfig(PreTrainedConfig):
             Weight of the distinct query attention loss.
         attention_overlap (`float`, *optional*, defaults to 0.3):
             Squared norm that the distinct query attention loss asks of a phrase's word weights.
+        text_encoder (`str`, *optional*):
+            Text encoder of transformers that reads the queries: a Hub id, or the name of a subfolder of the
+            localizer's folder. None for a vocabulary (`"word_ids"`) or word vectors.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
+            Which features it was trained on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
@@ -86,6 +92,7 @@ class LGIConfig(PreTrainedConfig):
     attention_loss_weight: float | int = 1.0
     distinct_loss_weight: float | int = 1.0
     attention_overlap: float | int = 0.3
+    text_encoder: str | None = None
 
     def validate_fields(self) -> None:
         """Check every field against its range and the fields against one another.

@@ -3,8 +3,8 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
+from .localizer_config import LocalizerConfig
 from .tan_maps import proposal_layout
 
 PROPOSAL_KINDS = ("pool", "conv")
@@ -12,7 +12,7 @@ QUERY_ENCODERS = ("lstm", "sentence")
 
 
 @strict
-class TANConfig(PreTrainedConfig):
+class TANConfig(LocalizerConfig):
     r"""Configuration of a [`TANForVideoGrounding`]; the defaults are 16x16-K5L8-pool (Charades-STA).
 
     A query is scored against every clip span `(first, last)` of a `num_clips x num_clips` map.
@@ -51,6 +51,13 @@ class TANConfig(PreTrainedConfig):
             Added to every positive target.
         nms_threshold (`float`, *optional*, defaults to 0.45):
             tIoU above which a lower-ranked span is suppressed in decoding.
+        normalize_features (`bool`, *optional*, defaults to `True`):
+            Scale each feature row to length 1 before the rows are averaged.
+        text_encoder (`str`, *optional*):
+            Text encoder of transformers that reads the queries: a Hub id, or the name of a subfolder of the
+            localizer's folder. None for word vectors.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
+            Which features it was trained on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
@@ -82,6 +89,8 @@ class TANConfig(PreTrainedConfig):
     max_iou: float | int = 1.0
     target_bias: float | int = 0.0
     nms_threshold: float | int = 0.45
+    normalize_features: bool = True
+    text_encoder: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name in ("scale_layers", "map_kernel_sizes", "map_paddings"):
