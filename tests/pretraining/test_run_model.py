@@ -14,7 +14,9 @@ def parse(*words):
 
 
 def test_width_scales_every_layer_and_options_become_fields():
-    args = parse("--backbone", "resnet18", "--width_multiplier", "0.125", "--shift_div", "4", "--dropout", "0.1")
+    args = parse(
+        "--backbone", "resnet18", "--width_multiplier", "0.125", "--shift_div", "4", "--dropout", "0.1"
+    )
     model = start_model(BSPForBoundaryClassification, args, num_frames=16, **label_fields(("a", "b", "c")))
     backbone = model.config.backbone_config
     assert (backbone.embedding_size, backbone.hidden_sizes) == (8, [8, 16, 32, 64])
