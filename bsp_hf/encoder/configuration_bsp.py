@@ -1,20 +1,14 @@
 """Configuration of the BSP video encoder: a 2-D backbone, the temporal shift, and the boundary classes."""
 
-import os
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
 
-SHIFT_PLACES = ("blockres", "block", "none")
+from .shipped_config import ShippedConfig
 
-# What each Auto class makes of a checkpoint where the package is not installed.
-_AUTO_MAP = {
-    "AutoConfig": "configuration_bsp.BSPConfig",
-    "AutoModel": "modeling_bsp.BSPModel",
-    "AutoModelForVideoClassification": "modeling_bsp.BSPForBoundaryClassification",
-}
+SHIFT_PLACES = ("blockres", "block", "none")
 
 RESNET_VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
@@ -43,7 +37,7 @@ class BoundaryType(IntEnum):
 
 
 @strict
-class BSPConfig(PreTrainedConfig):
+class BSPConfig(ShippedConfig):
     r"""Configuration of a [`BSPModel`]; `BSPConfig()` is TSM-ResNet-50 on 8 frames.
 
     Args:
@@ -79,6 +73,11 @@ class BSPConfig(PreTrainedConfig):
 
     model_type = "bsp"
     sub_configs: ClassVar[dict[str, Any]] = {"backbone_config": AutoConfig}
+    shipped_classes: ClassVar[dict[str, str]] = {
+        "AutoConfig": "configuration_bsp.BSPConfig",
+        "AutoModel": "modeling_bsp.BSPModel",
+        "AutoModelForVideoClassification": "modeling_bsp.BSPForBoundaryClassification",
+    }
 
     backbone_config: PreTrainedConfig | dict | None = None
     num_frames: int = 8
@@ -92,28 +91,12 @@ class BSPConfig(PreTrainedConfig):
         if self.id2label is None and kwargs.get("num_labels") is None and self.num_labels is None:
             self.id2label = {kind.value: kind.label for kind in BoundaryType}
             self.label2id = {kind.label: kind.value for kind in BoundaryType}
-        # transformers lets `custom_pipelines` of a checkpoint win over a registered pipeline, and then asks
-        # for trust_remote_code although the code is installed. Only remote code may keep the key.
-        if not __name__.startswith("transformers_modules."):
-            kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
         # transformers takes two unnamed classes for a default and leaves them out; here four is the default.
         return super().to_diff_dict() | {"id2label": self.id2label, "label2id": self.label2id}
-
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:  # type: ignore[override]  # by keyword
-        """Save the config, and with it how to load the checkpoint where the package is not installed.
-
-        Args:
-            save_directory (`str` or `os.PathLike`): The folder.
-            kwargs: As for [`PreTrainedConfig.save_pretrained`].
-        """
-        # transformers names the class that was saved only, but a classifier is loaded as an encoder too.
-        if self._auto_class is not None and type(self) is BSPConfig:
-            self.auto_map = (getattr(self, "auto_map", None) or {}) | _AUTO_MAP
-        super().save_pretrained(save_directory, **kwargs)
 
     def validate_fields(self) -> None:
         """Check every field against its range.

@@ -47,17 +47,12 @@ def save_checkpoint_folder(
     for source in ENCODER_CODE.glob("*.py"):
         if source.name != "__init__.py":
             shutil.copyfile(source, folder / source.name)
-    _update_json(
-        folder / "config.json",
-        {
-            "auto_map": {
-                "AutoConfig": "configuration_bsp.BSPConfig",
-                "AutoModel": "modeling_bsp.BSPModel",
-                "AutoModelForVideoClassification": "modeling_bsp.BSPForBoundaryClassification",
-            },
-            "custom_pipelines": _PIPELINE_ENTRY,
-        },
-    )
+    entries: dict[str, Any] = {"custom_pipelines": _PIPELINE_ENTRY}
+    # By name, not by class: a model may have been loaded from the code of another checkpoint.
+    shipped_classes = getattr(model.config, "shipped_classes", None)
+    if shipped_classes:
+        entries["auto_map"] = dict(shipped_classes)
+    _update_json(folder / "config.json", entries)
     # Another auto_map key here would make transformers look for a video processor and ask questions.
     _update_json(
         folder / "preprocessor_config.json",
