@@ -1,0 +1,318 @@
+"""A video file as PyAV sees it: stream, decoder, and an account of what is missing or damaged."""
+
+import re
+import time
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+from typing import Any
+
+import av
+import numpy as np
+
+from .frame_index import MOV_CONTAINER
+from .frame_seeking import SeekingFailedError
+from .packet_ledger import PacketLedger
+from .video_reader import VideoMetadata, read_orientation
+from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
+
+# Containers that hold moving pictures. Not among them: playlists (HLS, DASH, concat), which would open
+# other files, devices, still images and text art.
+_CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,gif,apng,flv,live_flv,"
+    "asf,ogg,nut,mjpeg,mxf,dv,rm,wtv,vc1,vc1test,dirac,yuv4mpegpipe,amv,nsv,nuv,gxf,cavsvideo,dnxhd,swf,dhav,"
+    "bink,smk,roq,vivo,ty,pva,film_cpk,flic"
+)
+# A header may claim any size; this is twice an 8K picture, 200 MB as RGB.
+_MOST_PIXELS = 8192 * 8192
+_FALLBACK_FPS = Fraction(25)
+# Reading goes on behind a damaged stretch, but not for ever.
+_MOST_READ_FAILURES = 8
+# What PyAV raises on damaged input, and what the caller's file object may raise.
+_DAMAGE = (av.FFmpegError, ValueError, OverflowError, OSError)
+
+
+class VideoFile:
+    """An opened file: its video stream, the decoder, and an account of what is missing or damaged.
+
+    Args:
+        source: See `open_video`.
+        num_threads (`int`): Threads of the decoder, at least 1.
+        timeout_s (`float`, *optional*): Seconds that one frame may take; `None` waits for ever.
+
+    Raises:
+        VideoDecodeError: If the file does not open, or has no video stream that can be decoded.
+        ValueError: If `num_threads` is below 1.
+    """
+
+    def __init__(self, source: VideoSource, num_threads: int, timeout_s: float | None) -> None:
+        if num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {num_threads}.")
+        self._source = source
+        self._timeout_s = timeout_s
+        self.restart_timeout()
+        self.name, opened = resolve_source(source)
+        self._container = self._open(opened)
+        try:
+            self._stream = self._choose_stream()
+            self._stream_index: int = self._stream.index
+            self._decoder = self._stream.codec_context
+            self._set_up_decoder(num_threads)
+            self.container_name: str = self._container.format.name
+            self.time_base: Fraction = self._stream.time_base or Fraction(1, 1_000_000)
+            self.fps: Fraction = self._find_fps()
+            promised_end_s, self._streams_to_read = self._find_promised_end()
+            self._ledger = PacketLedger(self.fps, promised_end_s)
+        except BaseException:
+            self._container.close()
+            raise
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._orientations: dict[int, tuple[int, bool]] = {}
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _open(self, opened: str | GuardedFile, **options: str) -> Any:  # Any: a PyAV container
+        wait_s = self._timeout_s
+        allowed = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+        if isinstance(opened, GuardedFile):
+            opened.before_read = self._check_timeout
+        try:
+            return av.open(
+                opened,
+                container_options=allowed | options,
+                metadata_errors="replace",
+                timeout=(wait_s, wait_s),
+            )
+        except VideoDecodeError:
+            raise
+        except av.ExitError as error:
+            raise VideoDecodeError(self.name, f"it did not open within {wait_s:g} s") from error
+        except _DAMAGE as error:
+            reason = "it is not a video that is read here, or its beginning is damaged"
+            if begins_like_mp4(opened):
+                reason = "it is cut before its index (the moov box), or the index is damaged"
+            raise VideoDecodeError(self.name, f"{reason} ({_brief(error)})") from error
+
+    def _choose_stream(self) -> Any:  # Any: a PyAV stream
+        """The first video stream flagged as default, else the first; cover art does not count."""
+        picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+        streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
+        if not streams:
+            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "no stream at all"
+            reason = f"it has no video stream (cover art does not count), but {kinds}"
+            raise VideoDecodeError(self.name, reason)
+        streams.sort(key=lambda s: not s.disposition & av.stream.Disposition.default)
+        return streams[0]
+
+    def _set_up_decoder(self, num_threads: int) -> None:
+        if self._decoder is None:
+            raise VideoDecodeError(self.name, "there is no decoder for its video codec")
+        if self._decoder.width * self._decoder.height > _MOST_PIXELS:
+            size = f"{self._decoder.width} x {self._decoder.height}"
+            raise VideoDecodeError(self.name, f"its pictures claim to be {size}; the header is damaged")
+        self.codec_name: str = self._decoder.codec.canonical_name
+        self._decoder.options = {"max_pixels": str(_MOST_PIXELS)}
+        # Frame threading can deadlock when a reader is abandoned, and delays every frame.
+        self._decoder.thread_type = "NONE" if num_threads == 1 else "SLICE"
+        self._decoder.thread_count = num_threads
+
+    def _find_fps(self) -> Fraction:
+        stream = self._stream
+        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        if stream.start_time is None and self._container.duration is None:
+            rates[:2] = rates[1::-1]  # raw streams: the demuxer's average is only its default
+        return next((rate for rate in rates if rate and Fraction(1, 3600) <= rate <= 1000), _FALLBACK_FPS)
+
+    def describe(self, picture: Any) -> VideoMetadata:  # Any: a PyAV frame
+        """Gather what is known, given the first picture."""
+        rotation, mirrored = self._find_orientation(picture)
+        width, height = picture.width, picture.height
+        if rotation % 180:
+            width, height = height, width
+        return VideoMetadata(
+            width=width,
+            height=height,
+            fps=float(self.fps),
+            codec=self.codec_name,
+            container=self.container_name,
+            pixel_format=picture.format.name,
+            rotation=rotation,
+            mirrored=mirrored,
+            pixel_aspect=float(self._stream.sample_aspect_ratio or 1),
+            num_frames_declared=self._stream.frames or None,
+            duration_declared_s=self._declared_duration_s(),
+        )
+
+    def _declared_duration_s(self) -> float | None:
+        if self._stream.duration:
+            return float(self._stream.duration * self.time_base)
+        return self._container.duration / 1_000_000 if self._container.duration else None
+
+    @property
+    def extradata(self) -> bytes:
+        """What the container keeps for the decoder."""
+        return self._decoder.extradata or b""
+
+    @property
+    def reorders_frames(self) -> bool:
+        """Whether frames are shown in another order than they are coded in."""
+        return bool(self._decoder.has_b_frames)
+
+    def restart_timeout(self) -> None:
+        """Wait anew: a frame came, or only now is one asked for."""
+        self._waiting_since_s = time.monotonic()
+
+    def _check_timeout(self) -> None:
+        if self._timeout_s is not None and time.monotonic() - self._waiting_since_s > self._timeout_s:
+            raise VideoDecodeError(self.name, f"no frame came within {self._timeout_s:g} s")
+
+    def packets(self) -> Generator[Any, None, None]:  # Any: PyAV packets
+        """Yield the packets of the video stream from here on; damage is noted and passed over."""
+        failures = 0
+        while failures < _MOST_READ_FAILURES:
+            try:
+                for packet in self._container.demux(*self._streams_to_read):
+                    self._check_timeout()
+                    self._ledger.note_end(packet)
+                    # An empty packet would end decoding in mid-stream, and PyAV adds one at the end.
+                    if packet.size and packet.stream.index == self._stream_index:
+                        failures = 0
+                        self._ledger.note_packet(packet)
+                        yield packet
+                return
+            except IndexError:
+                return  # PyAV stumbles, after the last packet, over streams that have turned up on the way
+            except av.ExitError as error:
+                raise VideoDecodeError(self.name, f"no data came within {self._timeout_s:g} s") from error
+            except VideoDecodeError:
+                raise
+            except _DAMAGE as error:
+                failures += 1
+                self._ledger.note_read_failure(_brief(error))
+
+    def decode(self, packet: Any, is_wanted: bool = True) -> list[Any]:  # Any: a PyAV packet, PyAV frames
+        """Decode a packet, or the rest with `None`.
+
+        An unwanted picture that no other picture needs may be left out.
+        """
+        self._decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+        try:
+            pictures = self._decoder.decode(packet)
+        except EOFError:
+            return []
+        except _DAMAGE as error:
+            self._ledger.note_lost_packet(_brief(error))
+            return []
+        self._ledger.note_frames(len(pictures))
+        return pictures
+
+    def pictures(self) -> Iterator[Any]:  # Any: PyAV frames
+        """Yield all pictures in display order."""
+        for packet in chain(self.packets(), [None]):
+            for picture in self.decode(packet):
+                yield picture
+                self.restart_timeout()
+
+    def seek(self, stamp: int) -> None:
+        """Go to the keyframe at or before a time stamp."""
+        try:
+            self._container.seek(stamp, stream=self._stream)
+        except _DAMAGE as error:
+            raise SeekingFailedError(_brief(error)) from error
+
+    def reset_decoder(self) -> None:
+        """Forget all that was decoded, so that decoding can start at a keyframe."""
+        self._decoder.flush_buffers()
+        self.restart_timeout()
+
+    def _find_orientation(self, picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
+        """Read the orientation of a picture, once for each angle: it takes long."""
+        angle = picture.rotation
+        if angle not in self._orientations:
+            self._orientations[angle] = read_orientation(picture)
+        return self._orientations[angle]
+
+    def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:  # Any: a PyAV frame
+        """Bring a picture to uint8 RGB `(H, W, 3)` of the given `(width, height)`, turned as it is shown."""
+        rotation, mirrored = self._find_orientation(picture)
+        width, height = size[::-1] if rotation % 180 else size
+        reformat = self._reformatter.reformat
+        try:
+            try:
+                rgb = reformat(picture, width, height, "rgb24", threads=1)
+            except av.FFmpegError:
+                # Choice: colour matrices that swscale cannot do (YCgCo, reserved values) are read as BT.601.
+                matrix = av.video.reformatter.Colorspace.ITU601
+                rgb = reformat(picture, width, height, "rgb24", matrix, matrix, threads=1)
+        except _DAMAGE as error:
+            reason = f"a picture cannot be converted to RGB ({_brief(error)})"
+            raise VideoDecodeError(self.name, reason) from error
+        image = rgb.to_ndarray()
+        if mirrored:
+            image = image[:, ::-1]
+        if rotation:
+            image = np.rot90(image, rotation // 90)
+        # An RGB picture comes back as it is, in memory that the decoder may still read.
+        return image.copy() if rgb is picture else np.ascontiguousarray(image)
+
+    @property
+    def losses(self) -> list[str]:
+        """What is known to be missing or damaged so far."""
+        return self._ledger.losses
+
+    def explain_no_frames(self) -> str:
+        """Say why there is nothing to show."""
+        return self._ledger.explain_no_frames()
+
+    def look_for_missing(self, num_frames: int) -> None:
+        """Compare what came, all of it, with what the container has promised."""
+        self._ledger.settle(num_frames, self._count_promised())
+
+    def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
+        """Where a container without a frame count says that it ends, and the streams of which it says so."""
+        if self.container_name not in ("matroska,webm", "flv", "asf"):
+            return None, [self._stream]
+        if not self._container.duration:
+            return None, [self._stream]
+        end_s = Fraction(self._container.duration, 1_000_000)
+        match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
+        if match:
+            stream_end_s = int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])
+            return min(stream_end_s, end_s), [self._stream]
+        return end_s, list(self._container.streams)
+
+    def _count_promised(self) -> int:
+        """Frames that the container says it holds, hidden ones included; 0 where it does not say."""
+        stated = int(self._stream.frames)
+        if self.container_name != MOV_CONTAINER:
+            return stated
+        # The index has the samples of all fragments and lacks those that an edit list cuts off. If it lacks
+        # some without an edit list, it is damaged.
+        indexed = len(getattr(self._stream, "index_entries", ()))
+        if indexed < stated and self._count_without_edits() < stated:
+            return stated
+        return indexed or stated
+
+    def _count_without_edits(self) -> int:
+        try:
+            with self._open(resolve_source(self._source)[1], ignore_editlist="1") as container:
+                stream = container.streams[self._stream_index]
+                return len(getattr(stream, "index_entries", ())) or int(stream.frames)
+        except (VideoDecodeError, IndexError):
+            return 0
+
+
+def _brief(error: BaseException) -> str:
+    """What FFmpeg or Python says is wrong, without path and error number."""
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
+__all__ = ["VideoFile"]
