@@ -26,19 +26,19 @@ from tqdm.auto import tqdm
 from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
-from bsp_hf.pretraining.checkpoints import (
-    TrainingProgress,
-    clear_training_states,
-    resume_training_state,
-    save_training_state,
-)
 from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
 from bsp_hf.pretraining.pictures import save_training_pictures
 from bsp_hf.pretraining.pretexts import PRETEXTS
 from bsp_hf.pretraining.run_data import build_run_data
 from bsp_hf.pretraining.run_model import label_fields, start_model
 from bsp_hf.pretraining.run_record import describe_run
-from bsp_hf.pretraining.sampler import EpochSampler
+from bsp_hf.training.checkpoints import (
+    TrainingProgress,
+    clear_training_states,
+    resume_training_state,
+    save_training_state,
+)
+from bsp_hf.training.sampler import EpochSampler
 
 logger = logging.getLogger("pretrain")
 

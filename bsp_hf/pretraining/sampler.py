@@ -1,43 +1,5 @@
-"""The order of clips: a fresh permutation every epoch, the same for any number of workers and processes."""
+"""Moved to `bsp_hf.training.sampler`; the old name stays for the scripts that import it."""
 
-from collections.abc import Iterator
-
-import numpy as np
-from torch.utils.data import Sampler
-
-
-class EpochSampler(Sampler[int]):
-    """Permutes the indices by `(seed, epoch)`.
-
-    Args:
-        num_clips (`int`): Length of the data set.
-        seed (`int`, *optional*, defaults to 0): Seed of the order.
-        multiple_of (`int`, *optional*, defaults to 1): The epoch is cut to a multiple of this. With the clips
-            of one optimizer step, every step sees as many, however they are spread over processes and
-            accumulated batches.
-
-    Raises:
-        ValueError: If `multiple_of` is less than 1.
-    """
-
-    def __init__(self, num_clips: int, seed: int = 0, multiple_of: int = 1):
-        if multiple_of < 1:
-            raise ValueError(f"multiple_of={multiple_of} must be at least 1.")
-        self.num_clips = num_clips
-        self.multiple_of = multiple_of
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_clips)
-        yield from order[: len(self)].tolist()
-
-    def __len__(self) -> int:
-        return self.num_clips // self.multiple_of * self.multiple_of
-
+from bsp_hf.training.sampler import EpochSampler
 
 __all__ = ["EpochSampler"]

@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "pretrain.py"
 # Runs a script and dies by SIGKILL as soon as so many batches are done.
 DIE_AT_BATCH = """
 import os, runpy, signal, sys
-from bsp_hf.pretraining.checkpoints import TrainingProgress
+from bsp_hf.training.checkpoints import TrainingProgress
 
 def set_or_die(progress, name, value):
     object.__setattr__(progress, name, value)

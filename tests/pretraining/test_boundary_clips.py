@@ -14,8 +14,8 @@ from bsp_hf import PretextClips, SynthesisConfig, load_boundary_clips
 from bsp_hf.pretraining.boundary_clips_builder import BoundaryClipsBuilder
 from bsp_hf.pretraining.dataset_sources import list_dataset_videos, relative_names
 from bsp_hf.pretraining.pretexts import make_pretext
-from bsp_hf.pretraining.sampler import EpochSampler
 from bsp_hf.pretraining.sources import scan_video_folder
+from bsp_hf.training.sampler import EpochSampler
 
 SMALL = {"crop_size": 48, "short_side": 48}
 LABELS = ["diff-class", "same-class", "diff-speed", "same-speed"]

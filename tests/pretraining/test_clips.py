@@ -14,7 +14,7 @@ from bsp_hf.encoder.video import VideoDecodeError
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import make_pretext
-from bsp_hf.pretraining.sampler import EpochSampler
+from bsp_hf.training.sampler import EpochSampler
 
 DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bsp_hf.pretraining.sampler import EpochSampler
+from bsp_hf.training.sampler import EpochSampler
 
 
 def order(*arguments, epoch: int = 0, **fields) -> list[int]:

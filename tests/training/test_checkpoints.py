@@ -10,13 +10,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
-from bsp_hf.pretraining.checkpoints import (
+from bsp_hf.pretraining.optimization import build_schedule
+from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,
     resume_training_state,
     save_training_state,
 )
-from bsp_hf.pretraining.optimization import build_schedule
 
 
 @pytest.fixture(autouse=True)
