@@ -53,13 +53,15 @@ def test_module_runs_as_the_installed_command():
         [sys.executable, "-m", "bsp_hf.cli", "synth"], capture_output=True, text=True, timeout=300
     )
     assert finished.returncode == 2
-    assert finished.stderr.strip() == "Error: there is nothing to do; pass --picture or --output."
+    assert (
+        finished.stderr.strip() == "Error: there is nothing to do; pass --picture, --output or --push-to-hub."
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "nothing to do; pass --picture or --output"),
+        ([], "nothing to do; pass --picture, --output or"),
         (["nowhere", "--picture", "x.png"], "nowhere is not a folder"),
         (
             ["{folder}", "--picture", "x.png", "--kinds", "diff-class,fade"],
@@ -88,7 +90,9 @@ def test_data_set_is_that_of_the_library(folder, tmp_path):
     options = ("--num-clips", 5, "--crop-size", 48, "--seed", 3, "--speeds", "2", "--blend-half-width", 0)
     said = bsp("synth", folder, "--output", tmp_path / "new" / "clips", *options)
     assert f"{tmp_path / 'new' / 'clips'}: 5 clips out of 6 videos" in said
-    written = datasets.load_from_disk(tmp_path / "new" / "clips")
+    written = datasets.load_dataset(
+        str(tmp_path / "new" / "clips"), split="train", cache_dir=tmp_path / "read"
+    )
     synthesis = bsp_hf.SynthesisConfig(speeds=(2.0,), blend_half_width=0)
     expected = load_boundary_clips(
         folder, num_clips=5, crop_size=48, seed=3, synthesis=synthesis, cache_dir=tmp_path / "cache"

@@ -15,8 +15,12 @@ def synth(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Picture of some clips to write: .png, .pdf.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Data set to write: a folder for load_from_disk, or a .parquet file.")
+        Path | None, typer.Option(help="Data set to write: a folder for load_dataset, or a .parquet file.")
     ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="ORG/NAME", help="Hub data set repository to push to.")
+    ] = None,
+    private: Annotated[bool, typer.Option(help="Make that repository a private one.")] = False,
     metadata: Annotated[
         Path | None, typer.Option(help="CSV: file, class, and optionally split and group.")
     ] = None,
@@ -43,13 +47,15 @@ def synth(
       bsp-hf synth --picture clips.png
       bsp-hf synth clips/ --picture clips.png --kinds diff-speed,same-speed --frame-stride 2
       bsp-hf synth clips/ --output boundary-clips --num-clips 1000 --crop-size 112
+      bsp-hf synth clips/ --push-to-hub org/boundary-clips --private
     """
     with report_errors():
-        if picture is None and output is None:
-            raise ValueError("there is nothing to do; pass --picture or --output.")
+        if picture is None and output is None and push_to_hub is None:
+            raise ValueError("there is nothing to do; pass --picture, --output or --push-to-hub.")
         if output is not None and output.exists():
             raise ValueError(f"{output} exists; delete it, or pass another --output.")
         from bsp_hf import BoundaryType, SynthesisConfig, load_boundary_clips
+        from bsp_hf.pretraining.clip_folder import write_clip_folder
         from bsp_hf.pretraining.clip_picture import save_clip_picture
         from bsp_hf.pretraining.rendered_clips import render_action_clips
         from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
@@ -85,10 +91,11 @@ def synth(
                 seed=seed,
             )
             typer.echo(f"{picture}: {num_shown} clips out of {len(sources)} videos")
-        if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
+        if output is not None or push_to_hub is not None:
             # Prepared beside its place, so that what stands under its name is whole.
-            with tempfile.TemporaryDirectory(dir=output.parent, prefix=".bsp-hf-") as scratch:
+            place = Path.cwd() if output is None else output.parent
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place, prefix=".bsp-hf-") as scratch:
                 clips = load_boundary_clips(
                     sources,
                     num_clips=num_clips,
@@ -99,12 +106,17 @@ def synth(
                     num_proc=num_proc,
                     cache_dir=Path(scratch) / "cache",
                 )
-                if output.suffix == ".parquet":
-                    clips.to_parquet(Path(scratch) / "clips")
-                else:
-                    clips.save_to_disk(Path(scratch) / "clips")
-                (Path(scratch) / "clips").rename(output)
-            typer.echo(f"{output}: {len(clips)} clips out of {len(sources)} videos")
+                made = f"{len(clips)} clips out of {len(sources)} videos"
+                if output is not None:
+                    if output.suffix == ".parquet":
+                        clips.to_parquet(Path(scratch) / "clips")
+                    else:
+                        write_clip_folder(clips, Path(scratch) / "clips")
+                    (Path(scratch) / "clips").rename(output)
+                    typer.echo(f"{output}: {made}")
+                if push_to_hub is not None:
+                    clips.push_to_hub(push_to_hub, private=private)
+                    typer.echo(f"{push_to_hub}: {made}")
         if broken:
             typer.echo(f"{len(broken)} videos cannot be read and were left out", err=True)
             raise typer.Exit(SOME_FAILED)
