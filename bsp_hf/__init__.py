@@ -25,6 +25,7 @@ _HOMES = {
     "boundary_response": "localization.boundary_response",
     "pick_boundaries": "localization.boundary_response",
     "FeatureTrack": "features.track",
+    "ExtractionEngine": "features.engine",
     "save_checkpoint_folder": "publishing.folder",
     "convert_checkpoint": "publishing.conversion",
     "export_checkpoint": "publishing.conversion",
@@ -38,6 +39,7 @@ __all__ = [
     "BSPForBoundaryRegression",
     "BSPModel",
     "BoundaryType",
+    "ExtractionEngine",
     "FeatureTrack",
     "PartialVideoWarning",
     "PretextClips",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
+    from .features.engine import ExtractionEngine
     from .features.track import FeatureTrack
     from .localization.boundary_response import boundary_response, pick_boundaries
     from .pretraining.boundary_clips import load_boundary_clips

@@ -1,7 +1,6 @@
 """`pipeline("video-feature-extraction")`: videos of any length in, their snippet features and times out."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -12,16 +11,12 @@ from torch.utils.data import Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
-from .frames_in_memory import FramesInMemory
 from .provenance import describe_encoder
-from .snippets import iter_snippets
-from .video import Frame, VideoDecodeError, VideoReader
+from .video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
 
 logger = logging.get_logger(__name__)
 
 _PREPROCESS_PARAMETERS = ("stride_frames", "fps", "padding", "start_s", "end_s", "input_fps", "timeout_s")
-_DEFAULT_SNIPPET_FRAMES = 8
-_DEFAULT_EDGE_PIXELS = 224
 
 
 class VideoFeatureExtractionPipeline(ChunkPipeline):
@@ -129,86 +124,34 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         timeout_s: float = 60.0,
     ) -> Iterator[dict[str, Any]]:
         """Yield the snippets of one video, ready for the model; the last brings the record of the video."""
-        extractor, config = self._extractor, self.model.config
-        snippet_frames = _first_given(
-            getattr(extractor, "num_frames", None),
-            getattr(config, "num_frames", None),
-            _DEFAULT_SNIPPET_FRAMES,
+        extractor = self._extractor
+        snippets = VideoSnippets(
+            video,
+            extractor,
+            self.model.config,
+            stride_frames=stride_frames,
+            fps=fps,
+            padding=padding,
+            start_s=start_s,
+            end_s=end_s,
+            input_fps=input_fps,
+            timeout_s=timeout_s,
         )
-        stride_frames = _first_given(stride_frames, getattr(extractor, "stride_frames", None), snippet_frames)
-        fps = _first_given(fps, getattr(extractor, "fps", None))
-        padding = _first_given(padding, getattr(extractor, "padding", None), "repeat")
-        record = {
-            "fps": None,
-            "snippet_frames": snippet_frames,
-            "stride_frames": stride_frames,
-            "num_frames": 0,
-            "duration_s": 0.0,
-            "complete": False,
-            "error": None,
-        }
-        waiting, failure = None, None
-        try:
-            with _open(video, fps, start_s, end_s, input_fps, timeout_s) as frames:
-                own_fps = frames.fps if isinstance(frames, FramesInMemory) else frames.metadata.fps
-                record["fps"] = float(_first_given(fps, own_fps))
-                snippets = iter_snippets(
-                    self._shrink(frames, record),
-                    snippet_frames,
-                    stride_frames,
-                    frame_duration_s=1 / record["fps"],
-                    padding=padding,
-                )
-                for snippet in snippets:
-                    if waiting is not None:
-                        yield waiting
-                    waiting = _chunk(self._normalize(snippet.images), snippet.center_s)
-                    record["duration_s"] = snippet.end_s
-                report = frames.report
-                record["duration_s"] = report.duration_s if end_s is None else min(report.duration_s, end_s)
-                record["complete"], record["error"] = report.complete, report.reason
-        except (VideoDecodeError, OSError) as error:
-            failure, record["error"] = error, str(error)
-        # A pipeline needs one chunk of every video, also of one that has no snippet.
-        last = _chunk(self._blank(snippet_frames), None) if waiting is None else waiting
-        yield {**last, "is_last": True, "record": record, "failure": failure}
-
-    def _shrink(self, frames: Iterable[Frame], record: dict[str, Any]) -> Iterator[Frame]:
-        """Count the frames and, where the preprocessing has two steps, do the first: a snippet is held."""
-        # By name, not by class: code from a checkpoint and code of the package have different classes.
-        resize_and_crop = getattr(self._extractor, "resize_and_crop", None)
-        for frame in frames:
-            record["num_frames"] += 1
-            image: Any = frame.image if resize_and_crop is None else resize_and_crop(frame.image[None])[0]
-            yield Frame(image, frame.time_s, frame.index)
-
-    def _normalize(self, images: tuple[Any, ...]) -> Tensor:
-        """Make `pixel_values` of one snippet, `(1, num_frames, 3, height, width)`."""
-        if hasattr(self._extractor, "normalize_pixels"):
-            return self._extractor.normalize_pixels(torch.stack(images))[None]
-        pixel_values = self._extractor(list(images), return_tensors="pt")["pixel_values"]
-        # An image processor takes the frames for a batch, one for videos for a clip.
-        return pixel_values[None] if pixel_values.ndim == 4 else pixel_values
-
-    def _blank(self, num_frames: int) -> Tensor:
-        """Make pixels of the usual size; what the model makes of them is thrown away."""
-        sizes = (getattr(self._extractor, name, None) for name in ("size", "crop_size"))
-        edges = [edge for size in sizes for edge in dict(size or {}).values()]
-        edge = max(edges, default=_DEFAULT_EDGE_PIXELS)
-        black = Frame(np.zeros((edge, edge, 3), np.uint8), 0.0, 0)
-        (shrunk,) = self._shrink([black], {"num_frames": 0})
-        return self._normalize((shrunk.image,) * num_frames)
+        waiting = None
+        for snippet in snippets:
+            if waiting is not None:
+                yield waiting
+            waiting = _chunk(to_pixel_values(extractor, [snippet.images]), snippet.center_s)
+        if waiting is None:
+            # A pipeline needs one chunk of every video, also of one that has no snippet.
+            waiting = _chunk(blank_pixel_values(extractor, snippets.snippet_frames), None)
+        yield {**waiting, "is_last": True, "record": snippets.record, "failure": snippets.failure}
 
     def _forward(  # type: ignore[override]  # a dict, as every ChunkPipeline
         self, model_inputs: dict[str, Any]
     ) -> dict[str, Any]:
-        encoder = self.model.base_model  # a head, if there is one, is left out
-        pixel_values = model_inputs.pop("pixel_values").to(self.model.dtype)
-        output = encoder(**{str(encoder.main_input_name): pixel_values}, return_dict=True)
-        features = output.get("pooler_output")
-        if features is None:
-            features = output.last_hidden_state.mean(1)
-        return {"features": features.float(), **model_inputs}
+        features = encode_clips(self.model, model_inputs.pop("pixel_values"))
+        return {"features": features, **model_inputs}
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self,
@@ -244,27 +187,6 @@ def _is_several_videos(inputs: Any) -> bool:
     return not is_frame
 
 
-def _open(
-    video: Any,
-    fps: float | None,
-    start_s: float,
-    end_s: float | None,
-    input_fps: float | None,
-    timeout_s: float,
-) -> AbstractContextManager[Any]:  # Any: a VideoReader or FramesInMemory
-    if isinstance(video, dict) and {"bytes", "path"} <= set(video):
-        video = video["bytes"] if video["bytes"] is not None else video["path"]
-    if isinstance(video, (list, tuple, np.ndarray, Tensor)):
-        if input_fps is None:
-            raise ValueError("Frames in memory carry no rate: pass input_fps=, their frames per second.")
-        return FramesInMemory(video, input_fps, fps, start_s, end_s)
-    if input_fps is not None:
-        raise ValueError(
-            "input_fps= is for frames in memory; a file says its own rate. To resample, pass fps=."
-        )
-    return VideoReader(video, fps=fps, start_s=start_s, end_s=end_s, timeout_s=timeout_s)
-
-
 def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:
     return {
         "pixel_values": pixel_values,
@@ -273,11 +195,6 @@ def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:
         "record": None,
         "failure": None,
     }
-
-
-def _first_given(*values: Any) -> Any:
-    """Return the first value that is not None; a 0 is given, and refused later."""
-    return next((value for value in values if value is not None), None)
 
 
 __all__ = ["VideoFeatureExtractionPipeline"]

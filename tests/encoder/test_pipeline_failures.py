@@ -13,7 +13,7 @@ from tiny import tiny_extractor
 from transformers import TimesformerConfig, TimesformerModel, VideoMAEConfig, VideoMAEModel, pipeline
 
 from bsp_hf import PartialVideoWarning, VideoDecodeError, VideoFeatureExtractionPipeline
-from bsp_hf.encoder import pipeline_video_features
+from bsp_hf.encoder import video_snippets
 
 # --- what goes wrong ---------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def test_a_broken_video_in_a_list_stops_no_other(extract, videos, broken, batch_
 
 
 def test_a_video_that_fails_on_the_way_keeps_the_rows_before(extract, videos, monkeypatch):
-    class FailingReader(pipeline_video_features.VideoReader):
+    class FailingReader(video_snippets.VideoReader):
         def __next__(self):
             frame = super().__next__()
             if frame.index == 18:
@@ -102,7 +102,7 @@ def test_a_video_that_fails_on_the_way_keeps_the_rows_before(extract, videos, mo
             return frame
 
     whole = extract(videos["long"])
-    monkeypatch.setattr(pipeline_video_features, "VideoReader", FailingReader)
+    monkeypatch.setattr(video_snippets, "VideoReader", FailingReader)
     first, second = extract([str(videos["long"]), str(videos["short"])])
     np.testing.assert_array_equal(first["features"], whole["features"][:2])
     np.testing.assert_array_equal(first["centers_s"], whole["centers_s"][:2])

@@ -1,0 +1,276 @@
+"""The extraction engine: the pipeline's features, whatever the threads and batches, and how it fails."""
+
+import io
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    TimesformerConfig,
+    TimesformerModel,
+    VideoMAEConfig,
+    VideoMAEImageProcessor,
+    VideoMAEModel,
+    pipeline,
+)
+
+from bsp_hf import BSPForBoundaryClassification, ExtractionEngine, FeatureTrack, VideoDecodeError
+from bsp_hf.encoder import video_snippets
+from bsp_hf.features import engine as engine_module
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
+from rendered import render_video
+from tiny import randomize, tiny_config, tiny_extractor
+
+TASK = "video-feature-extraction"
+SIZE = (48, 40)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomize(BSPForBoundaryClassification(tiny_config())).eval()
+
+
+@pytest.fixture(scope="module")
+def engine(model):
+    return ExtractionEngine(model, tiny_extractor(), dtype="float32", num_threads=2)
+
+
+@pytest.fixture(scope="module")
+def reference(model):
+    return pipeline(TASK, model=model, feature_extractor=tiny_extractor())
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """61 frames, 7 whole snippets and one of five frames."""
+    return render_video(tmp_path_factory.mktemp("videos") / "v.mkv", 61, size=SIZE, codec="ffv1")
+
+
+def assert_same_track(track: FeatureTrack, expected: FeatureTrack):
+    np.testing.assert_allclose(track.features, expected.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(track.centers_s, expected.centers_s)
+    assert track.record == expected.record
+
+
+# --- the pipeline's features -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"stride_frames": 3},
+        {"stride_frames": 11},
+        {"fps": 10.0, "padding": "drop"},
+        {"start_s": 0.3, "end_s": 1.7},
+    ],
+)
+def test_track_is_what_the_pipeline_gives(engine, reference, video, parameters):
+    expected = FeatureTrack.from_pipeline(reference(video, **parameters), video_id="v")
+    track = engine.extract(video, video_id="v", **parameters)
+    assert len(track.features) > 2
+    assert_same_track(track, expected)
+
+
+def test_other_video_models_run_with_their_own_processor(video):
+    settings = {"image_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    processor = VideoMAEImageProcessor(size={"shortest_edge": 36}, crop_size={"height": 32, "width": 32})
+    for config, model_class in (
+        (VideoMAEConfig(**settings, num_frames=4, intermediate_size=8), VideoMAEModel),
+        (TimesformerConfig(**settings, num_frames=4, intermediate_size=8), TimesformerModel),
+    ):
+        other = model_class(config).eval()
+        expected = pipeline(TASK, model=other, image_processor=processor)(video)
+        track = ExtractionEngine(other, processor, dtype="float32").extract(video, video_id="v")
+        assert track.record.snippet_frames == 4
+        assert_same_track(track, FeatureTrack.from_pipeline(expected, video_id="v"))
+
+
+def test_rows_do_not_depend_on_threads_and_batches(model, video):
+    tracks = [
+        ExtractionEngine(
+            model, tiny_extractor(), dtype="float32", num_threads=threads, batch_size=batch
+        ).extract(video, video_id="v", stride_frames=2)
+        for threads, batch in ((1, 1), (1, 4), (3, 1), (4, 5))
+    ]
+    for track in tracks[1:]:
+        assert_same_track(track, tracks[0])
+
+
+def test_overlapping_windows_give_the_rows_of_the_same_windows(engine, video):
+    dense = engine.extract(video, video_id="v", stride_frames=1, padding="drop")
+    apart = engine.extract(video, video_id="v", stride_frames=8, padding="drop")
+    assert len(dense.features) == 54
+    np.testing.assert_allclose(dense.features[::8], apart.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(dense.centers_s[::8], apart.centers_s)
+
+
+def test_every_frame_is_resized_once(model, video, monkeypatch):
+    extractor = tiny_extractor()
+    resized = []
+    original = extractor.resize_and_crop
+    monkeypatch.setattr(extractor, "resize_and_crop", lambda f: resized.append(len(f)) or original(f))
+    engine = ExtractionEngine(model, extractor, dtype="float32", num_threads=2)
+    resized.clear()
+    engine.extract(video, video_id="v", stride_frames=1)
+    assert resized == [1] * 61
+    resized.clear()
+    engine.extract(video, video_id="v", stride_frames=16)  # the frames between two windows are in none
+    assert len(resized) == 8 * 4
+
+
+def test_a_video_of_no_rows_gives_an_empty_track(engine, video):
+    track = engine.extract(video, video_id="v", start_s=2.3, padding="drop")
+    assert track.features.shape == (0, 32)
+    assert track.record.complete
+
+
+def test_the_model_is_left_as_it_is(video):
+    model = randomize(BSPForBoundaryClassification(tiny_config())).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    ExtractionEngine(model, tiny_extractor(), dtype="bfloat16").extract(video, video_id="v")
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+# --- failures ----------------------------------------------------------------------------------------------
+
+
+def test_a_broken_file_raises_the_readers_error(engine, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"this is no video " * 50)
+    with pytest.raises(VideoDecodeError, match=r"broken\.mp4"):
+        engine.extract(broken, video_id="v")
+    with pytest.raises(FileNotFoundError):
+        engine.extract(tmp_path / "none.mp4", video_id="v")
+
+
+def test_a_partial_file_gives_an_incomplete_track(engine, tmp_path):
+    path = render_video(tmp_path / "v.mkv", 40, size=SIZE, codec="mjpeg")
+    path.write_bytes(path.read_bytes()[:-9000])
+    with pytest.warns(UserWarning, match="frames were decoded"):
+        track = engine.extract(path, video_id="v")
+    assert 0 < len(track.features) < 5
+    assert not track.record.complete
+    assert track.record.error
+
+
+def test_an_error_of_the_encoder_is_raised_at_once(model, video, monkeypatch):
+    engine = ExtractionEngine(model, tiny_extractor(), dtype="float32", num_threads=2, batch_size=1)
+    calls = []
+
+    def fail(*_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no room")
+        return torch.zeros(1, 32)
+
+    monkeypatch.setattr(engine_module, "encode_clips", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        engine.extract(video, video_id="v", stride_frames=1)
+    assert len(calls) < 10
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("features-")]
+
+
+def test_interruption_ends_the_threads(engine, video):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.extract(video, video_id="v", stride_frames=1, progress=interrupt)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("features-")]
+
+
+def test_a_read_that_never_returns_is_given_up(engine, video, monkeypatch):
+    class HangingFile:
+        """Hangs in the middle of a read, where no reader can look at the clock."""
+
+        def __init__(self):
+            self.file, self.released = io.BytesIO(video.read_bytes()), threading.Event()
+
+        def read(self, size):
+            if self.file.tell() > 4000:
+                self.released.wait(60)
+                return b""
+            return self.file.read(min(size, 4096))
+
+    monkeypatch.setattr(engine_module, "_GRACE_S", 0.2)
+    file = HangingFile()
+    began_s = time.monotonic()
+    try:
+        with pytest.raises(VideoDecodeError, match=r"v7: no frame came within 0\.3 s"):
+            engine.extract(file, video_id="v7", timeout_s=0.3)
+        assert time.monotonic() - began_s < 30
+    finally:
+        file.released.set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dtype": "int4"}, "'int4' is not one of auto, float32"),
+        ({"dtype": "float16"}, "needs a GPU"),
+        ({"num_threads": 0}, "num_threads must be at least 1"),
+        ({"batch_size": -1}, "batch_size must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(model, settings, message):
+    with pytest.raises(ValueError, match=message):
+        ExtractionEngine(model, tiny_extractor(), **settings)
+
+
+# --- what is held ------------------------------------------------------------------------------------------
+
+
+def test_no_more_batches_exist_than_threads(model, video, monkeypatch):
+    engine = ExtractionEngine(model, tiny_extractor(), dtype="float32", num_threads=2, batch_size=2)
+    lock, counts = threading.Lock(), {"made": 0, "done": 0, "most": 0}
+
+    class CountingSnippets(video_snippets.VideoSnippets):
+        def __iter__(self):
+            for snippet in super().__iter__():
+                with lock:
+                    counts["made"] += 1
+                    counts["most"] = max(counts["most"], counts["made"] - counts["done"])
+                yield snippet
+
+    original = engine._encode
+
+    def encode(snippets):
+        rows = original(snippets)
+        with lock:
+            counts["done"] += len(snippets)
+        return rows
+
+    monkeypatch.setattr(engine_module, "VideoSnippets", CountingSnippets)
+    monkeypatch.setattr(engine, "_encode", encode)
+    track = engine.extract(video, video_id="v", stride_frames=1)
+    assert counts["made"] == len(track.features) == 54
+    assert counts["most"] <= 4
+
+
+def test_progress_counts_rows_and_seconds(engine, video):
+    seen = []
+    track = engine.extract(video, video_id="v", progress=seen.append)
+    assert [state.num_snippets for state in seen] == list(range(1, len(track.features) + 1))
+    assert [state.center_s for state in seen] == track.centers_s.tolist()
+    assert all(0 <= state.waiting_share <= 1 for state in seen)
+
+
+def test_torchs_threads_are_as_before(engine, video):
+    before = torch.get_num_threads()
+    engine.extract(video, video_id="v")
+    assert torch.get_num_threads() == before
+    in_new_thread = []
+    thread = threading.Thread(target=lambda: in_new_thread.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert in_new_thread == [before]
