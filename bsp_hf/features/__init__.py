@@ -4,6 +4,7 @@ from .concatenation import concatenate_tracks
 from .encoders import EncoderMismatchError, EncoderRecord, check_same_encoder
 from .export import export_tracks
 from .export_report import ExportReport, LeftOut
+from .feature_source import SOURCE_LAYOUTS, FeatureSource, VideoFeatures
 from .files import FeatureFileError, MissingFeaturesError
 from .foreign import ForeignFeatures, find_missing_videos, read_foreign_features
 from .formats import read_track, write_track
@@ -16,11 +17,13 @@ from .track_sets import TRACK_FORMATS, read_tracks, write_tracks
 __all__ = [
     "FORMAT_VERSION",
     "LAYOUTS",
+    "SOURCE_LAYOUTS",
     "TRACK_FORMATS",
     "EncoderMismatchError",
     "EncoderRecord",
     "ExportReport",
     "FeatureFileError",
+    "FeatureSource",
     "FeatureTrack",
     "ForeignFeatures",
     "Layout",
@@ -28,6 +31,7 @@ __all__ = [
     "LocalizerSettings",
     "MissingFeaturesError",
     "TrackRecord",
+    "VideoFeatures",
     "check_same_encoder",
     "concatenate_tracks",
     "export_tracks",

@@ -1,0 +1,95 @@
+"""Features by video id: own tracks in every format, the layouts of others, and several places joined."""
+
+import numpy as np
+import pytest
+from made_tracks import ENCODER, OTHER, make_track
+
+from bsp_hf.features import (
+    FeatureFileError,
+    FeatureSource,
+    MissingFeaturesError,
+    export_tracks,
+    write_tracks,
+)
+
+
+@pytest.mark.parametrize("place", ["npy", "npz", "csv", "safetensors", "arrow", "all.h5"])
+def test_own_tracks_are_found_in_every_format(tmp_path, place):
+    tracks = [make_track(f"v_{name}", seed=number) for number, name in enumerate(("a", "b/c"))]
+    if place == "all.h5":
+        path = tmp_path / place
+        write_tracks(tracks, path)
+    else:
+        path = tmp_path / "features"
+        write_tracks(tracks, path, place)
+    source = FeatureSource(path, prefix="v_")
+    assert source.missing(["a", "x", "b/c", "y"]) == ("x", "y")
+    found = source.read("b/c")
+    np.testing.assert_array_equal(found.features, tracks[1].features)
+    np.testing.assert_array_equal(found.row_centers_s(100.0), tracks[1].centers_s)
+    assert (found.video_id, found.duration_s) == ("b/c", tracks[1].record.duration_s)
+    assert source.read_track("a") == tracks[0]
+    with pytest.raises(MissingFeaturesError, match="x"):
+        source.read("x")
+
+
+def test_an_array_without_its_record_is_missing(tmp_path):
+    write_tracks([make_track("a")], tmp_path, "npy")
+    (tmp_path / "a.npy.json").unlink()
+    assert FeatureSource(tmp_path).missing(["a"]) == ("a",)
+
+
+def test_two_places_are_two_streams(tmp_path):
+    for name, encoder in (("one", ENCODER), ("two", OTHER)):
+        write_tracks([make_track("a", encoder=encoder), make_track("b", encoder=encoder)], tmp_path / name)
+    (tmp_path / "two" / "b.npz").unlink()
+    source = FeatureSource([tmp_path / "one", tmp_path / "two"])
+    assert source.missing(["a", "b"]) == ("b",)
+    found = source.read("a")
+    assert found.features.shape == (5, 8)
+    assert found.record.encoder.parts == (ENCODER, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("layout", "place"),
+    [
+        ("actionformer", "."),
+        ("opentad", "."),
+        ("gtad", "."),
+        ("2dtan", "bsp_features.hdf5"),
+        ("lgi", "."),
+        ("bmn", "."),
+        ("tsp", "bsp_features.h5"),
+    ],
+)
+def test_layouts_of_others_are_found_by_id(tmp_path, layout, place):
+    track = make_track("a", num_snippets=100)
+    export_tracks([track], layout, tmp_path)
+    source = FeatureSource(tmp_path / place, layout)
+    assert source.missing(["a", "x"]) == ("x",)
+    np.testing.assert_array_equal(source.read("a").features, track.features)
+    with pytest.raises(ValueError, match="no tracks with records"):
+        source.read_track("a")
+
+
+def test_features_that_nobody_recorded_the_times_of_share_the_video_evenly(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((4, 3), dtype=np.float32))
+    found = FeatureSource(tmp_path, "lgi").read("a")
+    assert found.record is None and found.duration_s is None
+    assert found.row_centers_s(8.0).tolist() == [1, 3, 5, 7]
+    by_second = FeatureSource(tmp_path, "crosstask").read("a")
+    assert by_second.row_centers_s(9.0).tolist() == [0.5, 1.5, 2.5, 3.5]
+
+
+def test_what_cannot_be_a_source_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        FeatureSource(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="at least one"):
+        FeatureSource([])
+    with pytest.raises(ValueError, match="'mp3' is unknown"):
+        FeatureSource(tmp_path, "mp3")
+    np.save(tmp_path / "empty.npy", np.ones((0, 3), dtype=np.float32))
+    with pytest.raises(FeatureFileError, match="no row"):
+        FeatureSource(tmp_path, "lgi").read("empty")
+    with pytest.raises(ValueError, match="cannot be a video id"):
+        FeatureSource(tmp_path, "lgi").missing(["../a"])
