@@ -215,7 +215,13 @@ def main() -> None:
     if accelerator.is_main_process:
         clips_seen = progress.steps_done * total_batch
         record = describe_run(
-            args, train_clips, eval_clips, progress.history, clips_seen, accelerator.device.type
+            args,
+            train_clips,
+            eval_clips,
+            progress.history,
+            clips_seen,
+            accelerator.device.type,
+            progress,
         )
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
         save_training_pictures(args.output_dir, progress.history, pretext.label_names)

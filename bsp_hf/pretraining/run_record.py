@@ -1,17 +1,14 @@
 """The record of a pre-training run: what it read, how it went, on what; saved beside the weights."""
 
 import argparse
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-
-import bsp_hf
+from bsp_hf.training.checkpoints import TrainingProgress
 
 from .clips import PretextClips
+from .run_environment import describe_command, describe_commit, describe_hardware, describe_versions
 
 
 def describe_run(
@@ -21,6 +18,7 @@ def describe_run(
     history: Sequence[dict[str, Any]],
     clips_seen: int,
     device: str,
+    progress: TrainingProgress | None = None,
 ) -> dict[str, Any]:
     """Describe a finished run.
 
@@ -31,9 +29,10 @@ def describe_run(
         history (`Sequence[dict]`): What it logged, in order.
         clips_seen (`int`): Clips that it was shown, repetitions counted.
         device (`str`): Type of the device, such as `"cpu"`.
+        progress (`TrainingProgress`, *optional*): Tells how long it took, interruptions left out.
 
     Returns:
-        `dict`: The record, fit for JSON.
+        `dict`: The record, fit for JSON. Cards are rendered from it; set `energy_kwh` if it was measured.
     """
     arguments = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     return {
@@ -43,12 +42,12 @@ def describe_run(
         "num_sources": {"training": len(train_clips.catalog), "held_out": len(eval_clips.catalog)},
         "clips_seen": clips_seen,
         "history": list(history),
-        "versions": {
-            "bsp_hf": bsp_hf.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {device}",
+        "command": describe_command(),
+        "commit": describe_commit(),
+        "versions": describe_versions(),
+        "hardware": describe_hardware(device),
+        "time": progress.measure_time() if progress else {},
+        "energy_kwh": None,
     }
 
 

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,15 +27,36 @@ class TrainingProgress:
         batches_done (`int`): Batches of this epoch that this process has consumed.
         steps_done (`int`): Optimizer steps since the start.
         history (`list[dict]`): What was logged, in order.
+        wall_s (`float`): Seconds it took, interruptions and what they undid left out.
+        cpu_s (`float`): Processor seconds of the main process and its finished children.
     """
 
     epoch: int = 0
     batches_done: int = 0
     steps_done: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    # Two runs are the same whatever time they took.
+    wall_s: float = field(default=0.0, compare=False)
+    cpu_s: float = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        self._measured_at = _read_clocks()
+
+    def measure_time(self) -> dict[str, float]:
+        """Add the time since the last call to the fields.
+
+        Returns:
+            `dict[str, float]`: `wall_s` and `cpu_s` as they now are.
+        """
+        now = _read_clocks()
+        self.wall_s += now[0] - self._measured_at[0]
+        self.cpu_s += now[1] - self._measured_at[1]
+        self._measured_at = now
+        return {"wall_s": round(self.wall_s, 1), "cpu_s": round(self.cpu_s, 1)}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the fields; called by Accelerate."""
+        self.measure_time()
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,6 +165,11 @@ def clear_training_states(accelerator: Accelerator, folder: str | Path) -> None:
         for checkpoint in _checkpoints(Path(folder)):
             shutil.rmtree(checkpoint)
     accelerator.wait_for_everyone()
+
+
+def _read_clocks() -> tuple[float, float]:
+    spent = os.times()
+    return time.monotonic(), spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _checkpoints(folder: Path) -> list[Path]:

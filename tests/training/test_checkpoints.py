@@ -54,9 +54,11 @@ class Run:
             self.progress.history.append({"step": step, "loss": loss.item()})
 
     def state(self) -> tuple:
+        progress = self.progress.state_dict()
+        assert progress.pop("wall_s") > 0 and progress.pop("cpu_s") >= 0
         return (
             {name: value.tolist() for name, value in self.model.state_dict().items()},
-            self.progress.state_dict(),
+            progress,
             self.schedule.get_last_lr(),
             torch.rand(1).item(),
         )
@@ -83,6 +85,15 @@ def test_resumed_training_is_that_which_was_never_interrupted(tmp_path):
     assert second.progress.steps_done == 4 and len(second.progress.history) == 4
     second.train(3)
     assert second.state() == expected
+
+
+def test_time_adds_up_over_interruptions_and_leaves_them_out(monkeypatch):
+    clock = iter([(100.0, 5.0), (130.0, 9.0), (1000.0, 0.5), (1010.0, 2.5)])
+    monkeypatch.setattr("bsp_hf.training.checkpoints._read_clocks", lambda: next(clock))
+    saved = TrainingProgress(steps_done=3).state_dict()
+    resumed = TrainingProgress()
+    resumed.load_state_dict(saved)
+    assert resumed.measure_time() == {"wall_s": 40.0, "cpu_s": 6.0}
 
 
 def test_nothing_to_resume_is_not_an_error(tmp_path):
