@@ -16,6 +16,7 @@ from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
 
 from .checkpoint_export import EXPORT_LAYOUTS, export_checkpoint, export_tsm_state_dict
 from .conversion_report import ConversionReport, ConvertedSetting, keep_plain_facts, shorten_names
+from .encoder_facts import describe_preprocessing
 from .folder import save_checkpoint_folder
 from .foreign_files import (
     ForeignCheckpoint,
@@ -140,7 +141,7 @@ def convert_checkpoint(
         model_class=type(model).__name__,
         num_labels=config.num_labels if classifier else None,
         settings=settings,
-        preprocessing=_describe_preprocessing(extractor),
+        preprocessing=describe_preprocessing(extractor),
         renamed=tuple((wrapper + name, key) for key, name in names.items() if name in weights),
         filled=tuple(key for key, name in names.items() if name not in weights),
         left=(*(wrapper + key for key in left), *checkpoint.extras),
@@ -281,14 +282,6 @@ def _find_pixel_statistics(checkpoint: ForeignCheckpoint) -> dict[str, Any]:  # 
         if all(isinstance(values, list) and len(values) == 3 for values in found):
             return {"image_mean": found[0], "image_std": found[1]}
     return {}
-
-
-def _describe_preprocessing(extractor: BSPFeatureExtractor) -> str:
-    mean, std = ("/".join(f"{x:g}" for x in values) for values in (extractor.image_mean, extractor.image_std))
-    return (
-        f"RGB, short side {extractor.size['shortest_edge']}, centre crop {extractor.crop_size['height']}, "
-        f"scaled to 0..1, mean {mean}, std {std}"
-    )
 
 
 def _collect_notes(

@@ -1,4 +1,4 @@
-"""Writes a checkpoint folder: weights, config, preprocessing, pipeline entry, code and training record."""
+"""Writes a checkpoint folder: weights, config, preprocessing, pipeline entry, code, record and model card."""
 
 import json
 import os
@@ -9,6 +9,9 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+
+from .cards import RECORD_FILE, write_card
+from .encoder_facts import describe_model
 
 ENCODER_CODE = Path(__file__).resolve().parent.parent / "encoder"
 
@@ -32,8 +35,10 @@ def save_checkpoint_folder(
     Args:
         model (`PreTrainedModel`): The encoder, with or without a head.
         extractor (`BSPFeatureExtractor`): Its preprocessing.
-        folder (`str` or `Path`): The folder; made if it does not exist. Files of the same name are replaced.
-        record (`dict`, *optional*): How the encoder was made; written as `training_record.json`.
+        folder (`str` or `Path`): The folder; made if it does not exist. Files of the same name are replaced,
+            but for a model card that somebody has edited.
+        record (`dict`, *optional*): How the encoder was made. It is written as `training_record.json`, with a
+            description of the encoder in it, and `README.md` is the model card that follows from it.
 
     Returns:
         `Path`: The folder. `AutoModel.from_pretrained(folder)` and
@@ -58,8 +63,9 @@ def save_checkpoint_folder(
         folder / "preprocessor_config.json",
         {"auto_map": {"AutoFeatureExtractor": "feature_extraction_bsp.BSPFeatureExtractor"}},
     )
-    if record is not None:
-        _write_json(folder / "training_record.json", record)
+    record = {"encoder": describe_model(model, extractor), **(record or {})}
+    _write_json(folder / RECORD_FILE, record)
+    write_card(folder, record)
     return folder
 
 

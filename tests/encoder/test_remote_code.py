@@ -182,9 +182,11 @@ def test_a_published_folder_can_be_saved_again_by_its_pipeline(folders, video, t
 def test_published_folder_holds_every_module_the_record_and_no_pickle(folders):
     names = {path.name for path in folders["published"].iterdir()}
     modules = {path.name for path in ENCODER.glob("*.py")} - {"__init__.py"}
-    data = {"config.json", "preprocessor_config.json", "model.safetensors", "training_record.json"}
+    data = {"config.json", "preprocessor_config.json", "model.safetensors"}
+    data |= {"training_record.json", "README.md"}
     assert names == modules | data
-    assert json.loads((folders["published"] / "training_record.json").read_text()) == {"steps": 3}
+    record = json.loads((folders["published"] / "training_record.json").read_text())
+    assert record["steps"] == 3 and record["encoder"]["feature_dim"] == 32
 
 
 @pytest.mark.parametrize("path", sorted(ENCODER.glob("*.py")), ids=lambda path: path.name)
