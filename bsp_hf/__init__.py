@@ -27,6 +27,8 @@ _HOMES = {
     "FeatureTrack": "features.track",
     "ExtractionEngine": "features.engine",
     "save_checkpoint_folder": "publishing.folder",
+    "publish_folder": "publishing.hub",
+    "render_card": "publishing.cards",
     "convert_checkpoint": "publishing.conversion",
     "export_checkpoint": "publishing.conversion",
 }
@@ -53,6 +55,8 @@ __all__ = [
     "export_checkpoint",
     "load_boundary_clips",
     "pick_boundaries",
+    "publish_folder",
+    "render_card",
     "save_checkpoint_folder",
 ]
 
@@ -68,8 +72,10 @@ if TYPE_CHECKING:
     from .pretraining.boundary_clips import load_boundary_clips
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig
+    from .publishing.cards import render_card
     from .publishing.conversion import convert_checkpoint, export_checkpoint
     from .publishing.folder import save_checkpoint_folder
+    from .publishing.hub import publish_folder
 
 
 def __getattr__(name: str) -> Any:

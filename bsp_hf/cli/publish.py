@@ -1,0 +1,63 @@
+"""`bsp-hf publish`: an encoder's folder onto the Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .application import report_errors
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(help="What pre-training or `bsp-hf convert` wrote.")],
+    repo_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub; made if it does not exist.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the folder and list what would go; no network.")
+    ] = False,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who may see a new repository.")
+    ] = None,
+    license_id: Annotated[
+        str | None, typer.Option("--license", help="Licence of the weights, for the model card: apache-2.0.")
+    ] = None,
+    training_data: Annotated[
+        str | None, typer.Option(help="Which videos it was trained on, for the model card.")
+    ] = None,
+    revision: Annotated[str, typer.Option(help="Branch; made if it does not exist.")] = "main",
+    tag: Annotated[str | None, typer.Option(help="Tag to set on the commit, such as v1.0.")] = None,
+    message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")
+    ] = False,
+    parent_commit: Annotated[
+        str | None, typer.Option(help="Fail unless the branch is at this commit.")
+    ] = None,
+) -> None:
+    r"""Publish an encoder: weights, preprocessing, code, model card, record and pictures in one commit.
+
+    Refused if a file is missing or does not belong, if weights do not load, or if the model card has gaps.
+
+    Log in with `hf auth login`, or set HF_TOKEN. What was interrupted goes on where it stopped.
+
+    \b
+    Examples:
+      bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --dry-run
+      bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --license apache-2.0 --training-data "Kinetics-400, train"
+      bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --private --tag v1.0
+    """
+    with report_errors():
+        from bsp_hf import publish_folder
+
+        report = publish_folder(
+            folder,
+            repo_id,
+            private=private,
+            revision=revision,
+            commit_message=message,
+            create_pr=create_pr,
+            parent_commit=parent_commit,
+            tag=tag,
+            card={"license": license_id, "training_data": training_data},
+            dry_run=dry_run,
+        )
+        typer.echo(str(report))

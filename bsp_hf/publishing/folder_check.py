@@ -1,0 +1,202 @@
+"""What of a checkpoint folder is published, and why it may not be yet."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoFeatureExtractor, PreTrainedModel
+
+from bsp_hf.features.files import blame_file
+
+from .cards import CARD_FILE, RECORD_FILE
+from .folder import ENCODER_CODE
+
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+_CONFIG_FILE = "config.json"
+_PREPROCESSOR_FILE = "preprocessor_config.json"
+_REQUIRED = (_CONFIG_FILE, _PREPROCESSOR_FILE, RECORD_FILE, CARD_FILE)
+# What people put beside a card.
+_EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
+# What training leaves in its output folder for itself. Checkpoints hold pickles of optimizers.
+_WORKING_FILES = (
+    "checkpoints/*",
+    "frame_counts.json",
+    "bsp-pretrain/*",
+    "*/events.out.tfevents.*",
+    "*/__pycache__/*",
+    "__pycache__/*",
+)
+_PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+_TASK = "video-feature-extraction"
+
+
+@dataclass(frozen=True)
+class FolderCheck:
+    """What was found in a folder.
+
+    Args:
+        files (`tuple[str, ...]`): What goes, relative to the folder, with `/` between the parts.
+        left_out (`tuple[str, ...]`): Working files that stay.
+        problems (`tuple[str, ...]`): What is in the way, one sentence each; empty if nothing is.
+        notes (`tuple[str, ...]`): What the owner should know.
+    """
+
+    files: tuple[str, ...]
+    left_out: tuple[str, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check_folder(folder: str | Path) -> FolderCheck:
+    """Check that an encoder's folder is complete, loads, and holds nothing that should not go out.
+
+    The card is not looked at; see [`find_card_gaps`].
+
+    Args:
+        folder (`str` or `Path`): What [`save_checkpoint_folder`] wrote.
+
+    Returns:
+        `FolderCheck`: What goes, what stays and what is in the way.
+
+    Raises:
+        NotADirectoryError: If it is no folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder; give the one that an encoder was saved to.")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    left_out = {name for name in names if _is_working_file(name)}
+    problems = [f"{name} is missing" for name in _REQUIRED if name not in names]
+    known = set(_REQUIRED)
+    if _CONFIG_FILE in names:
+        try:
+            code, code_problems = _find_code(folder, json.loads((folder / _CONFIG_FILE).read_text("utf-8")))
+            known |= code
+            problems += code_problems
+        except (ValueError, AttributeError, TypeError) as error:
+            problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
+    try:
+        weights = _find_weights(folder)
+        known |= weights
+        problems += [f"{name} is missing" for name in sorted(weights - set(names))]
+    except (ValueError, KeyError, AttributeError) as error:
+        problems.append(f"{WEIGHTS_INDEX} cannot be read: {error}")
+    files = [name for name in names if name in known or _matches(name, _EXTRAS)]
+    for name in names:
+        if name in left_out or name in files:
+            continue
+        if name.endswith(_PICKLES):
+            problems.append(f"{name} may be a pickle, which runs code when it is read; take it out")
+        else:
+            problems.append(f"{name} does not belong to an encoder; take it out")
+    if not problems:
+        problems += _try_loading(folder)
+    return FolderCheck(
+        tuple(files), tuple(sorted(left_out)), tuple(problems), tuple(_find_paths(folder, files))
+    )
+
+
+def _is_working_file(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/")) or _matches(name, _WORKING_FILES)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    # `*` must not reach into folders unless the pattern does.
+    return any(fnmatch(name, pattern) and ("/" in pattern or "/" not in name) for pattern in patterns)
+
+
+def _find_weights(folder: Path) -> set[str]:
+    index = folder / WEIGHTS_INDEX
+    if not index.is_file():
+        return {WEIGHTS_FILE}
+    return {WEIGHTS_INDEX, *json.loads(index.read_text("utf-8"))["weight_map"].values()}
+
+
+def _find_code(folder: Path, config: dict[str, Any]) -> tuple[set[str], list[str]]:
+    """Follow the entries for loading without the package to the files they need."""
+    problems = []
+    entries = dict(config.get("auto_map") or {})
+    for needed in ("AutoConfig", "AutoModel"):
+        if needed not in entries:
+            problems.append(f"{_CONFIG_FILE} has no {needed} in auto_map, so it loads with bsp_hf only")
+    pipeline = (config.get("custom_pipelines") or {}).get(_TASK)
+    if pipeline is None:
+        problems.append(f"{_CONFIG_FILE} has no custom_pipelines entry {_TASK}")
+    else:
+        entries[_TASK] = pipeline["impl"]
+    if problems:
+        problems[-1] += "; save the encoder with save_checkpoint_folder"
+    # All modules of the package may be there, whether this encoder needs them or not.
+    found = {path.name for path in ENCODER_CODE.glob("*.py")}
+    waiting = []
+    for name, entry in entries.items():
+        if "--" in entry:
+            problems.append(f"auto_map takes {name} from another repository ({entry}); save the encoder anew")
+        else:
+            waiting.append(f"{entry.rpartition('.')[0]}.py")
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if not (folder / name).is_file():
+            problems.append(
+                f"{name} is missing, without which it does not load where bsp_hf is not installed"
+            )
+            continue
+        source = (folder / name).read_text("utf-8")
+        waiting += [f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", source, re.M)]
+    return found | seen, problems
+
+
+def _try_loading(folder: Path) -> list[str]:
+    config = json.loads((folder / _CONFIG_FILE).read_text("utf-8"))
+    saved_class = (config.get("architectures") or [""])[0]
+    package = import_module(__name__.partition(".")[0])
+    found = getattr(package, saved_class) if saved_class in package.__all__ else None
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        return [f"{_CONFIG_FILE} names the class {saved_class or 'of no model'}, which bsp_hf does not have"]
+    loaded: tuple[PreTrainedModel, dict[str, Any]]
+    try:
+        with blame_file(folder / WEIGHTS_FILE, "weights"):
+            loaded = found.from_pretrained(folder, output_loading_info=True)  # type: ignore[assignment]
+        with blame_file(folder / _PREPROCESSOR_FILE, "settings"):
+            AutoFeatureExtractor.from_pretrained(folder)
+    except (ValueError, OSError) as error:
+        return [f"it does not load: {error}"]
+    model, loading = loaded
+    problems = [
+        f"{len(loading[kind])} weights are {word}, for instance {min(map(str, loading[kind]))}"
+        for kind, word in {
+            "missing_keys": "missing",
+            "unexpected_keys": "not the model's",
+            "mismatched_keys": "of another shape",
+        }.items()
+        if loading.get(kind)
+    ]
+    broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        problems.append(f"{len(broken)} weights are not finite, for instance {broken[0]}")
+    return problems
+
+
+def _find_paths(folder: Path, files: Iterable[str]) -> list[str]:
+    """Find what tells of the machine that the encoder was made on."""
+    if RECORD_FILE not in files:
+        return []
+    text = (folder / RECORD_FILE).read_text("utf-8", errors="replace")
+    paths = sorted(
+        set(re.findall(r'(?<![\w./:])(?:/(?:home|Users|root)/[^\s"\']+|[A-Z]:\\\\[^\s"\']+)', text))
+    )
+    return [f"{RECORD_FILE} names {path}; change it if nobody is to know" for path in paths[:5]]
+
+
+__all__ = ["WEIGHTS_FILE", "WEIGHTS_INDEX", "FolderCheck", "check_folder"]
