@@ -95,7 +95,7 @@ def main() -> None:
     data = build_run_data(args, PRETEXTS[args.task], accelerator)
     train_clips, eval_clips, extractor = data.train_clips, data.eval_clips, data.extractor
     pretext = train_clips.pretext
-    model = build_model(args, pretext, extractor.num_frames).to(memory_format=torch.channels_last)
+    model = build_model(args, pretext, extractor.num_frames)
     if args.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 

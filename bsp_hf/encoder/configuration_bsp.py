@@ -1,14 +1,17 @@
 """Configuration of the BSP video encoder: a 2-D backbone, the temporal shift, and the boundary classes."""
 
+import os
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
 
+from .backbones import find_family
 from .shipped_config import ShippedConfig
 
 SHIFT_PLACES = ("blockres", "block", "none")
+DEFAULT_NUM_FRAMES = 8  # Sec. 4.1
 
 RESNET_VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
@@ -42,17 +45,23 @@ class BSPConfig(ShippedConfig):
 
     Args:
         backbone_config (`PreTrainedConfig` or `dict`, *optional*):
-            The 2-D backbone that every frame runs through. `None` means ResNet-50. A dict needs its
-            `model_type`; without one it is taken for a ResNet.
-        num_frames (`int`, *optional*, defaults to 8):
-            Frames in a snippet, the unit of feature extraction (Sec. 4.1). The model itself runs on any
-            number of frames.
+            The network that is pre-trained. Either an image network that every frame runs through (ResNet,
+            RegNet, ConvNeXt, ConvNeXt V2, MobileNetV2), with the shift in front of its residual branches; or
+            a video model as it is (VideoMAE, TimeSformer, ViViT, V-JEPA 2), whose tokens are pooled to frame
+            features. `None` means ResNet-50. A dict needs its `model_type`; without one it is taken for a
+            ResNet.
+        num_frames (`int`, *optional*):
+            Frames in a snippet, the unit of feature extraction (Sec. 4.1). `None` means 8 for an image
+            network, which runs on any number of frames, and what `backbone_config` says for a video model.
         shift_div (`int`, *optional*, defaults to 8):
             One channel in `shift_div` is shifted one frame back and one in `shift_div` one frame ahead; at
             least 2.
         shift_place (`str`, *optional*, defaults to `"blockres"`):
             Where frames exchange channels: `"blockres"` in front of the first convolution of a residual
-            branch, `"block"` in front of the whole block, `"none"` nowhere (a plain 2-D network).
+            branch, `"block"` in front of the whole block, `"none"` nowhere (a plain 2-D network). All blocks
+            shift that have a shortcut, every second one where the third stage has 23 blocks or more. That
+            first convolution is the depthwise one in ConvNeXt and the expansion in MobileNetV2. Video models
+            mix frames themselves; for them it is always `"none"`.
         classifier_dropout (`float`, *optional*, defaults to 0.5):
             Dropout on the pooled frame features in front of the classifier.
         initializer_range (`float`, *optional*, defaults to 0.001):
@@ -60,7 +69,8 @@ class BSPConfig(ShippedConfig):
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
-        ValueError: If the backbone's `model_type` is unknown.
+        ValueError: If the backbone's `model_type` is unknown, or a video model takes no clips of
+            `num_frames`.
 
     Example:
     ```python
@@ -80,7 +90,7 @@ class BSPConfig(ShippedConfig):
     }
 
     backbone_config: PreTrainedConfig | dict | None = None
-    num_frames: int = 8
+    num_frames: int | None = None
     shift_div: int = 8
     shift_place: str = "blockres"
     classifier_dropout: float | int = 0.5
@@ -88,15 +98,22 @@ class BSPConfig(ShippedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.backbone_config = _resolve_backbone(self.backbone_config)
+        family = find_family(self.backbone_config)
+        if self.num_frames is None:
+            self.num_frames = family.num_frames(self.backbone_config) or DEFAULT_NUM_FRAMES
+        if family.mixes_frames:
+            self.shift_place = "none"
         if self.id2label is None and kwargs.get("num_labels") is None and self.num_labels is None:
             self.id2label = {kind.value: kind.label for kind in BoundaryType}
             self.label2id = {kind.label: kind.value for kind in BoundaryType}
         super().__post_init__(**kwargs)
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
+        """Return what `config.json` holds: everything that is not a default, classes, number of frames."""
         # transformers takes two unnamed classes for a default and leaves them out; here four is the default.
-        return super().to_diff_dict() | {"id2label": self.id2label, "label2id": self.label2id}
+        # And 8 frames are the default of an image network only.
+        kept = ("id2label", "label2id", "num_frames")
+        return super().to_diff_dict() | {name: getattr(self, name) for name in kept}
 
     def validate_fields(self) -> None:
         """Check every field against its range.
@@ -107,6 +124,7 @@ class BSPConfig(ShippedConfig):
         for name, least in (("num_frames", 1), ("shift_div", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}.")
+        find_family(self.backbone_config).check_config(self.backbone_config, int(self.num_frames or 0))
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")
         if not 0 <= self.classifier_dropout < 1:
@@ -114,29 +132,35 @@ class BSPConfig(ShippedConfig):
 
     @classmethod
     def from_backbone_name(cls, name: str, **kwargs: Any) -> "BSPConfig":
-        """Build the config of a TSM-ResNet by its usual name.
+        """Build the config of an encoder by the name of its backbone; no weights are read.
 
         Args:
-            name (`str`): One of `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`.
+            name (`str`): One of `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`; or where the config
+                of a backbone lies: a JSON file, a folder, or `org/name` on the Hub. Of a BSP checkpoint its
+                backbone is taken.
             kwargs: Any other field of the config.
 
         Returns:
             `BSPConfig`: The config.
 
         Raises:
-            ValueError: If the name is not one of these.
+            ValueError: If the name is none of these, or the backbone is of no known kind.
+            OSError: If there is no such model on the Hub.
         """
-        if name not in RESNET_VARIANTS:
+        if name in RESNET_VARIANTS:
+            return cls(backbone_config=ResNetConfig(**RESNET_VARIANTS[name]), **kwargs)
+        if not os.path.exists(name) and "/" not in name:
             raise ValueError(
                 f"backbone {name!r} is unknown; choose one of {', '.join(RESNET_VARIANTS)}, "
-                "or pass backbone_config= for any other."
+                "or pass a JSON file, a folder or a Hub id with the config of any other."
             )
-        return cls(backbone_config=ResNetConfig(**RESNET_VARIANTS[name]), **kwargs)
+        backbone = AutoConfig.from_pretrained(name)
+        return cls(backbone_config=getattr(backbone, "backbone_config", backbone), **kwargs)
 
     @property
     def hidden_size(self) -> int:
         """Width of the pooled frame feature."""
-        return int(self.backbone_config.hidden_sizes[-1])  # type: ignore[union-attr]  # resolved above
+        return find_family(self.backbone_config).hidden_size(self.backbone_config)
 
 
 def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedConfig:

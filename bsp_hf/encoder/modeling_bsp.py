@@ -2,17 +2,20 @@
 
 import os
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .backbone_family import ShiftSettings
+from .backbones import find_family
 from .configuration_bsp import BSPConfig
-from .modeling_tsm import checkpoint_block, run_residual_block, shifted_blocks
+
+# What `from_pretrained` passes on to the config, as far as it decides where that lies.
+_CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 _Model = TypeVar("_Model", bound="BSPPreTrainedModel")
 
@@ -26,8 +29,9 @@ class BSPModelOutput(ModelOutput):
             every frame.
         pooler_output (`torch.Tensor`): `(batch, hidden_size)`, their mean: the snippet feature "before the
             fully connected layer" (Sec. 4.1).
-        hidden_states (`tuple[torch.Tensor]`, *optional*): The stem's output and that of every stage, each
-            `(batch, num_frames, channels, height, width)`.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): Of an image network the output of the stem and
+            that of every stage, each `(batch, num_frames, channels, height, width)`; of a video model its
+            own, each `(batch, num_tokens, hidden_size)`.
     """
 
     last_hidden_state: Tensor | None = None
@@ -67,6 +71,9 @@ class BSPPreTrainedModel(PreTrainedModel):
         f"normalization.{name}" for name in ("weight", "bias", "running_mean", "running_var")
     ]
 
+    # Models whose heads have weights of the same names, and what those predict.
+    _other_heads: ClassVar[dict[str, str]] = {}
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
@@ -90,8 +97,10 @@ class BSPPreTrainedModel(PreTrainedModel):
 
         Raises:
             OSError: If there is no such model, or its folder lacks a file.
+            ValueError: If the checkpoint holds another head than this class has.
         """
         try:
+            cls._refuse_other_head(pretrained_model_name_or_path, kwargs)
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except OSError as error:
             name = pretrained_model_name_or_path
@@ -104,42 +113,59 @@ class BSPPreTrainedModel(PreTrainedModel):
             ) from error
 
     @classmethod
+    def _refuse_other_head(cls, source: str | os.PathLike | None, kwargs: dict[str, Any]) -> None:
+        """Raise if a checkpoint's head has the same weights as ours by name, and another meaning."""
+        config = kwargs.get("config")
+        if source is None or not (cls._other_heads or isinstance(config, PreTrainedConfig)):
+            return
+        if not isinstance(config, PreTrainedConfig):
+            options = {name: kwargs[name] for name in _CONFIG_OPTIONS if name in kwargs}
+            config = cls.config_class.from_pretrained(config or source, **options)
+        for name in set(config.architectures or ()) & set(cls._other_heads):
+            raise ValueError(
+                f"{source} is a {name}; its head {cls._other_heads[name]}, which {cls.__name__} would take "
+                f"for its own. Load it with bsp_hf.{name}.from_pretrained, or its encoder with AutoModel."
+            )
+
+    @classmethod
     def from_backbone(cls: type[_Model], pretrained_model_name_or_path: str, **kwargs: Any) -> _Model:
-        """Start from the weights of an image model, for instance `"microsoft/resnet-50"`.
+        """Start from the weights of an image or video model, for instance `"microsoft/resnet-50"`.
 
         Args:
             pretrained_model_name_or_path (`str`): Folder or Hub id that `AutoModel` reads; a classification
-                head in it is left behind.
-            kwargs: Fields of [`BSPConfig`] other than `backbone_config`.
+                head in it is left behind. Of a BSP checkpoint its backbone is taken.
+            kwargs: Fields of the model's config other than `backbone_config`.
 
         Returns:
             `BSPPreTrainedModel`: A model of this class whose backbone holds those weights.
 
         Raises:
-            ValueError: If the checkpoint lacks weights of the backbone, or is no residual network.
+            ValueError: If the checkpoint lacks weights of the backbone, or is of no kind that can be one.
         """
-        backbone, report = AutoModel.from_pretrained(
+        source, report = AutoModel.from_pretrained(
             pretrained_model_name_or_path, dtype=torch.float32, output_loading_info=True
         )
+        # Any: whatever AutoModel builds
+        backbone: Any = source.backbone if isinstance(source, BSPModel) else source
         backbone.config.dtype = None  # or this would hold for the backbone of every model loaded later
-        if report["missing_keys"]:
-            raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(report['missing_keys'])} weights of its "
-                f"backbone, first {sorted(report['missing_keys'])[0]}; it cannot initialise a BSP encoder."
-            )
         model = cls(cls.config_class(backbone_config=backbone.config, **kwargs))
-        model.base_model.get_submodule("backbone").load_state_dict(backbone.state_dict())
+        family = find_family(backbone.config)
+        missing = [key for key in report["missing_keys"] if key.partition(".")[0] not in family.idle_parts]
+        if missing:
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of its "
+                f"backbone, first {min(missing)}; it cannot initialise a BSP encoder."
+            )
+        weights = family.trim(backbone).state_dict()
+        model.base_model.get_submodule("backbone").load_state_dict(weights)
         return model
 
 
 class BSPModel(BSPPreTrainedModel):
-    """A 2-D residual network whose frames exchange channels: clips in, frame and snippet features out.
+    """A residual image network whose frames exchange channels, or a video model: clips in, features out.
 
     Args:
         config (`BSPConfig`): The encoder's configuration.
-
-    Raises:
-        ValueError: If the backbone has no residual blocks in front of which frames could be shifted.
 
     Example:
     ```python
@@ -156,14 +182,14 @@ class BSPModel(BSPPreTrainedModel):
 
     def __init__(self, config: BSPConfig):
         super().__init__(config)
-        self.backbone = AutoModel.from_config(config.backbone_config)
-        _check_residual_stages(self.backbone)
+        self.family = find_family(config.backbone_config)
+        self.backbone = self.family.build(config.backbone_config)
         self.gradient_checkpointing = False
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the first module that sees the pixels, the convolution of the stem."""
-        return self.backbone.embedder.embedder.convolution
+        """Return the first module that sees the pixels."""
+        return self.family.input_embeddings(self.backbone)
 
     def forward(
         self,
@@ -176,7 +202,8 @@ class BSPModel(BSPPreTrainedModel):
 
         Args:
             pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised as the
-                feature extractor does. Any number of frames and any size that the backbone can halve.
+                feature extractor does. An image network takes any number of frames and any size that it can
+                halve, a video model what it was made for.
             output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
             return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
@@ -185,10 +212,11 @@ class BSPModel(BSPPreTrainedModel):
             `BSPModelOutput`: Frame features, snippet features and, if asked for, feature maps.
 
         Raises:
-            ValueError: If `pixel_values` has another number of dimensions or channels.
+            ValueError: If `pixel_values` has another number of dimensions or channels, or a video model
+                takes no clips of this length or size.
         """
         config = self.config
-        num_channels = config.backbone_config.num_channels
+        num_channels = self.family.num_channels(config.backbone_config)
         if pixel_values.ndim != 5 or pixel_values.shape[2] != num_channels:
             raise ValueError(
                 f"pixel_values must have the shape (batch, num_frames, {num_channels}, height, width), "
@@ -199,55 +227,21 @@ class BSPModel(BSPPreTrainedModel):
         )
         return_dict = config.return_dict if return_dict is None else return_dict
 
-        num_frames = pixel_values.shape[1]
-        kept: list[Tensor] | None = [] if output_hidden_states else None
-        hidden_states = self.backbone.embedder(pixel_values.flatten(0, 1).to(self.dtype))
-        hidden_states = _keep_feature_maps(hidden_states, num_frames, kept)
-        stages = self.backbone.encoder.stages
-        flags = shifted_blocks([len(stage.layers) for stage in stages])
-        for stage, stage_flags in zip(stages, flags, strict=True):
-            for block, shifts in zip(stage.layers, stage_flags, strict=True):
-                hidden_states = self._run_block(block, hidden_states, num_frames, shifts)
-            hidden_states = _keep_feature_maps(hidden_states, num_frames, kept)
-
-        frame_features = hidden_states.mean((2, 3)).unflatten(0, (-1, num_frames))
+        encoded = self.family.encode(
+            self.backbone,
+            pixel_values.to(self.dtype),
+            ShiftSettings(config.shift_div, config.shift_place),
+            keeps_hidden_states=bool(output_hidden_states),
+            checkpoint=(
+                self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
+            ),
+        )
         output = BSPModelOutput(
-            last_hidden_state=frame_features,
-            pooler_output=frame_features.mean(1),
-            hidden_states=None if kept is None else tuple(kept),
+            last_hidden_state=encoded.frame_features,
+            pooler_output=encoded.frame_features.mean(1),
+            hidden_states=encoded.hidden_states,
         )
         return output if return_dict else output.to_tuple()
-
-    def _run_block(self, block: nn.Module, hidden_states: Tensor, num_frames: int, shifts: bool) -> Tensor:
-        run = partial(
-            run_residual_block,
-            block,
-            num_frames=num_frames,
-            shift_div=self.config.shift_div,
-            shift_place=self.config.shift_place if shifts else "none",
-        )
-        if self.gradient_checkpointing and self.training:
-            return checkpoint_block(self._gradient_checkpointing_func, block, run, hidden_states)
-        return run(hidden_states)
-
-
-def _keep_feature_maps(maps: Tensor, num_frames: int, kept: list[Tensor] | None) -> Tensor:
-    """Add the maps to those that are returned, and go on from there, so that gradients reach them."""
-    if kept is None:
-        return maps
-    kept.append(maps.unflatten(0, (-1, num_frames)))
-    return kept[-1].flatten(0, 1)
-
-
-def _check_residual_stages(backbone: Any) -> None:  # Any: whatever AutoModel builds
-    stages = getattr(getattr(backbone, "encoder", None), "stages", ())
-    blocks = [block for stage in stages for block in getattr(stage, "layers", [stage])]
-    parts = ("layer", "shortcut", "activation")
-    if not blocks or not all(hasattr(block, part) for block in blocks for part in parts):
-        raise ValueError(
-            f"A backbone of model_type {backbone.config.model_type!r} has no residual stages to shift frames "
-            "in front of; take a resnet or regnet."
-        )
 
 
 class BSPForBoundaryClassification(BSPPreTrainedModel):
@@ -262,6 +256,7 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
 
     # The loss is a plain mean, so a trainer must not rescale it by the number of items.
     accepts_loss_kwargs = False
+    _other_heads: ClassVar[dict[str, str]] = {"BSPForBoundaryRegression": "rates frames"}
 
     def __init__(self, config: BSPConfig):
         super().__init__(config)
@@ -314,6 +309,7 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
 
     # The loss is a plain mean, so a trainer must not rescale it by the number of items.
     accepts_loss_kwargs = False
+    _other_heads: ClassVar[dict[str, str]] = {"BSPForBoundaryClassification": "names classes"}
 
     def __init__(self, config: BSPConfig):
         super().__init__(config)

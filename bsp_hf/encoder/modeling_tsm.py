@@ -95,21 +95,38 @@ def shifted_blocks(depths: list[int]) -> list[list[bool]]:
     return [[block % every == 0 for block in range(depth)] for depth in depths]
 
 
+def join_resnet_block(block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+    """Run a block of a ResNet or RegNet whose branch and shortcut may see different inputs.
+
+    Args:
+        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`.
+        branch_input (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
+        shortcut_input (`torch.Tensor`): Of the same shape.
+
+    Returns:
+        `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
+    """
+    return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
+
+
 def run_residual_block(
     block: Any,  # Any: mypy takes a module's attributes for tensors
     hidden_states: Tensor,
     num_frames: int,
     shift_div: int,
     shift_place: str,
+    join: Callable[[Any, Tensor, Tensor], Tensor] = join_resnet_block,
 ) -> Tensor:
-    """Run one residual block of a ResNet or RegNet, shifting where `shift_place` says.
+    """Run one residual block, shifting where `shift_place` says.
 
     Args:
-        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`.
+        block (`nn.Module`): The block.
         hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
         num_frames (`int`): Frames of a clip.
         shift_div (`int`): Denominator of the shifted part.
         shift_place (`str`): `"blockres"`, `"block"` or `"none"`.
+        join (`Callable`, *optional*): Computes the block from the block, the input of its branch and that of
+            its shortcut; by default that of a ResNet.
 
     Returns:
         `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
@@ -118,7 +135,7 @@ def run_residual_block(
     if shift_place != "none":
         branch_input = temporal_shift(hidden_states, num_frames, shift_div)
     shortcut_input = branch_input if shift_place == "block" else hidden_states
-    return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
+    return join(block, branch_input, shortcut_input)
 
 
 @contextmanager
@@ -169,4 +186,10 @@ def checkpoint_block(
     return checkpoint(run_once_then_aside, x)
 
 
-__all__ = ["checkpoint_block", "run_residual_block", "shifted_blocks", "temporal_shift"]
+__all__ = [
+    "checkpoint_block",
+    "join_resnet_block",
+    "run_residual_block",
+    "shifted_blocks",
+    "temporal_shift",
+]

@@ -49,9 +49,18 @@ def pretraining_parser(description: str) -> argparse.ArgumentParser:
     task.add_argument("--min_side_frames", type=int, default=defaults.min_side_frames)
     task.add_argument("--frame_stride", type=int, default=defaults.frame_stride)
     model = parser.add_argument_group("model")
-    model.add_argument("--backbone", choices=tuple(RESNET_VARIANTS), default="resnet50")
-    model.add_argument("--width_multiplier", type=float, default=1.0, help="scales every layer's channels")
-    model.add_argument("--init_from", help="folder or Hub id of an image model to start from")
+    model.add_argument(
+        "--backbone",
+        default="resnet50",
+        help=f"{', '.join(RESNET_VARIANTS)}, or a JSON file, folder or Hub id whose config is another image "
+        "or video model's; its weights are fresh",
+    )
+    model.add_argument(
+        "--width_multiplier", type=float, default=1.0, help="scales every layer's channels of a named ResNet"
+    )
+    model.add_argument(
+        "--init_from", help="folder or Hub id of an image or video model to start from, weights and all"
+    )
     model.add_argument("--shift_div", type=int, default=8)
     model.add_argument("--dropout", type=float, default=0.5)
     model.add_argument("--gradient_checkpointing", action="store_true")

@@ -4,6 +4,7 @@ import argparse
 import logging
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -71,6 +72,7 @@ def build_run_data(
         size={"shortest_edge": args.short_side},
         crop_size={"height": args.crop_size, "width": args.crop_size},
         num_frames=synthesis.num_frames,
+        **_pixel_statistics(args.init_from),
     )
     augmentation = SpatialAugmentation(args.crop_size)
     # Large enough that the smallest random crop is not enlarged.
@@ -92,6 +94,25 @@ def build_run_data(
     if broken:
         logger.warning("%d unreadable files were left out", len(broken))
     return RunData(train_clips, eval_clips, extractor)
+
+
+def _pixel_statistics(init_from: str | None) -> dict[str, Any]:  # Any: fields of the extractor
+    """Return mean and deviation of the pixels in 0..1 that a model was trained with, if it says so."""
+    if init_from is None:
+        return {}
+    try:
+        settings, _ = BSPFeatureExtractor.get_image_processor_dict(init_from)
+    except OSError:  # no preprocessing beside the weights
+        return {}
+    if not (settings.get("image_mean") and settings.get("image_std")):
+        return {}
+    # ViViT scales to 0..2 and subtracts 1, where others scale to 0..1.
+    scale = 255 * settings.get("rescale_factor", 1 / 255)
+    offset = 1.0 if settings.get("offset") else 0.0
+    return {
+        "image_mean": [(mean + offset) / scale for mean in settings["image_mean"]],
+        "image_std": [deviation / scale for deviation in settings["image_std"]],
+    }
 
 
 __all__ = ["RunData", "build_run_data"]

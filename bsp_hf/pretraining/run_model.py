@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, TypeVar
 
+from bsp_hf.encoder.backbones import to_channels_last
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.encoder.modeling_bsp import BSPPreTrainedModel
 
@@ -10,7 +11,7 @@ _Model = TypeVar("_Model", bound=BSPPreTrainedModel)
 
 
 def start_model(model_class: type[_Model], args: argparse.Namespace, **fields: Any) -> _Model:
-    """Build a model with fresh weights, or with those of an image model where `args.init_from` names one.
+    """Build a model with fresh weights, or with those of the model that `args.init_from` names.
 
     Args:
         model_class (`type[BSPPreTrainedModel]`): The model's class.
@@ -18,15 +19,21 @@ def start_model(model_class: type[_Model], args: argparse.Namespace, **fields: A
         fields: Further fields of the class's config.
 
     Returns:
-        `BSPPreTrainedModel`: A model of that class, to be trained.
+        `BSPPreTrainedModel`: A model of that class, to be trained; its 2-D weights have channels last.
 
     Raises:
-        ValueError: If the image model cannot be the backbone of an encoder.
-        OSError: If there is no such image model.
+        ValueError: If that model cannot be the backbone of an encoder, or takes clips of another length.
+        OSError: If there is no such model.
     """
+    return to_channels_last(_build_model(model_class, args, fields))
+
+
+def _build_model(model_class: type[_Model], args: argparse.Namespace, fields: dict[str, Any]) -> _Model:
     fields = {"shift_div": args.shift_div, "classifier_dropout": args.dropout} | fields
     if args.init_from:
         return model_class.from_backbone(args.init_from, **fields)
+    if args.backbone not in RESNET_VARIANTS:
+        return model_class(model_class.config_class.from_backbone_name(args.backbone, **fields))
     backbone = dict(RESNET_VARIANTS[args.backbone])
     backbone["hidden_sizes"] = [int(width * args.width_multiplier) for width in backbone["hidden_sizes"]]
     backbone["embedding_size"] = int(64 * args.width_multiplier)

@@ -131,7 +131,7 @@ def convert_checkpoint(
     _check_weights(weights, names, model.state_dict(), left)
     model.load_state_dict({key: _take_weight(weights.get(name)) for key, name in names.items()}, assign=True)
 
-    extractor = BSPFeatureExtractor(num_frames=config.num_frames, **_find_pixel_statistics(checkpoint))
+    extractor = BSPFeatureExtractor(num_frames=values["num_frames"], **_find_pixel_statistics(checkpoint))
     report = ConversionReport(
         source=checkpoint.weight_file.name,
         source_sha256=hash_file(checkpoint.weight_file),
@@ -184,7 +184,7 @@ def _settle_settings(
             "classifier_dropout": 0.0 if without_dropout else None,
         },
         "file name": dict(vars(name_facts)) if name_facts else {},
-        "default": {name: getattr(BSPConfig, name) for name in given},
+        "default": {name: getattr(BSPConfig(), name) for name in given},
     }
     return tuple(
         next(

@@ -15,7 +15,7 @@ from transformers import (
     ViTConfig,
 )
 
-from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
+from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
 
 # --- saving and loading ------------------------------------------------------------------------------------
 
@@ -81,6 +81,21 @@ def test_folder_without_weights_keeps_its_own_error(tmp_path):
     with pytest.raises(OSError, match=r"model\.safetensors") as caught:
         BSPModel.from_pretrained(tmp_path)
     assert "org/name" not in str(caught.value)
+
+
+@pytest.mark.parametrize("num_labels", [1, 4])
+def test_a_head_is_not_taken_for_another_with_weights_of_the_same_name(num_labels, tmp_path):
+    """With one class even the shapes are the same, and nothing would tell."""
+    fields = {"num_labels": num_labels}
+    tiny_model(BSPForBoundaryRegression, **fields).save_pretrained(tmp_path / "rating")
+    tiny_model(BSPForBoundaryClassification, **fields).save_pretrained(tmp_path / "naming")
+    for load in (AutoModelForVideoClassification, BSPForBoundaryClassification):
+        with pytest.raises(ValueError, match=r"rating is a BSPForBoundaryRegression; its head rates frames"):
+            load.from_pretrained(tmp_path / "rating")
+    with pytest.raises(ValueError, match=r"naming is a BSPForBoundaryClassification.*encoder with AutoModel"):
+        BSPForBoundaryRegression.from_pretrained(tmp_path / "naming")
+    assert BSPForBoundaryRegression.from_pretrained(tmp_path / "rating").classifier.out_features == 1
+    assert type(AutoModel.from_pretrained(tmp_path / "rating")) is BSPModel
 
 
 # --- precision ---------------------------------------------------------------------------------------------
@@ -219,7 +234,7 @@ def test_regnet_is_a_backbone_too(tmp_path):
 
 
 def test_backbone_without_residual_stages_is_refused():
-    with pytest.raises(ValueError, match=r"'vit' .*residual stages.*resnet or regnet"):
+    with pytest.raises(ValueError, match=r"'vit' .*residual stages.*take one of resnet, regnet, convnext"):
         BSPModel(BSPConfig(backbone_config=ViTConfig(num_hidden_layers=1)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rendered import render_video
-from tiny import random_clips, randomize, tiny_config, tiny_extractor
+from tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -26,6 +26,7 @@ from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 
 ENCODER = Path(bsp_hf.__file__).parent / "encoder"
 TASK = "video-feature-extraction"
+FAMILIES = ["convnext", "mobilenet_v2", "videomae"]  # one of each kind that is not a ResNet
 
 # Runs in another process, where `import bsp_hf` fails.
 WITHOUT_PACKAGE = """
@@ -86,7 +87,10 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     encoder = BSPModel(tiny_config()).eval()
     encoder.load_state_dict(model.bsp.state_dict())
     pipeline(TASK, model=encoder, feature_extractor=extractor).save_pretrained(where / "piped")
-    return {name: where / name for name in ("published", "plain", "regression", "piped")}
+    for family in FAMILIES:
+        other = BSPForBoundaryClassification(bsp_hf.BSPConfig(backbone_config=tiny_backbone(family)))
+        save_checkpoint_folder(randomize(other).eval(), extractor, where / family)
+    return {name: where / name for name in ("published", "plain", "regression", "piped", *FAMILIES)}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +107,7 @@ def without_package(folders, video, tmp_path_factory) -> tuple[dict[str, np.ndar
     job = {"results": str(where / "results.npz"), "facts": str(where / "facts.json")}
     job |= {"clips": str(where / "clips.npy"), "frames": str(where / "frames.npy"), "video": str(video)}
     job |= {"folders": {name: str(folder) for name, folder in folders.items()}}
-    job |= {"with_preprocessing": ["published", "piped"]}
+    job |= {"with_preprocessing": ["published", "piped", "videomae"]}
     (where / "job.json").write_text(json.dumps(job))
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"HF_HOME": str(where / "hf_home"), "HF_HUB_OFFLINE": "1"}
@@ -122,7 +126,7 @@ def without_package(folders, video, tmp_path_factory) -> tuple[dict[str, np.ndar
         return dict(results), json.loads((where / "facts.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["published", "plain", "regression", "piped"])
+@pytest.mark.parametrize("name", ["published", "plain", "regression", "piped", *FAMILIES])
 def test_features_and_logits_are_equal_to_the_bit_without_the_package(name, folders, without_package):
     results, facts = without_package
     assert facts["modules"] == []
@@ -131,12 +135,12 @@ def test_features_and_logits_are_equal_to_the_bit_without_the_package(name, fold
     with torch.no_grad():
         features = AutoModel.from_pretrained(folders[name])(clips).pooler_output
         np.testing.assert_array_equal(results[f"{name}.features"], features)
-        if name in ("published", "plain"):
+        if name in ("published", "plain", *FAMILIES):
             model = AutoModelForVideoClassification.from_pretrained(folders[name])
             np.testing.assert_array_equal(results[f"{name}.logits"], model(clips).logits)
 
 
-@pytest.mark.parametrize("name", ["published", "piped"])
+@pytest.mark.parametrize("name", ["published", "piped", "videomae"])
 def test_preprocessing_and_pipeline_are_equal_to_the_bit_without_the_package(
     name, folders, video, without_package
 ):

@@ -4,7 +4,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, ResNetConfig
+from transformers import (
+    ConvNextConfig,
+    ConvNextV2Config,
+    MobileNetV2Config,
+    PreTrainedConfig,
+    PreTrainedModel,
+    RegNetConfig,
+    ResNetConfig,
+    TimesformerConfig,
+    VideoMAEConfig,
+    VivitConfig,
+    VJEPA2Config,
+)
 
 from bsp_hf import (
     BSPConfig,
@@ -15,6 +27,43 @@ from bsp_hf import (
 )
 
 MODEL_CLASSES = [BSPModel, BSPForBoundaryClassification, BSPForBoundaryRegression]
+
+IMAGE_FAMILIES = ["resnet", "regnet", "convnext", "convnextv2", "mobilenet_v2"]
+VIDEO_FAMILIES = ["videomae", "timesformer", "vivit", "vjepa2"]
+FAMILIES = IMAGE_FAMILIES + VIDEO_FAMILIES
+
+
+def tiny_backbone(family: str, **fields: Any) -> PreTrainedConfig:
+    """Config of a small backbone; the video models take 8 frames of 32 x 32 pixels, in patches of 16 x 16."""
+    stages = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 2, 1, 1]}
+    layers = {"hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2}
+    clips = {"image_size": 32, "num_frames": 8, "intermediate_size": 32}
+    narrow = {"depth_multiplier": 0.25, "min_depth": 8, "finegrained_output": False, "expand_ratio": 2.0}
+    makers: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+        "resnet": (ResNetConfig, {"embedding_size": 8, "layer_type": "basic", **stages}),
+        "regnet": (RegNetConfig, {"embedding_size": 8, "groups_width": 8, **stages}),
+        "convnext": (ConvNextConfig, {"layer_scale_init_value": 0.5, **stages}),
+        "convnextv2": (ConvNextV2Config, stages),
+        "mobilenet_v2": (MobileNetV2Config, narrow),
+        "videomae": (VideoMAEConfig, {**layers, **clips, "tubelet_size": 2}),
+        "timesformer": (TimesformerConfig, {**layers, **clips}),
+        "vivit": (VivitConfig, {**layers, **clips, "tubelet_size": [2, 16, 16]}),
+        "vjepa2": (
+            VJEPA2Config,
+            {
+                **layers,
+                "crop_size": 32,
+                "frames_per_clip": 8,
+                "mlp_ratio": 2.0,
+                "num_pooler_layers": 1,
+                "pred_hidden_size": 24,
+                "pred_num_attention_heads": 2,
+                "pred_num_hidden_layers": 1,
+            },
+        ),
+    }
+    config_class, defaults = makers[family]
+    return config_class(**{**defaults, **fields})
 
 
 def tiny_config(**fields: Any) -> BSPConfig:
@@ -38,19 +87,25 @@ def randomize(model: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
     many mistakes pass.
     """
     generator = torch.Generator().manual_seed(seed)
+
+    def draw(tensor: torch.Tensor, deviation: float, mean: float = 0.0) -> None:
+        tensor.copy_(mean + deviation * torch.randn(tensor.shape, generator=generator))
+
     with torch.no_grad():
         for module in model.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                is_weight = name == "weight"
+                if is_weight and isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+                    draw(parameter, 0.2, mean=1.0)
+                elif is_weight and isinstance(module, nn.Linear):
+                    draw(parameter, 0.3)
+                elif is_weight and isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                    draw(parameter, parameter[0].numel() ** -0.5)
+                else:  # biases, tokens, positions, scales
+                    draw(parameter, 0.1 if isinstance(module, nn.Linear) else 0.2)
             if isinstance(module, nn.BatchNorm2d):
-                module.weight.copy_(1 + 0.2 * torch.randn(module.weight.shape, generator=generator))
-                module.bias.copy_(0.2 * torch.randn(module.bias.shape, generator=generator))
-                module.running_mean.copy_(0.2 * torch.randn(module.running_mean.shape, generator=generator))
+                draw(module.running_mean, 0.2)
                 module.running_var.copy_(0.5 + torch.rand(module.running_var.shape, generator=generator))
-            elif isinstance(module, nn.Linear):
-                module.weight.copy_(0.3 * torch.randn(module.weight.shape, generator=generator))
-                module.bias.copy_(0.1 * torch.randn(module.bias.shape, generator=generator))
-            elif isinstance(module, nn.Conv2d):
-                deviation = module.weight[0].numel() ** -0.5
-                module.weight.copy_(deviation * torch.randn(module.weight.shape, generator=generator))
     return model
 
 

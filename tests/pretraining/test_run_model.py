@@ -1,11 +1,15 @@
 """Models as the command line asks for them."""
 
+import json
+
 import pytest
 import torch
-from transformers import ResNetConfig, ResNetModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import ResNetConfig, ResNetModel, VideoMAEConfig
 
-from bsp_hf import BSPForBoundaryClassification
+from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification
 from bsp_hf.pretraining.arguments import pretraining_parser
+from bsp_hf.pretraining.run_data import _pixel_statistics
 from bsp_hf.pretraining.run_model import label_fields, start_model
 
 
@@ -35,6 +39,41 @@ def test_weights_come_from_an_image_model(tmp_path):
     assert model.config.classifier_dropout == 0.0
     for name, value in image_model.state_dict().items():
         assert torch.equal(model.bsp.backbone.state_dict()[name], value), name
+
+
+def test_another_backbone_is_named_by_its_config(tmp_path):
+    layers = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    VideoMAEConfig(image_size=32, num_frames=8, **layers).save_pretrained(tmp_path)
+    for place in (tmp_path, tmp_path / "config.json"):
+        model = start_model(BSPForBoundaryClassification, parse("--backbone", str(place)), num_frames=8)
+        assert model.config.backbone_config.model_type == "videomae"
+        assert model(torch.zeros(1, 8, 3, 32, 32)).logits.shape == (1, 4)
+    with pytest.raises(StrictDataclassError, match="takes clips of 8 frames"):
+        start_model(BSPForBoundaryClassification, parse("--backbone", str(tmp_path)), num_frames=16)
+    with pytest.raises(ValueError, match=r"resnet-18.*is unknown; choose one of resnet18"):
+        start_model(BSPForBoundaryClassification, parse("--backbone", "resnet-18"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "mean", "std"),
+    [
+        (None, 0.485, 0.229),
+        ({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}, 0.5, 0.25),
+        # ViViT: (x / 127.5 - 1 - 0.5) / 0.5
+        (
+            {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 127.5, "offset": True},
+            0.75,
+            0.25,
+        ),
+    ],
+)
+def test_pixels_are_normalised_as_the_first_weights_were_trained(settings, mean, std, tmp_path):
+    if settings is not None:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    found = BSPFeatureExtractor(**_pixel_statistics(str(tmp_path)))
+    assert (found.image_mean[0], found.image_std[0]) == pytest.approx((mean, std))
+    pixels = torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)
+    assert found.normalize_pixels(pixels)[0, 0].item() == pytest.approx((0.2 - mean) / std)
 
 
 def test_an_image_model_that_is_not_there_is_an_error(tmp_path):

@@ -1,0 +1,112 @@
+"""What every family of backbones tells the encoder: how to build one, its width, how it encodes clips."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import AutoModel
+
+# Any in this file: backbones and their configs, of as many classes as there are families.
+
+
+@dataclass(frozen=True)
+class ShiftSettings:
+    """How the frames of an image network exchange channels; see [`BSPConfig`].
+
+    Args:
+        div (`int`): One channel in `div` moves in each direction.
+        place (`str`): `"blockres"`, `"block"` or `"none"`.
+    """
+
+    div: int
+    place: str
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedClips:
+    """What a backbone makes of clips.
+
+    Args:
+        frame_features (`torch.Tensor`): `(batch, num_frames, hidden_size)`.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): What the layers gave, if it was asked for.
+    """
+
+    frame_features: Tensor
+    hidden_states: tuple[Tensor, ...] | None
+
+
+class BackboneFamily(ABC):
+    """How the encoder runs one kind of backbone; has no state, the backbone is passed to its methods."""
+
+    # Whether the backbone itself sees several frames. If it does not, channels are shifted between frames.
+    mixes_frames: ClassVar[bool]
+    # Parts of the backbone that no frame feature depends on; left out, because they would get no gradient.
+    idle_parts: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, config: Any) -> nn.Module:
+        """Build a backbone with fresh weights.
+
+        Args:
+            config (`PreTrainedConfig`): The backbone's own config.
+
+        Returns:
+            `nn.Module`: The backbone.
+        """
+        return self.trim(AutoModel.from_config(config))
+
+    def trim(self, backbone: Any) -> Any:
+        """Take out of a backbone, in place, what no frame feature depends on, and return it."""
+        for name in self.idle_parts:
+            setattr(backbone, name, None)
+        return backbone
+
+    @abstractmethod
+    def hidden_size(self, config: Any) -> int:
+        """Return the width of a frame feature."""
+
+    @abstractmethod
+    def num_channels(self, config: Any) -> int:
+        """Return the number of colours of a frame."""
+
+    def num_frames(self, config: Any) -> int | None:
+        """Return the number of frames that the backbone was made for; `None` if any will do."""
+        return None
+
+    def check_config(self, config: Any, num_frames: int) -> None:  # noqa: B027  # optional
+        """Raise a `ValueError` if the backbone cannot encode clips of that many frames."""
+
+    @abstractmethod
+    def input_embeddings(self, backbone: Any) -> nn.Module:
+        """Return the first module of the backbone that sees pixels."""
+
+    @abstractmethod
+    def encode(
+        self,
+        backbone: Any,
+        pixel_values: Tensor,
+        shift: ShiftSettings,
+        keeps_hidden_states: bool,
+        checkpoint: Callable | None,
+    ) -> EncodedClips:
+        """Encode clips.
+
+        Args:
+            backbone (`nn.Module`): A backbone of this family.
+            pixel_values (`torch.Tensor`): `(batch, num_frames, channels, height, width)`, in the backbone's
+                precision.
+            shift (`ShiftSettings`): How frames exchange channels; for networks that do not mix frames.
+            keeps_hidden_states (`bool`): Also return what the layers gave.
+            checkpoint (`Callable`, *optional*): `torch.utils.checkpoint.checkpoint` with its options bound,
+                where activations are to be recomputed in the backward pass.
+
+        Returns:
+            `EncodedClips`: Frame features and, if asked for, hidden states.
+
+        Raises:
+            ValueError: If the backbone cannot take clips of this length or frames of this size.
+        """
+
+
+__all__ = ["BackboneFamily", "EncodedClips", "ShiftSettings"]

@@ -1,0 +1,197 @@
+"""Image networks as backbones: frame by frame, with the temporal shift in front of residual branches."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from .backbone_family import BackboneFamily, EncodedClips, ShiftSettings
+from .modeling_tsm import checkpoint_block, join_resnet_block, run_residual_block, shifted_blocks
+
+# Any in this file: networks, blocks and configs of transformers, whose attributes mypy takes for tensors.
+
+
+class ImageFamily(BackboneFamily):
+    """A residual network of stages of blocks, each of which adds a branch to a shortcut.
+
+    The frame feature is what the network's own classifier would see: its feature maps averaged over space,
+    with the last normalisation or projection of the network where it has one.
+    """
+
+    mixes_frames = False
+
+    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
+        """Map frames `(batch * num_frames, channels, height, width)` to the stem's feature maps."""
+        return backbone.embedder(frames)
+
+    def stages(self, backbone: Any) -> list[list[nn.Module]]:
+        """Return the residual blocks of every stage, in order."""
+        return [list(stage.layers) for stage in backbone.encoder.stages]
+
+    def enter_stage(self, backbone: Any, number: int, maps: Tensor) -> Tensor:
+        """Run what a stage does before its first block; nothing, unless the family says otherwise."""
+        return maps
+
+    def has_shortcut(self, block: Any) -> bool:
+        """Say whether the block has a shortcut; one without could only be shifted as a whole."""
+        return True
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Run a block whose branch and shortcut may see different inputs."""
+        return join_resnet_block(block, branch_input, shortcut_input)
+
+    def pool(self, backbone: Any, maps: Tensor) -> Tensor:
+        """Pool feature maps to frame features `(batch * num_frames, hidden_size)`."""
+        return maps.mean((2, 3))
+
+    def hidden_size(self, config: Any) -> int:
+        """Return the width of a frame feature."""
+        return int(config.hidden_sizes[-1])
+
+    def num_channels(self, config: Any) -> int:
+        """Return the number of colours of a frame."""
+        return int(config.num_channels)
+
+    def input_embeddings(self, backbone: Any) -> nn.Module:
+        """Return the first convolution."""
+        return backbone.embedder.embedder.convolution
+
+    def encode(
+        self,
+        backbone: Any,
+        pixel_values: Tensor,
+        shift: ShiftSettings,
+        keeps_hidden_states: bool,
+        checkpoint: Callable | None,
+    ) -> EncodedClips:
+        """Encode the frames; hidden states are the feature maps of the stem and of every stage."""
+        num_frames = pixel_values.shape[1]
+        kept: list[Tensor] | None = [] if keeps_hidden_states else None
+        stages = self.stages(backbone)
+        maps = _keep(self.embed(backbone, pixel_values.flatten(0, 1)), num_frames, kept)
+        for number, shifts in enumerate(shifted_blocks([len(blocks) for blocks in stages])):
+            maps = self.enter_stage(backbone, number, maps)
+            for block, is_shifted in zip(stages[number], shifts, strict=True):
+                run = partial(
+                    run_residual_block,
+                    block,
+                    num_frames=num_frames,
+                    shift_div=shift.div,
+                    shift_place=shift.place if is_shifted and self.has_shortcut(block) else "none",
+                    join=self.join,
+                )
+                maps = run(maps) if checkpoint is None else checkpoint_block(checkpoint, block, run, maps)
+            maps = _keep(maps, num_frames, kept)
+        frame_features = self.pool(backbone, maps).unflatten(0, (-1, num_frames))
+        return EncodedClips(frame_features, None if kept is None else tuple(kept))
+
+
+def _keep(maps: Tensor, num_frames: int, kept: list[Tensor] | None) -> Tensor:
+    """Add the maps to those that are returned, and go on from there, so that gradients reach them."""
+    if kept is None:
+        return maps
+    kept.append(maps.unflatten(0, (-1, num_frames)))
+    return kept[-1].flatten(0, 1)
+
+
+class ResNetFamily(ImageFamily):
+    """ResNet and RegNet, whose blocks have a `layer`, a `shortcut` and an `activation` behind their sum."""
+
+
+class ConvNextFamily(ImageFamily):
+    """ConvNeXt and ConvNeXt V2.
+
+    Frames are shifted in front of the depthwise convolution of a block, and the feature goes through the
+    network's last layer norm, as in front of its own classifier.
+    """
+
+    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
+        """Run the patch embedding and its layer norm."""
+        return backbone.embeddings(frames)
+
+    def enter_stage(self, backbone: Any, number: int, maps: Tensor) -> Tensor:
+        """Halve the maps, in every stage but the first."""
+        for layer in backbone.encoder.stages[number].downsampling_layer:
+            maps = layer(maps)
+        return maps
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Run a block; channels are last between the depthwise convolution and the sum."""
+        hidden_states = block.layernorm(block.dwconv(branch_input).permute(0, 2, 3, 1))
+        hidden_states = block.act(block.pwconv1(hidden_states))
+        if hasattr(block, "grn"):  # V2
+            hidden_states = block.grn(hidden_states)
+        hidden_states = block.pwconv2(hidden_states)
+        scale = getattr(block, "layer_scale_parameter", None)
+        if scale is not None:
+            hidden_states = scale * hidden_states
+        return shortcut_input + block.drop_path(hidden_states.permute(0, 3, 1, 2))
+
+    def pool(self, backbone: Any, maps: Tensor) -> Tensor:
+        """Average over space, then normalise."""
+        return backbone.layernorm(maps.mean((2, 3)))
+
+    def input_embeddings(self, backbone: Any) -> nn.Module:
+        """Return the convolution that makes patches."""
+        return backbone.embeddings.patch_embeddings
+
+
+class MobileNetV2Family(ImageFamily):
+    """MobileNetV2.
+
+    Frames are shifted in front of the expansion of every inverted residual that has a shortcut, ten of
+    sixteen, as in the published TSM. A stage begins with each block that has none. The feature is the average
+    of the last 1x1 convolution.
+    """
+
+    def trim(self, backbone: Any) -> Any:
+        """Set the momentum of batch norms to torch's default, and return the backbone."""
+        # Choice: transformers hands TensorFlow's momentum of 0.997 to torch, where it means the reverse: the
+        # statistics used in evaluation would be those of the last batch.
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.1
+        return super().trim(backbone)
+
+    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
+        """Run the stem with its first bottleneck."""
+        return backbone.conv_stem(frames)
+
+    def stages(self, backbone: Any) -> list[list[nn.Module]]:
+        """Return the inverted residuals; one without a shortcut opens a stage."""
+        stages: list[list[nn.Module]] = []
+        for block in backbone.layer:
+            if not stages or not self.has_shortcut(block):
+                stages.append([])
+            stages[-1].append(block)
+        return stages
+
+    def has_shortcut(self, block: Any) -> bool:
+        """Say whether the block keeps size and channels."""
+        return block.use_residual
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Expand, convolve each channel, reduce."""
+        hidden_states = block.reduce_1x1(block.conv_3x3(block.expand_1x1(branch_input)))
+        return shortcut_input + hidden_states if block.use_residual else hidden_states
+
+    def pool(self, backbone: Any, maps: Tensor) -> Tensor:
+        """Run the last 1x1 convolution, then average over space."""
+        return backbone.conv_1x1(maps).mean((2, 3))
+
+    def hidden_size(self, config: Any) -> int:
+        """Return the width of the last 1x1 convolution."""
+        # Imported here, because only this family pays for it; the rule for widths is theirs.
+        from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import apply_depth_multiplier
+
+        if config.finegrained_output and config.depth_multiplier < 1:
+            return 1280
+        return int(apply_depth_multiplier(config, 1280))
+
+    def input_embeddings(self, backbone: Any) -> nn.Module:
+        """Return the first convolution."""
+        return backbone.conv_stem.first_conv.convolution
+
+
+__all__ = ["ConvNextFamily", "ImageFamily", "MobileNetV2Family", "ResNetFamily"]
