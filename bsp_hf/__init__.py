@@ -26,6 +26,8 @@ _HOMES = {
     "pick_boundaries": "localization.boundary_response",
     "FeatureTrack": "features.track",
     "ExtractionEngine": "features.engine",
+    "ExtractionReport": "features.extraction_report",
+    "extract_features": "features.extraction",
     "save_checkpoint_folder": "publishing.folder",
     "publish_folder": "publishing.hub",
     "render_card": "publishing.cards",
@@ -42,6 +44,7 @@ __all__ = [
     "BSPModel",
     "BoundaryType",
     "ExtractionEngine",
+    "ExtractionReport",
     "FeatureTrack",
     "PartialVideoWarning",
     "PretextClips",
@@ -53,6 +56,7 @@ __all__ = [
     "boundary_response",
     "convert_checkpoint",
     "export_checkpoint",
+    "extract_features",
     "load_boundary_clips",
     "pick_boundaries",
     "publish_folder",
@@ -67,6 +71,8 @@ if TYPE_CHECKING:
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
     from .features.engine import ExtractionEngine
+    from .features.extraction import extract_features
+    from .features.extraction_report import ExtractionReport
     from .features.track import FeatureTrack
     from .localization.boundary_response import boundary_response, pick_boundaries
     from .pretraining.boundary_clips import load_boundary_clips
