@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from .dataset_inputs import is_dataset, iter_dataset
 from .extraction_loop import ExtractionLoop
-from .job_progress import JobProgress
 from .extraction_report import ExtractionReport
 from .extraction_workers import EngineFacts, EngineSettings, Worker
 from .failures import drop_failures_of_missing_files, list_failures, write_failures
 from .formats import H5_SUFFIXES
 from .inputs import FoundVideos, find_videos
 from .job_folder import JobFolder
+from .job_progress import JobProgress
 from .job_session import JobSession
 from .job_settings import JobSettings
 from .packing import check_ids_fit_one_file, pack_tracks

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import wait
 
-from .job_progress import JobProgress
 from .extraction_workers import EngineFacts, EngineSettings, Message, Worker
 from .failures import FailedVideo, clear_failure, note_failure, write_failures
 from .job_folder import JobFolder
+from .job_progress import JobProgress
 from .job_session import JobSession
 from .track import FeatureTrack
 from .video_items import UnusableVideo, VideoItem
