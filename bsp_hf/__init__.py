@@ -14,6 +14,14 @@ _HOMES = {
     "BSPModel": "encoder.modeling_bsp",
     "BSPForBoundaryClassification": "encoder.modeling_bsp",
     "BSPForBoundaryRegression": "encoder.modeling_bsp",
+    "BSPDistilledConfig": "encoder.configuration_fusion",
+    "BSPTwoHeadConfig": "encoder.configuration_fusion",
+    "BSPTwoStreamConfig": "encoder.configuration_fusion",
+    "BSPDistilledModel": "encoder.modeling_distilled",
+    "BSPForFeatureDistillation": "encoder.modeling_distilled",
+    "BSPTwoHeadModel": "encoder.modeling_two_head",
+    "BSPForTwoHeadClassification": "encoder.modeling_two_head",
+    "BSPTwoStreamModel": "encoder.modeling_two_stream",
     "BSPFeatureExtractor": "encoder.feature_extraction_bsp",
     "VideoFeatureExtractionPipeline": "encoder.pipeline_video_features",
     "VideoDecodeError": "encoder.video",
@@ -26,8 +34,6 @@ _HOMES = {
     "pick_boundaries": "localization.boundary_response",
     "FeatureTrack": "features.track",
     "ExtractionEngine": "features.engine",
-    "ExtractionReport": "features.extraction_report",
-    "extract_features": "features.extraction",
     "save_checkpoint_folder": "publishing.folder",
     "publish_folder": "publishing.hub",
     "render_card": "publishing.cards",
@@ -38,13 +44,20 @@ _HOMES = {
 # Written out, because type checkers read it.
 __all__ = [
     "BSPConfig",
+    "BSPDistilledConfig",
+    "BSPDistilledModel",
     "BSPFeatureExtractor",
     "BSPForBoundaryClassification",
     "BSPForBoundaryRegression",
+    "BSPForFeatureDistillation",
+    "BSPForTwoHeadClassification",
     "BSPModel",
+    "BSPTwoHeadConfig",
+    "BSPTwoHeadModel",
+    "BSPTwoStreamConfig",
+    "BSPTwoStreamModel",
     "BoundaryType",
     "ExtractionEngine",
-    "ExtractionReport",
     "FeatureTrack",
     "PartialVideoWarning",
     "PretextClips",
@@ -56,7 +69,6 @@ __all__ = [
     "boundary_response",
     "convert_checkpoint",
     "export_checkpoint",
-    "extract_features",
     "load_boundary_clips",
     "pick_boundaries",
     "publish_folder",
@@ -66,13 +78,15 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .encoder.configuration_bsp import BoundaryType, BSPConfig
+    from .encoder.configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
     from .encoder.feature_extraction_bsp import BSPFeatureExtractor
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
+    from .encoder.modeling_distilled import BSPDistilledModel, BSPForFeatureDistillation
+    from .encoder.modeling_two_head import BSPForTwoHeadClassification, BSPTwoHeadModel
+    from .encoder.modeling_two_stream import BSPTwoStreamModel
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
     from .features.engine import ExtractionEngine
-    from .features.extraction import extract_features
-    from .features.extraction_report import ExtractionReport
     from .features.track import FeatureTrack
     from .localization.boundary_response import boundary_response, pick_boundaries
     from .pretraining.boundary_clips import load_boundary_clips

@@ -115,7 +115,10 @@ def omissions(name: str, target: Any) -> list[str]:
     sections = sections_of(docstring)
     documented = documented_arguments(sections.get("Args", ""))
     faults = []
+    left_to_bases = _documented_by_bases(target, sections)
     for argument, default in signature_defaults(target).items():
+        if argument in left_to_bases and argument not in documented:
+            continue
         if argument not in documented:
             faults.append(f"{name} does not document {argument}")
         elif default not in (inspect.Parameter.empty, None) and not DEFAULT.search(documented[argument]):
@@ -127,6 +130,13 @@ def omissions(name: str, target: Any) -> list[str]:
         if not is_silent and not is_one_line and not {"Returns", "Yields"} & set(sections):
             faults.append(f"{name} does not say what it returns")
     return faults
+
+
+def _documented_by_bases(target: Any, sections: dict[str, str]) -> set[str]:
+    """Return the fields that a docstring leaves to a base: "All fields of [`Base`]"."""
+    named = re.findall(r"All fields of \[`(\w+)`\]", sections.get("Args", ""))
+    bases = [base for base in getattr(target, "__mro__", ())[1:] if base.__name__ in named]
+    return {field for base in bases for field in vars(base).get("__annotations__", {})}
 
 
 def docstring_of(target: Any) -> str:

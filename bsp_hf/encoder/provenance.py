@@ -36,6 +36,20 @@ _IRRELEVANT = frozenset(
         "problem_type",
         "return_dict",
         "stage_names",
+        # how an encoder was trained
+        "action_feature_size",
+        "action_feature_weight",
+        "action_loss_weight",
+        "action_names",
+        "boundary_feature_size",
+        "boundary_feature_weight",
+        "boundary_loss_weight",
+        "cross_entropy_weight",
+        "squared_error_reduction",
+        # what it was made of
+        "stream_names",
+        "stream_records",
+        "teacher_records",
         # which rows exist, recorded by their own names
         "padding",
         "stride_frames",
@@ -47,7 +61,7 @@ _IRRELEVANT = frozenset(
 _DIGESTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
 
 
-def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, str]:
+def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, Any]:
     """Identify the encoder that makes features.
 
     Args:
@@ -55,22 +69,72 @@ def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, str]:
         extractor: Its feature extractor or image processor.
 
     Returns:
-        `dict[str, str]`: `id` (folder name or Hub id), `revision` (commit of the Hub repository, else a
-        digest of the weights), `settings_hash` (of the model's and preprocessing's settings) and `dtype`.
+        `dict`: `id` (folder name or Hub id), `revision` (commit of the Hub repository, else a digest of the
+        weights), `settings_hash` (of the model's and preprocessing's settings) and `dtype`, all text. An
+        encoder of several streams also has `parts`: such a record of each stream, in the order of their
+        features, equal to that of the encoder it was made of.
     """
-    settings = {"model": _relevant(model.config.to_dict()), "preprocessing": _relevant(extractor.to_dict())}
+    known = identify_weights(model)
+    settings = {
+        "model": relevant_settings(model.config.to_dict()),
+        "preprocessing": relevant_settings(extractor.to_dict()),
+    }
     canonical = json.dumps(settings, sort_keys=True, default=str)
-    return {
-        "id": _identity(model),
-        "revision": _commit(model) or f"weights-{_weights_digest(model)}",
+    record: dict[str, Any] = {
+        "id": known["id"],
+        "revision": known["revision"],
         "settings_hash": hashlib.sha256(canonical.encode()).hexdigest()[:16],
         "dtype": str(model.dtype).removeprefix("torch."),
     }
+    parts = _describe_streams(model.base_model, extractor)
+    return {**record, "parts": parts} if parts else record
 
 
-def _relevant(settings: Any) -> Any:
+def identify_weights(model: PreTrainedModel) -> dict[str, str]:
+    """Say where the weights of an encoder come from.
+
+    Args:
+        model (`PreTrainedModel`): The encoder.
+
+    Returns:
+        `dict[str, str]`: `id` and `revision` as in [`describe_encoder`], and `weights`, a digest of them.
+    """
+    digest = _weights_digest(model)
+    return {"id": _identity(model), "revision": _commit(model) or f"weights-{digest}", "weights": digest}
+
+
+def _describe_streams(encoder: Any, extractor: Any) -> list[dict[str, Any]]:
+    """Describe the streams of a fused encoder; there are none in any other.
+
+    By name, not by class: code from a checkpoint and code of the package have different classes.
+    """
+    parts: list[dict[str, Any]] = []
+    streams = list(getattr(encoder, "named_streams", {}).values())
+    origins = (streams and encoder.config.stream_records) or [None] * len(streams)
+    for stream, origin in zip(streams, origins, strict=True):
+        part = describe_encoder(stream, extractor)
+        if origin is not None:
+            part["id"] = origin["id"]
+            # What was trained on since is no longer that revision.
+            if _weights_digest(stream) == origin["weights"]:
+                part["revision"] = origin["revision"]
+        parts += part.pop("parts", None) or [part]
+    return parts
+
+
+def relevant_settings(settings: Any) -> Any:
+    """Leave out of a config or preprocessing all that changes no feature.
+
+    Args:
+        settings (`dict`): What `to_dict` gave, nested as it likes.
+
+    Returns:
+        `dict`: The settings that change a feature's value.
+    """
     if isinstance(settings, dict):
-        return {key: _relevant(value) for key, value in settings.items() if key not in _IRRELEVANT}
+        return {key: relevant_settings(value) for key, value in settings.items() if key not in _IRRELEVANT}
+    if isinstance(settings, (list, tuple)):
+        return [relevant_settings(value) for value in settings]
     return settings
 
 
@@ -114,4 +178,4 @@ def _weights_digest(model: PreTrainedModel) -> str:
     return _DIGESTS[model][1]
 
 
-__all__ = ["describe_encoder"]
+__all__ = ["describe_encoder", "identify_weights", "relevant_settings"]
