@@ -34,6 +34,8 @@ _HOMES = {
     "pick_boundaries": "localization.boundary_response",
     "FeatureTrack": "features.track",
     "ExtractionEngine": "features.engine",
+    "ExtractionReport": "features.extraction_report",
+    "extract_features": "features.extraction",
     "save_checkpoint_folder": "publishing.folder",
     "publish_folder": "publishing.hub",
     "render_card": "publishing.cards",
@@ -58,6 +60,7 @@ __all__ = [
     "BSPTwoStreamModel",
     "BoundaryType",
     "ExtractionEngine",
+    "ExtractionReport",
     "FeatureTrack",
     "PartialVideoWarning",
     "PretextClips",
@@ -69,6 +72,7 @@ __all__ = [
     "boundary_response",
     "convert_checkpoint",
     "export_checkpoint",
+    "extract_features",
     "load_boundary_clips",
     "pick_boundaries",
     "publish_folder",
@@ -87,6 +91,8 @@ if TYPE_CHECKING:
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
     from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
     from .features.engine import ExtractionEngine
+    from .features.extraction import extract_features
+    from .features.extraction_report import ExtractionReport
     from .features.track import FeatureTrack
     from .localization.boundary_response import boundary_response, pick_boundaries
     from .pretraining.boundary_clips import load_boundary_clips

@@ -5,7 +5,7 @@ from importlib import import_module
 from .application import app
 
 # In the order in which `bsp-hf --help` shows them; each is a function in the file of its name.
-COMMANDS = ("synth", "convert", "publish")
+COMMANDS = ("synth", "extract", "export", "convert", "publish")
 
 for _name in COMMANDS:
     app.command()(getattr(import_module(f".{_name}", __name__), _name))

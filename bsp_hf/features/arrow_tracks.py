@@ -1,5 +1,6 @@
 """Feature tracks as an Arrow data set: one example for each video, read with `datasets.load_from_disk`."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -37,6 +38,7 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
     if first is None:
         raise ValueError("an Arrow data set needs at least one track, which says how long its rows are.")
     video_ids: dict[str, None] = {}
+    fingerprint = hashlib.sha256()
     with replace_when_done(folder) as temporary:
         written = temporary / "written.arrow"
         temporary.mkdir()
@@ -52,6 +54,8 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
                         "data set holds one kind of features."
                     )
                 video_ids[video_id] = None
+                fingerprint.update(track.record.to_json().encode())
+                fingerprint.update(track.features.tobytes())
                 writer.write(
                     {
                         "video_id": video_id,
@@ -61,9 +65,11 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
                     }
                 )
             writer.finalize()
-        data = Dataset.from_file(str(written))
+        read = Dataset.from_file(str(written))
+        # By itself it would be named after the time of writing; the same tracks give the same bytes.
+        data = Dataset(read.data, info=read.info, fingerprint=fingerprint.hexdigest()[:16])
         data.save_to_disk(str(temporary / "saved"))
-        del data  # Windows does not move a file that is mapped into memory
+        del data, read  # Windows does not move a file that is mapped into memory
         written.unlink()
         for path in (temporary / "saved").iterdir():
             path.rename(temporary / path.name)

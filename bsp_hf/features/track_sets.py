@@ -93,8 +93,14 @@ def read_tracks(path: str | Path, file_format: str | None = None) -> Iterator[Fe
 
 def _files_of_tracks(folder: Path, file_format: str | None) -> list[Path]:
     wanted = TRACK_SUFFIXES if file_format is None else (f".{file_format}",)
-    found = (file for file in folder.rglob("*") if file.suffix in wanted and not file.name.startswith("."))
+    # What is hidden is unfinished, or the business of an extraction job.
+    visible = (file for file in folder.rglob("*") if not _is_hidden(file.relative_to(folder)))
+    found = (file for file in visible if file.suffix in wanted)
     return sorted(file for file in found if file.suffix not in BARE_SUFFIXES or sidecar_path(file).is_file())
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 __all__ = ["TRACK_FORMATS", "read_tracks", "write_tracks"]

@@ -1,0 +1,77 @@
+"""`bsp-hf export`: feature tracks as the loaders of other localizers read them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .application import SOME_FAILED, report_errors
+
+
+def export(
+    tracks: Annotated[
+        Path | None, typer.Argument(help="What `bsp-hf extract` wrote: a folder, a file or a data set.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Argument(help="Folder to write; for actionformer also a .hdf5.")
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="actionformer, opentad, gtad, gtad-thumos, 2dtan, lgi, bmn or tsp: whose loader reads it.",
+        ),
+    ] = "",
+    file_format: Annotated[
+        str | None, typer.Option("--format", help="Format of the files, where the layout has several.")
+    ] = None,
+    rescale: Annotated[
+        int | None, typer.Option(help="Interpolate every track over time to so many rows, like 100.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="What stands in front of an id in names, like v_.")] = "",
+    feature_type: Annotated[str, typer.Option(help="Names the features in files of 2dtan and tsp.")] = "bsp",
+    subsets: Annotated[
+        Path | None, typer.Option(help="JSON object of the subset of each id, for tsp.")
+    ] = None,
+    annotation_fps: Annotated[
+        float | None, typer.Option(help="Frame rate that the annotations of gtad-thumos count in.")
+    ] = None,
+    input_format: Annotated[
+        str | None, typer.Option(help="Which files of the folder to read, if it holds several formats.")
+    ] = None,
+) -> None:
+    r"""Write features as another tool reads them, and print the settings that it needs.
+
+    \b
+    Examples:
+      bsp-hf export --for actionformer features/ actionformer-features/ --prefix v_
+      bsp-hf export --for opentad features/ opentad-features/ --format npz
+      bsp-hf export --for gtad features/ gtad-features/ --rescale 100
+      bsp-hf export --for bmn features/ csv/
+    """
+    with report_errors():
+        from bsp_hf.features import LAYOUTS, export_tracks, read_tracks
+        from bsp_hf.features import rescale as rescale_track
+
+        if tracks is None or output is None or not layout:
+            raise ValueError("pass the features, where to write them, and --for, whose loader reads them.")
+        if layout not in LAYOUTS:
+            raise ValueError(f"--for {layout} is none of {', '.join(LAYOUTS)}.")
+        found = read_tracks(tracks, input_format)
+        if rescale is not None:
+            # A track without a row is named in the report.
+            found = (rescale_track(t, rescale) if t.num_snippets else t for t in found)
+        report = export_tracks(
+            found,
+            layout,
+            output,
+            file_format=file_format,
+            prefix=prefix,
+            feature_type=feature_type,
+            subsets=None if subsets is None else json.loads(subsets.read_text(encoding="utf-8")),
+            annotation_fps=annotation_fps,
+        )
+    typer.echo(str(report))
+    if report.left_out:
+        raise typer.Exit(SOME_FAILED)

@@ -1,0 +1,514 @@
+"""The folder job: what it writes, goes on with, refuses to mix, and says of what it could not read."""
+
+import csv
+import os
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from rendered import render_video
+from transformers import AutoFeatureExtractor, AutoModel, pipeline
+
+from bsp_hf import extract_features
+from bsp_hf.features import (
+    TRACK_FORMATS,
+    FeatureTrack,
+    JobConflictError,
+    OutputError,
+    VideoItem,
+    extraction_loop,
+    find_videos,
+    job_folder,
+    read_track,
+    read_tracks,
+    rescale,
+)
+from bsp_hf.features.video_items import LocalFile
+
+
+@lru_cache
+def load(folder):
+    return AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
+
+
+def extract(videos, folder, output, **options):
+    model, extractor = load(folder)
+    return extract_features(videos, model, output, extractor=extractor, show_progress=False, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def reasons(path: Path) -> dict[str, str]:
+    with path.open(newline="") as file:
+        return {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_encoder, clips) -> dict[str, FeatureTrack]:
+    """What the pipeline makes of each video."""
+    one = pipeline("video-feature-extraction", model=str(tiny_encoder))
+    paths = {"b": "b.mkv", "c": "c.mkv", "kitchen/a": "kitchen/a.mkv"}
+    return {id_: FeatureTrack.from_pipeline(one(clips / path), video_id=id_) for id_, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_encoder, clips, tmp_path_factory) -> Path:
+    """The folder of a job that ran through."""
+    folder = tmp_path_factory.mktemp("finished") / "features"
+    assert extract(clips, tiny_encoder, folder).done == ("b", "c", "kitchen/a")
+    return folder
+
+
+def assert_same_rows(track, expected):
+    np.testing.assert_allclose(track.features, expected.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(track.centers_s, expected.centers_s)
+
+
+# --- what it writes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file_format", TRACK_FORMATS)
+def test_every_format_holds_the_features_of_the_pipeline(
+    clips, tiny_encoder, tmp_path, expected, file_format
+):
+    report = extract(clips, tiny_encoder, tmp_path / "out", file_format=file_format)
+    assert report.done == ("b", "c", "kitchen/a") and report.exit_status == 1
+    assert report.num_snippets == 3 + 1 + 2 and report.video_s == pytest.approx(37 / 25)
+    tracks = {track.record.video_id: track for track in read_tracks(tmp_path / "out", None)}
+    assert sorted(tracks) == sorted(expected)
+    for video_id, track in tracks.items():
+        assert_same_rows(track, expected[video_id])
+        record, other = track.record, expected[video_id].record
+        assert (record.fps, record.num_frames, record.duration_s) == (
+            other.fps,
+            other.num_frames,
+            other.duration_s,
+        )
+        assert record.complete and not record.encoder.differences(other.encoder)
+    if file_format != "arrow":
+        names = sorted(name for name in contents(tmp_path / "out") if not name.startswith(".bsp_hf/"))
+        ends = [f".{file_format}", f".{file_format}.json"] if file_format in ("npy", "pt", "csv") else None
+        ends = ends or [f".{file_format}"]
+        assert names == sorted(
+            ["failures.csv", *(f"{id_}{end}" for id_ in ("b", "c", "kitchen/a") for end in ends)]
+        )
+
+
+def test_one_hdf5_file_of_all_videos(clips, tiny_encoder, tmp_path, expected):
+    report = extract(clips, tiny_encoder, tmp_path / "all.h5")
+    assert report.failures_file == tmp_path / "all.h5.failures.csv" and report.failures_file.is_file()
+    assert not report.waits_for_others
+    for track in read_tracks(tmp_path / "all.h5"):
+        assert_same_rows(track, expected[track.record.video_id])
+    before = contents(tmp_path)
+    assert extract(clips, tiny_encoder, tmp_path / "all.h5").skipped == ("b", "c", "kitchen/a")
+    assert contents(tmp_path) == before
+    # Deleted, it is packed again out of what was kept; the same videos give the same bytes.
+    (tmp_path / "all.h5").unlink()
+    assert extract(clips, tiny_encoder, tmp_path / "all.h5").done == ()
+    assert contents(tmp_path) == before
+
+
+def test_options_reach_the_engine(clips, tiny_encoder, tmp_path):
+    one = pipeline("video-feature-extraction", model=str(tiny_encoder))
+    options = {"stride_frames": 4, "fps": 12.5, "padding": "drop", "start_s": 0.1, "end_s": 0.79}
+    result = FeatureTrack.from_pipeline(one(clips / "b.mkv", **options), video_id="b")
+    report = extract(clips / "b.mkv", tiny_encoder, tmp_path / "out", batch_size=2, **options)
+    assert report.exit_status == 0
+    track = read_track(tmp_path / "out" / "b.npy")
+    assert_same_rows(track, result)
+    assert (track.record.fps, track.record.stride_frames) == (12.5, 4)
+    assert track.record.num_frames == result.record.num_frames
+
+    report = extract(clips / "b.mkv", tiny_encoder, tmp_path / "rescaled", rescale_to=10)
+    track = read_track(tmp_path / "rescaled" / "b.npy")
+    plain = FeatureTrack.from_pipeline(one(clips / "b.mkv"), video_id="b")
+    assert track.record.rescaled_from == 3 and report.num_snippets == 3
+    np.testing.assert_allclose(track.features, rescale(plain, 10).features, rtol=1e-4, atol=1e-5)
+
+
+def test_parts_of_one_file_keep_the_times_of_the_file(clips, tiny_encoder, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        f"id,file,start_s,end_s\nhead,{clips}/b.mkv,,0.32\ntail,{clips}/b.mkv,0.32,\n"
+    )
+    assert extract(tmp_path / "t.csv", tiny_encoder, tmp_path / "out").done == ("head", "tail")
+    whole = pipeline("video-feature-extraction", model=str(tiny_encoder))(clips / "b.mkv")
+    head, tail = (read_track(tmp_path / "out" / f"{name}.npy") for name in ("head", "tail"))
+    np.testing.assert_allclose(
+        np.concatenate([head.features, tail.features]), whole["features"], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose([*head.centers_s, *tail.centers_s], whole["centers_s"])
+    # Another range of the same id is another job for this video alone.
+    (tmp_path / "t.csv").write_text(
+        f"id,file,start_s,end_s\nhead,{clips}/b.mkv,,0.16\ntail,{clips}/b.mkv,0.32,\n"
+    )
+    report = extract(tmp_path / "t.csv", tiny_encoder, tmp_path / "out")
+    assert (report.done, report.skipped) == (("head",), ("tail",))
+
+
+def test_data_sets_are_extracted_and_streamed(clips, tiny_encoder, tmp_path, expected):
+    rows = {"video": [str(clips / "b.mkv"), str(clips / "c.mkv"), str(clips / "broken.mp4")]}
+    data = datasets.Dataset.from_dict(rows).cast_column("video", datasets.Video())
+    report = extract(data, tiny_encoder, tmp_path / "out")
+    assert report.done == ("b", "c") and len(report.failed) == 1
+    assert_same_rows(read_track(tmp_path / "out" / "c.npy"), expected["c"])
+    stream = data.to_iterable_dataset()
+    assert extract(stream, tiny_encoder, tmp_path / "out").skipped == ("b", "c")
+    halves = [extract(stream, tiny_encoder, tmp_path / "halves", shard=(i, 2)) for i in range(2)]
+    assert [half.done for half in halves] == [("b",), ("c",)]
+    twice = datasets.concatenate_datasets([data, data.select([0])])
+    other = datasets.Dataset.from_dict({"video": [str(clips / "kitchen" / "a.mkv")] * 2, "id": ["x", "x"]})
+    assert extract(twice, tiny_encoder, tmp_path / "twice").done == ("b", "c")
+    (failure,) = extract(other, tiny_encoder, tmp_path / "same", id_column="id").failed or (None,)
+    assert failure is None or "'x'" in failure.reason
+
+
+def test_remote_videos_are_read_through_fsspec(clips, tiny_encoder, tmp_path, expected):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/job/b.mkv", (clips / "b.mkv").read_bytes())
+    report = extract("memory://job", tiny_encoder, tmp_path / "out")
+    fsspec.filesystem("memory").rm("/job", recursive=True)
+    assert report.done == ("b",)
+    assert_same_rows(read_track(tmp_path / "out" / "b.npy"), expected["b"])
+
+
+# --- going on ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_verified_is_not_done_again(clips, tiny_encoder, finished):
+    before, times = contents(finished), {p: p.stat().st_mtime_ns for p in finished.rglob("*.npy")}
+    report = extract(clips, tiny_encoder, finished)
+    assert (report.done, report.skipped) == ((), ("b", "c", "kitchen/a"))
+    assert report.exit_status == 1 and [f.file for f in report.failed] == [str(clips / "broken.mp4")]
+    assert contents(finished) == before
+    assert {p: p.stat().st_mtime_ns for p in finished.rglob("*.npy")} == times
+
+
+def damage_nothing(folder):
+    (folder / "b.npy").unlink()
+
+
+def cut_array(folder):
+    path = folder / "b.npy"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def swap_arrays(folder):
+    (folder / "b.npy").write_bytes((folder / "c.npy").read_bytes())
+
+
+def swap_whole_tracks(folder):
+    for end in (".npy", ".npy.json"):
+        (folder / f"b{end}").write_bytes((folder / f"c{end}").read_bytes())
+
+
+def lose_record(folder):
+    (folder / "b.npy.json").unlink()
+
+
+def empty_journal_entry(folder):
+    for path in (folder / ".bsp_hf" / "journal").iterdir():
+        path.write_text("")
+
+
+def lose_journal(folder):
+    for path in (folder / ".bsp_hf" / "journal").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_nothing,
+        cut_array,
+        swap_arrays,
+        swap_whole_tracks,
+        lose_record,
+        empty_journal_entry,
+        lose_journal,
+    ],
+)
+def test_whatever_is_not_whole_is_done_again(clips, tiny_encoder, finished, tmp_path, damage):
+    folder = tmp_path / "features"
+    copy_tree(finished, folder)
+    damage(folder)
+    assert contents(folder) != contents(finished)
+    report = extract(clips, tiny_encoder, folder)
+    assert "b" in report.done
+    assert contents(folder) == contents(finished)
+
+
+def copy_tree(source, target):
+    for name, data in contents(source).items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("file_format", ["h5", "safetensors", "npz"])
+def test_a_changed_digit_in_any_format_is_noticed(clips, tiny_encoder, tmp_path, file_format):
+    extract(clips / "b.mkv", tiny_encoder, tmp_path / "out", file_format=file_format)
+    path = tmp_path / "out" / f"b.{file_format}"
+    whole = path.read_bytes()
+    features = read_track(path).features.tobytes()
+    at = whole.index(features[:64]) + 40
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert extract(clips / "b.mkv", tiny_encoder, tmp_path / "out", file_format=file_format).done == ("b",)
+    assert path.read_bytes() == whole
+
+
+def test_a_source_that_changed_is_done_again_and_one_that_broke_leaves_nothing(
+    clips, tiny_encoder, tmp_path, expected
+):
+    video = tmp_path / "v" / "x.mkv"
+    video.parent.mkdir()
+    video.write_bytes((clips / "b.mkv").read_bytes())
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").done == ("x",)
+    video.write_bytes((clips / "c.mkv").read_bytes())
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").done == ("x",)
+    assert_same_rows(read_track(tmp_path / "out" / "x.npy"), expected["c"])
+    video.write_bytes(b"no video any more")
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").exit_status == 2
+    # Features of what is not there any more would be taken for those of what is.
+    assert not list((tmp_path / "out").glob("x*"))
+    video.write_bytes((clips / "b.mkv").read_bytes())
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").done == ("x",)
+    assert not (tmp_path / "out" / "failures.csv").exists()
+
+
+def test_failures_of_files_that_were_deleted_are_forgotten(clips, tiny_encoder, tmp_path):
+    for name in ("b.mkv", "broken.mp4"):
+        (tmp_path / "v").mkdir(exist_ok=True)
+        (tmp_path / "v" / name).write_bytes((clips / name).read_bytes())
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").exit_status == 1
+    (tmp_path / "v" / "broken.mp4").unlink()
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").exit_status == 0
+    assert not (tmp_path / "out" / "failures.csv").exists()
+
+
+# --- no mixtures -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride_frames": 4}, "stride_frames 8 there, 4 now"),
+        ({"fps": 10}, "fps None there, 10 now"),
+        ({"padding": "drop"}, "padding 'repeat' there, 'drop' now"),
+        ({"rescale_to": 100}, "rescale_to None there, 100 now"),
+        ({"file_format": "npz"}, "file_format 'npy' there, 'npz' now"),
+    ],
+)
+def test_other_settings_in_one_folder_are_refused(clips, tiny_encoder, finished, options, message):
+    before = contents(finished)
+    with pytest.raises(JobConflictError, match=message):
+        extract(clips, tiny_encoder, finished, **options)
+    assert contents(finished) == before
+
+
+def test_another_encoder_in_one_folder_is_refused_or_replaces_all(
+    clips, tiny_encoder, other_encoder, finished, tmp_path
+):
+    folder = tmp_path / "features"
+    copy_tree(finished, folder)
+    with pytest.raises(JobConflictError, match=r"the encoder bsp-tiny, revision weights-.* there, bsp-tiny"):
+        extract(clips, other_encoder, folder)
+    assert contents(folder) == contents(finished)
+    # Those of videos that are not asked for go as well: they would be a mixture.
+    report = extract(clips / "b.mkv", other_encoder, folder, overwrite=True)
+    assert report.done == ("b",)
+    assert [track.record.video_id for track in read_tracks(folder)] == ["b"]
+    assert not (folder / "failures.csv").exists()
+    # Given again, it deletes nothing that is as it should be.
+    assert extract(clips / "b.mkv", other_encoder, folder, overwrite=True).skipped == ("b",)
+
+
+def test_files_of_others_are_not_replaced_unasked(clips, tiny_encoder, tmp_path):
+    np.save(tmp_path / "b.npy", np.zeros((3, 4)))
+    with pytest.raises(JobConflictError, match=r"b\.npy is there and was not written by such a job"):
+        extract(clips, tiny_encoder, tmp_path)
+    assert np.load(tmp_path / "b.npy").shape == (3, 4)
+    assert "b" in extract(clips, tiny_encoder, tmp_path, overwrite=True).done
+
+
+def test_ids_that_do_not_fit_one_hdf5_file_are_refused_before_any_work(clips, tiny_encoder, tmp_path):
+    items = [VideoItem(id_, id_, LocalFile(clips / "b.mkv")) for id_ in ("a", "a/b")]
+    with pytest.raises(ValueError, match="'a' and 'a/b' cannot both be in one HDF5 file"):
+        extract(items, tiny_encoder, tmp_path / "x.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shard": (2, 2)}, "shard=2/2"),
+        ({"num_workers": -1}, "num_workers"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"rescale_to": 0}, "rescale_to"),
+        ({"file_format": "pkl"}, "'pkl' is none of npy"),
+        ({"start_s": 2, "end_s": 1}, "end_s must be later"),
+    ],
+)
+def test_options_out_of_range_are_refused(clips, tiny_encoder, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        extract(clips, tiny_encoder, tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what cannot be read -----------------------------------------------------------------------------------
+
+
+def test_broken_videos_are_named_with_their_reason(clips, tiny_encoder, finished):
+    assert set(reasons(finished / "failures.csv")) == {"broken.mp4"}
+    report = extract(clips, tiny_encoder, finished)
+    table = str(report).splitlines()
+    assert "3 already there, 1 failed" in table[0]
+    assert "broken.mp4" in table[2] and "it is not a video that is read here" in table[2]
+    assert str(finished / "failures.csv") in table[-1]
+
+
+@pytest.fixture(scope="module")
+def cut_video(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cut")
+    whole = render_video(
+        folder / "whole.mp4", 60, size=(48, 40), gop=10, format_options={"movflags": "faststart"}
+    )
+    (folder / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    return folder
+
+
+def test_partial_videos_are_written_only_if_asked_and_never_pass_for_whole(cut_video, tiny_encoder, tmp_path):
+    report = extract(cut_video, tiny_encoder, tmp_path / "out")
+    assert report.done == ("whole",) and report.exit_status == 1
+    (partial,) = report.partial
+    assert partial.reason.startswith("partial: ") and not partial.is_kept
+    assert not list((tmp_path / "out").glob("cut*"))
+    assert reasons(tmp_path / "out" / "failures.csv") == {"cut.mp4": partial.reason}
+
+    report = extract(cut_video, tiny_encoder, tmp_path / "out", keep_partial=True)
+    assert report.partial[0].is_kept and report.exit_status == 1
+    track = read_track(tmp_path / "out" / "cut.npy")
+    assert track.record.complete is False and track.record.error and track.num_snippets < 8
+    # Tried again, and gone again where it is not wanted.
+    assert extract(cut_video, tiny_encoder, tmp_path / "out").partial[0].is_kept is False
+    assert not list((tmp_path / "out").glob("cut*"))
+    assert extract(cut_video / "cut.mp4", tiny_encoder, tmp_path / "one").exit_status == 2
+    assert extract(cut_video / "cut.mp4", tiny_encoder, tmp_path / "one", keep_partial=True).exit_status == 1
+
+
+def test_a_video_without_a_snippet_says_how_to_get_one(clips, tiny_encoder, tmp_path):
+    (failure,) = extract(clips / "c.mkv", tiny_encoder, tmp_path / "out", padding="drop").failed
+    assert "there are 5 frames, a snippet has 8" in failure.reason
+
+
+def test_pipes_and_missing_files_are_failures(clips, tiny_encoder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "all.txt").write_text(f"pipe.mp4\ngone.mp4\n{clips}/b.mkv\n")
+    report = extract(tmp_path / "all.txt", tiny_encoder, tmp_path / "out", timeout_s=2)
+    assert report.done == ("b",)
+    told = reasons(tmp_path / "out" / "failures.csv")
+    assert "a device, pipe or socket" in told["pipe.mp4"] and "No such" in told["gone.mp4"]
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """A file on a disk that has gone away: opening it never returns."""
+
+    def stamp(self):
+        return "1"
+
+    def open(self):
+        threading.Event().wait()
+
+
+def test_a_file_that_hangs_is_abandoned_and_the_others_are_done(clips, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction_loop, "GRACE_S", 0.5)
+    items = [VideoItem("a", "nfs/a.mp4", Hanging()), *find_videos(clips / "b.mkv").items]
+    started_s = time.monotonic()
+    report = extract(items, tiny_encoder, tmp_path / "out", timeout_s=1.0)
+    assert time.monotonic() - started_s < 60
+    assert report.done == ("b",)
+    assert report.failed[0].file == "nfs/a.mp4"
+    assert report.failed[0].reason == "it gave nothing for 1.5 s and was abandoned"
+
+
+# --- an output that cannot be written ----------------------------------------------------------------------
+
+
+def test_a_full_disk_stops_with_one_message_and_leaves_no_half_file(
+    clips, tiny_encoder, finished, tmp_path, monkeypatch
+):
+    calls = []
+
+    def write(track, path):
+        if len(calls) == 1:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        calls.append(path)
+        return job_folder_write(track, path)
+
+    job_folder_write = job_folder.write_track
+    monkeypatch.setattr(job_folder, "write_track", write)
+    with pytest.raises(OutputError, match=r"out cannot be written .*No space left on device.* Make room"):
+        extract(clips, tiny_encoder, tmp_path / "out")
+    left = {name for name in contents(tmp_path / "out") if not name.startswith(".bsp_hf/")}
+    assert {"b.npy", "b.npy.json"} <= left <= {"b.npy", "b.npy.json", "failures.csv"}
+    assert not any("half" in str(data) for data in contents(tmp_path / "out").values())
+    monkeypatch.undo()
+    assert extract(clips, tiny_encoder, tmp_path / "out").skipped == ("b",)
+    assert contents(tmp_path / "out") == contents(finished)
+
+
+def test_a_file_in_the_way_of_the_folder_is_one_message(clips, tiny_encoder, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="out is a file; pass another output"):
+        extract(clips, tiny_encoder, tmp_path / "out")
+    (tmp_path / "x.h5").mkdir()
+    with pytest.raises(OutputError, match="is a folder; pass another output"):
+        extract(clips, tiny_encoder, tmp_path / "x.h5")
+
+
+# --- several processes -------------------------------------------------------------------------------------
+
+
+def test_shards_make_what_one_process_makes(clips, tiny_encoder, finished, tmp_path):
+    reports = [extract(clips, tiny_encoder, tmp_path / "out", shard=(i, 3)) for i in range(3)]
+    assert sorted(id_ for report in reports for id_ in report.done) == ["b", "c", "kitchen/a"]
+    assert sum(len(report.failed) for report in reports) == 1
+    assert contents(tmp_path / "out") == contents(finished)
+
+
+def test_the_last_shard_packs(clips, tiny_encoder, tmp_path):
+    first, second = (extract(clips, tiny_encoder, tmp_path / "x.h5", shard=(i, 2)) for i in range(2))
+    assert first.waits_for_others and "ends last" in str(first) and not second.waits_for_others
+    extract(clips, tiny_encoder, tmp_path / "y.h5")
+    assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
+
+
+def test_two_processes_on_one_list_share_the_work(clips, tiny_encoder, finished, tmp_path):
+    reports = {}
+
+    def run(name):
+        reports[name] = extract(clips, tiny_encoder, tmp_path / "out")
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "xy"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    done = [id_ for report in reports.values() for id_ in report.done]
+    assert sorted(done) == ["b", "c", "kitchen/a"]  # each once
+    for report in reports.values():
+        assert sorted((*report.done, *report.skipped)) == ["b", "c", "kitchen/a"]
+    assert contents(tmp_path / "out") == contents(finished)
