@@ -3,6 +3,7 @@
 Importing the package registers its models, preprocessing and pipelines with transformers.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -116,4 +117,6 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-import_module(".registration", __name__).register()
+# The installed command imports nothing slow before it knows what is asked; its commands register themselves.
+if "bsp_hf_command" not in sys.modules:
+    import_module(".registration", __name__).register()

@@ -38,9 +38,18 @@ def _set_up(
 
 
 @contextmanager
-def report_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback."""
+def report_errors(registers: bool = True) -> Iterator[None]:
+    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback.
+
+    Args:
+        registers (`bool`, *optional*, defaults to `True`): Registers with transformers first, which is slow
+            and which `import bsp_hf` does everywhere but in the installed command.
+    """
     try:
+        if registers:
+            from bsp_hf.registration import register
+
+            register()
         yield
     except (OSError, ValueError, TypeError, ImportError) as error:
         typer.echo(f"Error: {error}", err=True)

@@ -1,6 +1,6 @@
 """Where does a long video change: a boundary classifier slid over it, and the peaks of its response."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -25,8 +25,7 @@ class BoundaryResponse:
         times_s (`np.ndarray`): float64 `(num_windows,)`, seconds; the middle of each window.
         probabilities (`np.ndarray`): float32 `(num_windows, num_labels)`, the classifier's softmax.
         response (`np.ndarray`): float32 `(num_windows,)` in [0, 1], the probability of any boundary: one
-            minus
-            that of same-speed.
+            minus that of same-speed.
         window_s (`float`): Length of a window.
         duration_s (`float`): Length of the video.
     """
@@ -51,6 +50,8 @@ def boundary_response(
     stride_frames: int = 1,
     batch_size: int = 16,
     kinds: Sequence[str] | None = None,
+    end_s: float | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> BoundaryResponse:
     """Slide a boundary classifier over a video, streaming.
 
@@ -63,6 +64,9 @@ def boundary_response(
         kinds (`Sequence[str]`, *optional*):
             Labels whose probabilities add up to the response. By default all but same-speed; the two class
             boundaries alone find cuts and leave changes of pace alone.
+        end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
+        progress (`Callable[[float], object]`, *optional*): Called now and then with the second that was
+            reached; what it raises stops the work.
 
     Returns:
         `BoundaryResponse`: Times and response.
@@ -83,7 +87,7 @@ def boundary_response(
     model.eval()
     times_s: list[float] = []
     batches: list[np.ndarray] = []
-    with VideoReader(video, fps=extractor.fps) as frames:
+    with VideoReader(video, fps=extractor.fps, end_s=end_s) as frames:
         fps = extractor.fps or frames.metadata.fps
         shrunk = (_Shrunk(extractor.resize_and_crop(frame.image[None])[0], frame.time_s) for frame in frames)
         windows = iter_snippets(
@@ -94,6 +98,8 @@ def boundary_response(
             logits = model(extractor.normalize_pixels(pixels)).logits
             batches.append(logits.float().softmax(-1).cpu().numpy())
             times_s.extend(float(window.times_s[extractor.num_frames // 2]) for window in batch)
+            if progress is not None:
+                progress(times_s[-1])
         duration_s = frames.report.duration_s
     if not batches:
         raise ValueError(f"{video} is shorter than one window of {extractor.num_frames} frames.")
@@ -115,8 +121,7 @@ def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_
         response (`BoundaryResponse`): From [`boundary_response`].
         threshold (`float`, *optional*, defaults to 0.5): Smallest response of a boundary.
         min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart; of two that
-            are
-            nearer the higher one stays.
+            are nearer the higher one stays.
 
     Returns:
         `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.

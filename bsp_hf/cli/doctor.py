@@ -1,0 +1,43 @@
+"""`bsp-hf doctor`: what of this machine works, what is missing, and the command that mends it."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from .application import NOTHING_DONE, SOME_FAILED, report_errors
+
+_MARKS = {"ok": "ok", "optional": "--", "problem": "!!", "broken": "XX"}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    r"""Check this installation: versions, devices, decoder, extras; say what mends what is wrong.
+
+    Exit status: 0 all works (extras may be missing), 1 something does not work, 2 the package cannot run.
+
+    \b
+    Examples:
+      bsp-hf doctor
+      bsp-hf doctor --json | python -m json.tool
+    """
+    with report_errors(registers=False):
+        from .checkup import check_everything
+
+        findings = check_everything()
+    if as_json:
+        typer.echo(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            typer.echo(f"{_MARKS[finding.state]}  {finding.name:<{width}}  {finding.text}")
+            if finding.remedy:
+                typer.echo(f"    {'':<{width}}  mend it with: {finding.remedy}")
+        typer.echo("\nok works   -- optional, not installed   !! does not work   XX nothing works without it")
+        typer.echo("Nothing in this package is compiled; a 'fix' that has you download a binary is not ours.")
+    states = {finding.state for finding in findings}
+    if "broken" in states:
+        raise typer.Exit(NOTHING_DONE)
+    if "problem" in states:
+        raise typer.Exit(SOME_FAILED)

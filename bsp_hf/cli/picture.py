@@ -1,0 +1,242 @@
+"""`bsp-hf picture`: one command for each picture; the end of the output's name says the format."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .application import report_errors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+picture = typer.Typer(
+    help="Draw a picture: clips, features, boundaries, segments, a training (needs the extra 'plot').",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Output = Annotated[Path, typer.Option("--output", "-o", help="File to write: .png, .pdf or .svg.")]
+_Boundaries = Annotated[
+    str | None, typer.Option(help="True boundaries: seconds such as 3.2,7.5, or a JSON file.")
+]
+
+
+@picture.command("clips")
+def clips(
+    output: _Output,
+    video_dir: Annotated[
+        Path | None, typer.Argument(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
+    ] = None,
+    clips_per_kind: Annotated[int, typer.Option(help="Clips of each boundary type.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
+) -> None:
+    r"""Draw synthesized clips of every boundary type (the paper's Figure 2).
+
+    `bsp-hf synth --picture` draws the same, with every setting of the synthesis.
+
+    \b
+    Examples:
+      bsp-hf picture clips -o clips.png
+      bsp-hf picture clips clips/ -o clips.pdf --clips-per-kind 1
+    """
+    from .synth import synth
+
+    _check_output(output)
+    synth(video_dir=video_dir, picture=output, clips_per_kind=clips_per_kind, seed=seed)
+
+
+@picture.command("timeline")
+def timeline(
+    video: Annotated[Path, typer.Argument(help="The video.")],
+    output: _Output,
+    model: Annotated[str, typer.Option(help="Folder or Hub id of an encoder with its boundary head.")],
+    boundaries: _Boundaries = None,
+    stride_frames: Annotated[int, typer.Option(help="Frames between windows of the classifier.")] = 1,
+    threshold: Annotated[float, typer.Option(help="Smallest response of a picked boundary.")] = 0.5,
+    min_gap_s: Annotated[float, typer.Option(help="Seconds that two boundaries lie apart.")] = 0.6,
+    kinds: Annotated[
+        str | None, typer.Option(help="Boundary types to look for, with commas; all by default.")
+    ] = None,
+) -> None:
+    r"""Draw where a video changes: the boundary response above a film strip, with the picked boundaries.
+
+    \b
+    Examples:
+      bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o timeline.png
+      bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o cuts.png --kinds diff-class,same-class
+    """
+    _check_output(output)
+    with report_errors():
+        from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
+
+        from bsp_hf.localization.boundary_response import boundary_response, pick_boundaries
+        from bsp_hf.visualization import plot_boundary_response
+
+        from .picture_inputs import read_boundaries
+
+        truth = read_boundaries(boundaries) if boundaries is not None else None
+        response = boundary_response(
+            AutoModelForVideoClassification.from_pretrained(model),
+            AutoFeatureExtractor.from_pretrained(model),
+            video,
+            stride_frames,
+            kinds=kinds.split(",") if kinds else None,
+        )
+        picked_s = pick_boundaries(response, threshold, min_gap_s)
+        frames, frame_times_s = _spread_frames(video, response.duration_s)
+        figure = plot_boundary_response(
+            response.times_s,
+            response.response,
+            truth.times_s if truth else (),
+            frames=frames,
+            frame_times_s=frame_times_s,
+            picked_s=picked_s,
+            kinds=truth.kinds if truth else None,
+            threshold=threshold,
+            title=f"Where {video.name} changes",
+        )
+        _save(figure, output, f"{len(picked_s)} boundaries in {response.duration_s:.1f} s")
+
+
+@picture.command("features")
+def features(
+    track: Annotated[Path, typer.Argument(help="Features of one video, as `bsp-hf extract` writes them.")],
+    output: _Output,
+    boundaries: _Boundaries = None,
+) -> None:
+    r"""Draw the features of one video: heat map, change from snippet to snippet, self-similarity.
+
+    \b
+    Examples:
+      bsp-hf picture features features/recording.npz -o features.png
+    """
+    _check_output(output)
+    with report_errors():
+        from bsp_hf.features import read_track
+        from bsp_hf.visualization import plot_feature_track
+
+        from .picture_inputs import read_boundaries
+
+        shown = read_track(track)
+        truth = read_boundaries(boundaries) if boundaries is not None else None
+        figure = plot_feature_track(
+            shown.features,
+            shown.centers_s,
+            truth.times_s if truth else (),
+            truth.kinds if truth else None,
+            title=f"Features of {shown.record.video_id}",
+        )
+        _save(figure, output, f"{shown.num_snippets} snippets")
+
+
+@picture.command("differences")
+def differences(
+    tracks: Annotated[
+        list[str], typer.Argument(help="Features of one video by each encoder: a file, or NAME=FILE.")
+    ],
+    boundaries: Annotated[str, typer.Option(help="True boundaries: seconds, or a JSON file.")],
+    output: _Output,
+    tolerance_s: Annotated[
+        float | None, typer.Option(help="How far from a boundary a pair of snippets still belongs to it.")
+    ] = None,
+) -> None:
+    r"""Draw how much consecutive snippets differ at boundaries and elsewhere (the paper's Figure 4).
+
+    \b
+    Examples:
+      bsp-hf picture differences BSP=bsp/v1.npz action=action/v1.npz --boundaries v1.json -o figure4.png
+    """
+    _check_output(output)
+    with report_errors():
+        from bsp_hf.features import read_track
+        from bsp_hf.visualization import plot_consecutive_differences
+
+        from .picture_inputs import read_boundaries
+
+        read = {}
+        for word in tracks:
+            name, _, place = word.rpartition("=")
+            shown = read_track(Path(place))
+            read[name or shown.record.encoder.id] = (shown.features, shown.centers_s)
+        if len(read) < len(tracks):
+            raise ValueError("two encoders have the same name; pass NAME=FILE.")
+        figure = plot_consecutive_differences(read, read_boundaries(boundaries).times_s, tolerance_s)
+        _save(figure, output, f"{len(read)} encoders")
+
+
+@picture.command("training")
+def training(
+    folder: Annotated[Path, typer.Argument(help="Checkpoint folder, or its training_record.json.")],
+    output: _Output,
+) -> None:
+    r"""Draw losses, held-out metrics and the learning rate of a training over its steps.
+
+    \b
+    Examples:
+      bsp-hf picture training bsp-tsm-demo -o training.png
+    """
+    _check_output(output)
+    with report_errors(registers=False):
+        from bsp_hf.visualization import plot_training_curves
+
+        from .picture_inputs import read_training_record
+
+        history = read_training_record(folder)["history"]
+        num_classes = max((len(entry.get("eval_confusion", ())) for entry in history), default=0)
+        figure = plot_training_curves(
+            history,
+            metrics=["eval_accuracy"] if any("eval_accuracy" in entry for entry in history) else None,
+            chance=1 / num_classes if num_classes else None,
+        )
+        _save(figure, output, f"{len(history)} entries")
+
+
+@picture.command("confusion")
+def confusion(
+    folder: Annotated[Path, typer.Argument(help="Checkpoint folder of a pre-training.")],
+    output: _Output,
+) -> None:
+    r"""Draw which boundary types a pre-trained encoder takes for which, on held-out clips.
+
+    \b
+    Examples:
+      bsp-hf picture confusion bsp-tsm-demo -o confusion.png
+    """
+    _check_output(output)
+    with report_errors(registers=False):
+        from bsp_hf.visualization import plot_confusion_matrix
+
+        from .picture_inputs import read_json, read_training_record
+
+        history = read_training_record(folder)["history"]
+        matrices = [entry["eval_confusion"] for entry in history if "eval_confusion" in entry]
+        if not matrices:
+            raise ValueError(f"{folder}: no evaluation with classes is in its record.")
+        labels = read_json(folder / "config.json").get("id2label", {}) if folder.is_dir() else {}
+        names = [str(labels.get(str(number), number)) for number in range(len(matrices[-1]))]
+        _save(plot_confusion_matrix(matrices[-1], names), output, f"{len(names)} classes")
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a format that matplotlib does not write before any work is done."""
+    if output.suffix not in (".png", ".pdf", ".svg"):
+        raise typer.BadParameter(f"{output} must end in .png, .pdf or .svg.", param_hint="--output")
+
+
+def _save(figure: "Figure", output: Path, text: str) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output)
+    typer.echo(f"{output}: {text}")
+
+
+def _spread_frames(video: Path, duration_s: float, count: int = 40) -> tuple["np.ndarray", "np.ndarray"]:
+    """Return frames evenly spread over the video, uint8, and their times in seconds."""
+    import numpy as np
+
+    from bsp_hf import VideoReader
+
+    with VideoReader(video, fps=max(count / max(duration_s, 0.1), 0.01)) as frames:
+        shown = [(frame.image, frame.time_s) for frame in frames]
+    return np.stack([image for image, _ in shown]), np.array([time_s for _, time_s in shown])

@@ -1,0 +1,72 @@
+"""`bsp-hf pretrain`: launches the training loop of `examples/pretrain.py` through Accelerate."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .application import report_errors
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+# What this command does not know is an option of the loop.
+CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def find_example(name: str) -> Path:
+    """Return the script of an example: of the checkout, or the copy that an installed package carries."""
+    places = (_PACKAGE.parent / "examples" / name, _PACKAGE / "_examples" / name)
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f"{name} is at neither of {places[0]} and {places[1]}; install bsp_hf again.")
+
+
+def _spell_as_argparse(word: str) -> str:
+    """Turn `--video-dir` into `--video_dir`, which is how the loop spells its options."""
+    return re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word)
+
+
+def pretrain(
+    context: typer.Context,
+    video_dir: Annotated[
+        Path | None, typer.Option(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
+    ] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="Folder for the encoder.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="'paper', or 'demo' for minutes on the CPU of a laptop.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The pretext; 'boundary' by default.")] = None,
+    launch: Annotated[str, typer.Option(help="Options of `accelerate launch`, in one pair of quotes.")] = "",
+    loop_options: Annotated[bool, typer.Option(help="Show all options of the loop, and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the command that would run, and stop.")] = False,
+) -> None:
+    r"""Pre-train an encoder on boundaries synthesized out of trimmed clips.
+
+    Runs examples/pretrain.py through Accelerate; every option that is not listed here goes on to it. Stopped
+    at any moment, the same command goes on where it was.
+
+    \b
+    Examples:
+      bsp-hf pretrain --preset demo --output-dir bsp-tsm-demo
+      bsp-hf pretrain --video-dir clips/ --output-dir my-encoder --backbone resnet18 --batch-size 32
+      bsp-hf pretrain --video-dir clips/ --output-dir my-encoder --launch "--multi_gpu --mixed_precision bf16"
+    """
+    with report_errors(registers=False):
+        script = find_example("pretrain.py")
+        given = {"--video_dir": video_dir, "--output_dir": output_dir, "--preset": preset, "--task": task}
+        words = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+        words += [_spell_as_argparse(word) for word in context.args]
+        launcher = [sys.executable, "-m", "accelerate.commands.launch", *shlex.split(launch)]
+        command = [*launcher, str(script), *words]
+        if loop_options:
+            command = [sys.executable, str(script), "--help"]
+        elif output_dir is None:
+            raise ValueError("--output-dir is missing: the folder for the encoder.")
+    if dry_run:
+        typer.echo(shlex.join(command))
+    else:
+        raise typer.Exit(subprocess.run(command, check=False).returncode)

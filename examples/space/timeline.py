@@ -1,0 +1,109 @@
+"""The timeline as HTML: response curve, film strip, a button at every boundary, thumbnails for the cursor."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from analysis import THUMBNAIL_HEIGHT, Analysis, Boundary
+
+HERE = Path(__file__).parent
+STYLE = (HERE / "timeline.css").read_text(encoding="utf-8")
+SCRIPT = f"<script>\n{(HERE / 'timeline.js').read_text(encoding='utf-8')}</script>"
+EMPTY = '<p class="bsp-hint">The timeline appears here.</p>'
+
+KIND_NAMES = {
+    "diff-class": "change of action",
+    "same-class": "cut within an action",
+    "diff-speed": "change of pace",
+}
+_STRIP_WIDTH = 12 * 96  # pixels of a wide page
+_MOST_POINTS = 1200
+
+
+def format_time(time_s: float) -> str:
+    """Return minutes, seconds and tenths."""
+    tenths = round(time_s * 10)
+    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
+
+
+def render_timeline(
+    analysis: Analysis, values: np.ndarray, found: Sequence[Boundary], threshold: float
+) -> str:
+    """Return the timeline of one video; `timeline.js` makes it answer to the cursor."""
+    duration_s = max(analysis.response.duration_s, 1e-3)
+
+    def place(time_s: float) -> str:
+        return f"{100 * min(max(time_s / duration_s, 0), 1):.3f}%"
+
+    markers = "".join(
+        f'<button type="button" class="bsp-marker" '
+        f'data-jump-s="{b.time_s:.3f}" style="left:{place(b.time_s)}" '
+        f'title="{escape(_name(b.kind))} at {format_time(b.time_s)}" '
+        f'aria-label="jump to {escape(_name(b.kind))} at {format_time(b.time_s)}"></button>'
+        for b in found
+    )
+    chips = "".join(
+        f'<button type="button" class="bsp-chip" data-jump-s="{b.time_s:.3f}"><b>{format_time(b.time_s)}</b> '
+        f"{escape(_name(b.kind))} <i>{b.score:.2f}</i></button>"
+        for b in found
+    )
+    ticks = "".join(f'<span style="left:{place(t)}">{format_time(t)[:-2]}</span>' for t in _ticks(duration_s))
+    sprite = base64.b64encode(analysis.sprite).decode()
+    count = len(analysis.thumbnail_times_s)
+    thumbnail = f"width:{analysis.thumbnail_width}px;height:{THUMBNAIL_HEIGHT}px"
+    summary = f"{len(found)} boundaries" if len(found) != 1 else "1 boundary"
+    return f"""
+<div class="bsp-timeline" data-duration-s="{duration_s:.4f}" data-thumbnails="{count}"
+     data-thumbnail-width="{analysis.thumbnail_width}" style="--sprite:url(data:image/jpeg;base64,{sprite})">
+  <div class="bsp-legend"><span class="bsp-key-curve">boundary response</span>
+    <span class="bsp-key-marker">boundary, click to jump</span>
+    <span class="bsp-key-threshold">threshold</span></div>
+  <div class="bsp-plot">
+    <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
+      <polygon points="{_outline(analysis.response.times_s, values, duration_s)}"/>
+      <line x1="0" x2="1000" y1="{100 - 100 * threshold:.1f}" y2="{100 - 100 * threshold:.1f}"/>
+    </svg>
+    {markers}
+  </div>
+  <div class="bsp-strip" style="height:{THUMBNAIL_HEIGHT}px">{_strip(analysis, duration_s)}</div>
+  <div class="bsp-playhead" hidden></div>
+  <div class="bsp-cursor" hidden><div class="bsp-preview" style="{thumbnail}"></div><span></span></div>
+  <div class="bsp-axis">{ticks}</div>
+</div>
+<p class="bsp-summary"><b>{summary}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}</p>
+<div class="bsp-chips">{chips}</div>
+"""
+
+
+def _name(kind: str) -> str:
+    return KIND_NAMES.get(kind, kind)
+
+
+def _strip(analysis: Analysis, duration_s: float) -> str:
+    """Return as many thumbnails as fit beside one another, each from the middle of its stretch of time."""
+    num_shown = max(1, min(len(analysis.thumbnail_times_s), round(_STRIP_WIDTH / analysis.thumbnail_width)))
+    middles_s = (np.arange(num_shown) + 0.5) * duration_s / num_shown
+    times_s = np.array(analysis.thumbnail_times_s)
+    nearest = np.abs(times_s[None] - middles_s[:, None]).argmin(1)
+    return "".join(
+        f'<div style="background-position:-{index * analysis.thumbnail_width}px 0;'
+        f'flex-basis:{analysis.thumbnail_width}px"></div>'
+        for index in nearest
+    )
+
+
+def _outline(times_s: np.ndarray, values: np.ndarray, duration_s: float) -> str:
+    """Return the curve down to its axis; of many windows the highest of each stretch is kept."""
+    group = -(-len(values) // _MOST_POINTS)
+    starts = np.arange(0, len(values), group)
+    x = 1000 * np.clip(times_s[starts] / duration_s, 0, 1)
+    y = 100 - 100 * np.maximum.reduceat(values, starts)
+    inside = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    return f"{x[0]:.1f},100 {inside} {x[-1]:.1f},100"
+
+
+def _ticks(duration_s: float) -> list[float]:
+    step_s = next(step for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1e9) if duration_s / step <= 10)
+    return [step_s * k for k in range(int(duration_s / step_s) + 1) if step_s * k <= 0.97 * duration_s]

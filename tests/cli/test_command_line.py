@@ -1,0 +1,86 @@
+"""The command line as a whole: help, order, completion, and what it does not import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import bsp, plain
+
+from bsp_hf.cli import _PANELS, COMMANDS, app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def installed_command(*words: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run what the console script runs, then print which slow packages were imported."""
+    script = (
+        "import sys, atexit; sys.argv = ['bsp-hf', *sys.argv[1:]]\n"
+        "slow = {'torch', 'transformers', 'numpy', 'datasets', 'matplotlib'}\n"
+        "atexit.register(lambda: print('imported:', *sorted(slow & {*sys.modules}), file=sys.stderr))\n"
+        "from bsp_hf_command import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "synth"),
+        (["--version"], "bsp_hf 0."),
+        (["picture", "--help"], "timeline"),
+        (["info", "-h"], "bsp-hf info recording.mp4"),
+    ],
+)
+def test_help_and_version_import_nothing_slow(words, said):
+    finished = installed_command(*words)
+    assert finished.returncode == 0 and said in finished.stdout
+    assert finished.stderr.strip() == "imported:"
+
+
+def test_completion_knows_commands_and_options_and_imports_nothing_slow():
+    finished = installed_command(_BSP_HF_COMPLETE="complete_bash", COMP_WORDS="bsp-hf inf", COMP_CWORD="1")
+    assert finished.stdout.split() == ["info"] and finished.stderr.strip() == "imported:"
+    finished = installed_command(
+        _BSP_HF_COMPLETE="complete_bash", COMP_WORDS="bsp-hf synth --clips", COMP_CWORD="2"
+    )
+    assert finished.stdout.split() == ["--clips-per-kind"]
+
+
+@pytest.mark.slow
+def test_commands_of_the_installed_script_register_with_transformers():
+    finished = installed_command("info", "nowhere.mp4")
+    assert finished.returncode == 2 and "there is nothing at nowhere.mp4" in finished.stderr
+    script = "import bsp_hf_command, bsp_hf, sys; print('bsp_hf.registration' in sys.modules)\n"
+    script += "from bsp_hf.cli.application import report_errors\n"
+    script += "with report_errors(): pass\n"
+    script += "from transformers.pipelines import PIPELINE_REGISTRY as r\n"
+    script += "print('video-feature-extraction' in r.supported_tasks)"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    assert printed.split() == ["False", "True"]
+
+
+def test_every_command_has_a_panel_a_file_and_help_with_examples():
+    panels = [name for names in _PANELS.values() for name in names]
+    assert [name for name in panels if name in COMMANDS] == list(COMMANDS)
+    for name in COMMANDS:
+        said = bsp(name, "--help")
+        assert "\\b" not in said
+        names = [
+            f"{name} {part.name}"
+            for group in app.registered_groups
+            if group.name == name
+            for part in group.typer_instance.registered_commands
+        ] or [name]
+        for command in names:
+            said = plain(bsp(*command.split(), "--help"))
+            assert "Examples:" in said and f"bsp-hf {command}" in said, command
