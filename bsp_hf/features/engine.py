@@ -53,6 +53,9 @@ class ExtractionEngine:
     threads decode, and their batches are larger. The encoder is a copy with folded batch norms, taken when
     the engine is made: training the model further does not reach it.
 
+    On processors with AVX2 and no more, 3x3 convolutions in float32 are computed by Winograd's method;
+    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video.
+
     Several threads may call one engine at a time.
 
     Args:

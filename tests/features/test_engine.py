@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import (
     TimesformerConfig,
     TimesformerModel,
@@ -18,7 +19,15 @@ from transformers import (
     pipeline,
 )
 
-from bsp_hf import BSPForBoundaryClassification, ExtractionEngine, FeatureTrack, VideoDecodeError
+from bsp_hf import (
+    BSPConfig,
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    BSPModel,
+    ExtractionEngine,
+    FeatureTrack,
+    VideoDecodeError,
+)
 from bsp_hf.encoder import video_snippets
 from bsp_hf.features import engine as engine_module
 
@@ -274,3 +283,63 @@ def test_torchs_threads_are_as_before(engine, video):
     thread.start()
     thread.join()
     assert in_new_thread == [before]
+
+
+# --- number types and devices ------------------------------------------------------------------------------
+
+
+def worst_cosine(track: FeatureTrack, expected: FeatureTrack) -> float:
+    return float(F.cosine_similarity(torch.tensor(track.features), torch.tensor(expected.features)).min())
+
+
+def test_bfloat16_is_close_and_recorded(model, engine, video):
+    track = ExtractionEngine(model, tiny_extractor(), dtype="bfloat16").extract(video, video_id="v")
+    expected = engine.extract(video, video_id="v")
+    assert track.features.dtype == np.float32
+    assert track.record.encoder.dtype == "bfloat16"
+    assert not track.record.encoder.differences(expected.record.encoder)
+    assert worst_cosine(track, expected) > 0.999
+
+
+@pytest.mark.slow
+def test_bfloat16_on_real_video_has_a_cosine_above_0_999(shared_data):
+    torch.manual_seed(0)
+    real = BSPModel(BSPConfig.from_backbone_name("resnet18")).eval()
+    path = shared_data / "untrimmed_mini" / "v_GGSY1Qvo990.mp4"
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 128}, crop_size={"height": 112, "width": 112})
+    exact, rough = (
+        ExtractionEngine(real, extractor, dtype=dtype).extract(path, video_id="v", end_s=3.0)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert len(exact.features) >= 7
+    assert worst_cosine(rough, exact) > 0.999
+    relative = np.linalg.norm(rough.features - exact.features) / np.linalg.norm(exact.features)
+    assert relative < 0.02
+    # The mean of all rows apart, which is most of an untrained network's feature: rows still look alike.
+    centred = [
+        FeatureTrack(track.features - exact.features.mean(0), track.centers_s, track.record)
+        for track in (exact, rough)
+    ]
+    assert worst_cosine(centred[1], centred[0]) > 0.95
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("bfloat16", 0.03), ("float16", 0.01)])
+def test_gpu_gives_the_features_of_the_cpu(model, engine, video, dtype, tolerance):
+    on_gpu = ExtractionEngine(model, tiny_extractor(), dtype=dtype, device="cuda", batch_size=3)
+    for parameters in ({}, {"stride_frames": 2}):
+        track = on_gpu.extract(video, video_id="v", **parameters)
+        expected = engine.extract(video, video_id="v", **parameters)
+        error = np.linalg.norm(track.features - expected.features) / np.linalg.norm(expected.features)
+        assert error < tolerance
+        np.testing.assert_array_equal(track.centers_s, expected.centers_s)
+
+
+@pytest.mark.gpu
+def test_gpu_takes_bfloat16_where_it_has_it_and_reports_its_waiting(model, video):
+    on_gpu = ExtractionEngine(model, tiny_extractor(), device="cuda")
+    has_it = torch.cuda.get_device_capability() >= (8, 0)
+    assert on_gpu.dtype == (torch.bfloat16 if has_it else torch.float32)
+    seen = []
+    on_gpu.extract(video, video_id="v", progress=seen.append)
+    assert 0 <= seen[-1].waiting_share <= 1

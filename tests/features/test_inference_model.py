@@ -1,0 +1,125 @@
+"""Encoders made ready for speed compute what they did before; which number type is chosen."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import ResNetConfig
+
+from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
+from bsp_hf.encoder.video_snippets import encode_clips
+from bsp_hf.features import inference_model
+from bsp_hf.features.inference_model import choose_dtype, prepare_encoder
+from bsp_hf.features.winograd import WinogradConv2d
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
+from tiny import random_clips, randomize, tiny_config, tiny_extractor
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "size", [(3, 64, 8, 8, 64), (1, 65, 7, 7, 70), (2, 64, 1, 1, 64), (2, 64, 2, 13, 80), (40, 64, 6, 5, 64)]
+)
+def test_winograd_convolution_equals_the_direct_one(size, bias):
+    batch, channels, height, width, num_out = size
+    torch.manual_seed(0)
+    direct = nn.Conv2d(channels, num_out, 3, padding=1, bias=bias)
+    pixels = torch.randn(batch, channels, height, width)
+    expected = F.conv2d(
+        pixels.double(), direct.weight.double(), direct.bias.double() if bias else None, padding=1
+    )
+    convolution = WinogradConv2d(direct)
+    with torch.inference_mode():
+        convolution(torch.full_like(pixels, 100.0))  # must leave nothing behind in its scratch memory
+        found = convolution(pixels)
+        again = convolution(pixels.contiguous(memory_format=torch.channels_last))
+    assert found.shape == expected.shape
+    assert (found - expected).norm() < 5e-6 * expected.norm()
+    assert torch.equal(found, again)
+
+
+def test_winograd_scratch_is_not_shared_by_layers_or_results():
+    torch.manual_seed(0)
+    layers = [WinogradConv2d(nn.Conv2d(64, 64, 3, padding=1)) for _ in range(2)]
+    pixels = torch.randn(2, 64, 9, 9)
+    first = layers[0](pixels)
+    kept = first.clone()
+    layers[0](pixels * 2)
+    layers[1](pixels)
+    assert torch.equal(first, kept)
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(64, 64, 3, stride=2, padding=1),
+        nn.Conv2d(64, 64, 1),
+        nn.Conv2d(64, 64, 3, padding=0),
+        nn.Conv2d(64, 64, 3, padding=1, groups=2),
+        nn.Conv2d(64, 64, 3, padding=2, dilation=2),
+        nn.Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(64, 32, 3, padding=1),
+        nn.Conv3d(64, 64, 3, padding=1),
+    ],
+)
+def test_other_convolutions_are_not_taken(convolution):
+    assert not WinogradConv2d.takes(convolution)
+    with pytest.raises(ValueError, match="3x3"):
+        WinogradConv2d(convolution)
+
+
+@pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
+@pytest.mark.parametrize("saves_products", [False, True])
+def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, monkeypatch):
+    monkeypatch.setattr(inference_model, "_saves_products", lambda dtype, device: saves_products)
+    backbone = ResNetConfig(
+        embedding_size=16,
+        hidden_sizes=[64, 256] if layer_type == "bottleneck" else [16, 64],
+        depths=[2, 2],
+        layer_type=layer_type,
+    )
+    model = randomize(BSPForBoundaryClassification(BSPConfig(backbone_config=backbone))).eval()
+    encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
+    kinds = [type(module) for module in encoder.modules()]
+    assert nn.BatchNorm2d not in kinds
+    assert (WinogradConv2d in kinds) == saves_products
+    clips = random_clips(2, 8, 3, 32, 40)
+    with torch.inference_mode():
+        expected, found = encode_clips(model, clips), encode_clips(encoder, clips)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_what_changes_a_feature_is_not_done(monkeypatch, caplog):
+    def spoil(encoder, saves_products):
+        encoder.backbone.embedder.embedder.convolution.weight.data *= 1.01
+
+    monkeypatch.setattr(inference_model, "_save_memory_and_products", spoil)
+    model = randomize(BSPModel(tiny_config())).eval()
+    with caplog.at_level(logging.WARNING, logger="bsp_hf.features.inference_model"):
+        encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
+    assert "runs as it is" in caplog.text
+    clips = random_clips(1, 8, 3, 32, 32)
+    with torch.inference_mode():
+        expected = encode_clips(model, clips)  # in another memory format, so not bit for bit
+        assert (encode_clips(encoder, clips) - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_auto_takes_bfloat16_where_the_processor_has_it(has_it, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_it, raising=False)
+    assert choose_dtype("auto", CPU) == (torch.bfloat16 if has_it else torch.float32)
+    assert choose_dtype("float32", CPU) == torch.float32
+    assert choose_dtype("bfloat16", CPU) == torch.bfloat16
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_auto_takes_bfloat16_on_gpus_that_have_it(capability, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_dtype("auto", torch.device("cuda")) == expected
