@@ -38,7 +38,9 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
 
 def pretrain_arguments(task: str, args: argparse.Namespace, passed_on: list[str]) -> list[str]:
     """Return the options of one run; the preset's repetitions are for the four cases of one task."""
-    words = ["--preset", "demo", "--epochs", "1", "--eval_every", "100000", "--case_repeats"]
+    words = ["--preset", "demo", "--epochs", "1", "--eval_every", "100000"]
+    # So short a training needs many small steps.
+    words += ["--batch_size", "8", "--learning_rate", "1e-3", "--case_repeats"]
     num_cases = {"boundary": 4, "regression": 3, "action": 1, "random": 4}
     words += ["1"] * num_cases.get(task, 1 if task.startswith("regression-") else 2)
     words += ["--max_steps", "0"] if task == "random" else ["--task", task, "--max_steps", "100000"]
