@@ -5,6 +5,7 @@ Importing the package registers its models, preprocessing and pipelines with tra
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -117,6 +118,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-# The installed command imports nothing slow before it knows what is asked; its commands register themselves.
-if "bsp_hf_command" not in sys.modules:
+def _is_command_line() -> bool:
+    """Whether the running program is the installed command `bsp-hf`, and not one that imports the package."""
+    return bool(sys.argv) and Path(sys.argv[0]).stem in ("bsp-hf", "bsp-hf-script")
+
+
+# The command imports nothing slow before it knows what is asked; then it registers by itself.
+if not _is_command_line():
     import_module(".registration", __name__).register()

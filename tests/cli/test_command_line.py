@@ -19,7 +19,7 @@ def installed_command(*words: str, **environment: str) -> subprocess.CompletedPr
         "import sys, atexit; sys.argv = ['bsp-hf', *sys.argv[1:]]\n"
         "slow = {'torch', 'transformers', 'numpy', 'datasets', 'matplotlib'}\n"
         "atexit.register(lambda: print('imported:', *sorted(slow & {*sys.modules}), file=sys.stderr))\n"
-        "from bsp_hf_command import main; main()"
+        "from bsp_hf.cli import main; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", script, *words],
@@ -58,7 +58,8 @@ def test_completion_knows_commands_and_options_and_imports_nothing_slow():
 def test_commands_of_the_installed_script_register_with_transformers():
     finished = installed_command("info", "nowhere.mp4")
     assert finished.returncode == 2 and "there is nothing at nowhere.mp4" in finished.stderr
-    script = "import bsp_hf_command, bsp_hf, sys; print('bsp_hf.registration' in sys.modules)\n"
+    script = "import sys; sys.argv = ['/usr/bin/bsp-hf']\n"
+    script += "import bsp_hf; print('bsp_hf.registration' in sys.modules)\n"
     script += "from bsp_hf.cli.application import report_errors\n"
     script += "with report_errors(): pass\n"
     script += "from transformers.pipelines import PIPELINE_REGISTRY as r\n"
