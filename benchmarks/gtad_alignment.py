@@ -1,7 +1,7 @@
 """Time and memory of G-TAD's fused alignment against aligning first and convolving the map afterwards.
 
     python benchmarks/gtad_alignment.py                          # ActivityNet setting, batch of 2
-    python benchmarks/gtad_alignment.py --batch_size 16 --variants fused
+    python benchmarks/gtad_alignment.py --batch_size 16 --peer_chunk 4 --repeats 0 --variants fused map
 
 Runs forward and backward of the whole network in a fresh process per variant, checks that all of them give
 the same scores and gradients, and prints processor seconds per step (a first step apart, which also builds
@@ -14,8 +14,10 @@ map        align every anchor, build the (batch, channels * bins, duration, star
 rows       align every anchor into rows, then one matrix product: the best that aligning first can do here
 
 `map` and `rows` interpolate with the same sparse operator as the library, which is far from the slow part.
-At the ActivityNet setting their map takes 369 MB per sample, and several times that with gradients: batch 16
-needs more than 12 GB. Linux and macOS only.
+At the ActivityNet setting their map takes 369 MB per sample, and several times that with gradients: a batch
+of 16 needs some 20 GB. With `--peer_chunk` they run the batch in chunks and add the gradients up, which costs
+them no time and leaves their memory that of one chunk, a lower bound. `--repeats 0` reports the first step
+alone. Linux and macOS only.
 """
 
 import argparse
@@ -96,18 +98,23 @@ def measure(args: argparse.Namespace) -> None:
     model.as_map = args.variant == "map"
     features = torch.randn(args.batch_size, config.num_steps, config.feature_dim).requires_grad_()
     upstream = torch.randn(args.batch_size, 2, config.max_duration, config.num_steps)
+    chunk = args.batch_size if args.variant == "fused" else args.peer_chunk or args.batch_size
     before = peak_mb()
     seconds = []
     for _ in range(args.repeats + 1):
         model.zero_grad()
         features.grad = None
         begin = time.process_time()
-        output = model(features)
-        ((output.iou_map * upstream).sum() + output.start.sum() + output.end.sum()).backward()
+        maps = []
+        for rows, weights in zip(features.split(chunk), upstream.split(chunk), strict=True):
+            output = model(rows)
+            ((output.iou_map * weights).sum() + output.start.sum() + output.end.sum()).backward()
+            maps.append(output.iou_map.detach())
+            del output
         seconds.append(time.process_time() - begin)
-    report = {"seconds": min(seconds[1:]), "first_seconds": seconds[0], "mb": peak_mb() - before}
+    report = {"seconds": min(seconds[1:] or seconds), "first_seconds": seconds[0], "mb": peak_mb() - before}
     arrays = {
-        "iou_map": output.iou_map,
+        "iou_map": torch.cat(maps),
         "features_grad": features.grad,
         "weight_grad": model.localization[0].weight.grad[:32],
     }
@@ -129,6 +136,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--feature_dim", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer_chunk", type=int, default=0, help="samples at a time of the peers; 0 for all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
@@ -140,14 +148,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for variant in args.variants:
             command = [sys.executable, __file__, "--variant", variant, "--result_dir", folder]
-            for name in ("preset", "batch_size", "feature_dim", "repeats", "threads"):
+            for name in ("preset", "batch_size", "peer_chunk", "feature_dim", "repeats", "threads"):
                 command += [f"--{name}", str(getattr(args, name))]
             subprocess.run(command, check=True)
         compare(Path(folder), args)
 
 
 def compare(folder: Path, args: argparse.Namespace) -> None:
-    print(f"{args.preset}, batch {args.batch_size}, {args.threads} thread(s), torch {torch.__version__}")
+    chunks = f" (peers in chunks of {args.peer_chunk})" if args.peer_chunk else ""
+    print(
+        f"{args.preset}, batch {args.batch_size}{chunks}, {args.threads} thread(s), torch {torch.__version__}"
+    )
     print("variant   s/step    first  peak MB  time x memory x  largest relative difference")
     base = json.loads((folder / f"{args.variants[0]}.json").read_text())
     expected = np.load(folder / f"{args.variants[0]}.npz")

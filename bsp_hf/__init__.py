@@ -34,6 +34,20 @@ _HOMES = {
     "load_boundary_clips": "pretraining.boundary_clips",
     "boundary_response": "localization.boundary_response",
     "pick_boundaries": "localization.boundary_response",
+    "GTADConfig": "localization.gtad_config",
+    "GTADForTemporalActionLocalization": "localization.gtad",
+    "TANConfig": "localization.tan_config",
+    "TANForVideoGrounding": "localization.tan",
+    "LGIConfig": "localization.lgi_config",
+    "LGIForVideoGrounding": "localization.lgi",
+    "ActionnessConfig": "localization.actionness",
+    "ActionnessModel": "localization.actionness",
+    "TemporalActionLocalizationPipeline": "localization.pipeline_temporal_actions",
+    "VideoGroundingPipeline": "localization.pipeline_video_grounding",
+    "StepLocalizationPipeline": "localization.pipeline_step_localization",
+    "VideoBoundaryDetectionPipeline": "localization.pipeline_video_boundaries",
+    "LocalizedSegments": "localization.localized_segments",
+    "save_localizer_folder": "localization.localizer_folder",
     "FeatureTrack": "features.track",
     "ExtractionEngine": "features.engine",
     "ExtractionReport": "features.extraction_report",
@@ -47,6 +61,8 @@ _HOMES = {
 
 # Written out, because type checkers read it.
 __all__ = [
+    "ActionnessConfig",
+    "ActionnessModel",
     "BSPConfig",
     "BSPDistilledConfig",
     "BSPDistilledModel",
@@ -64,11 +80,22 @@ __all__ = [
     "ExtractionEngine",
     "ExtractionReport",
     "FeatureTrack",
+    "GTADConfig",
+    "GTADForTemporalActionLocalization",
+    "LGIConfig",
+    "LGIForVideoGrounding",
+    "LocalizedSegments",
     "PartialVideoWarning",
     "PretextClips",
+    "StepLocalizationPipeline",
     "SynthesisConfig",
+    "TANConfig",
+    "TANForVideoGrounding",
+    "TemporalActionLocalizationPipeline",
+    "VideoBoundaryDetectionPipeline",
     "VideoDecodeError",
     "VideoFeatureExtractionPipeline",
+    "VideoGroundingPipeline",
     "VideoReader",
     "__version__",
     "boundary_response",
@@ -80,6 +107,7 @@ __all__ = [
     "publish_folder",
     "render_card",
     "save_checkpoint_folder",
+    "save_localizer_folder",
 ]
 
 if TYPE_CHECKING:
@@ -96,7 +124,20 @@ if TYPE_CHECKING:
     from .features.extraction import extract_features
     from .features.extraction_report import ExtractionReport
     from .features.track import FeatureTrack
+    from .localization.actionness import ActionnessConfig, ActionnessModel
     from .localization.boundary_response import boundary_response, pick_boundaries
+    from .localization.gtad import GTADForTemporalActionLocalization
+    from .localization.gtad_config import GTADConfig
+    from .localization.lgi import LGIForVideoGrounding
+    from .localization.lgi_config import LGIConfig
+    from .localization.localized_segments import LocalizedSegments
+    from .localization.localizer_folder import save_localizer_folder
+    from .localization.pipeline_step_localization import StepLocalizationPipeline
+    from .localization.pipeline_temporal_actions import TemporalActionLocalizationPipeline
+    from .localization.pipeline_video_boundaries import VideoBoundaryDetectionPipeline
+    from .localization.pipeline_video_grounding import VideoGroundingPipeline
+    from .localization.tan import TANForVideoGrounding
+    from .localization.tan_config import TANConfig
     from .pretraining.boundary_clips import load_boundary_clips
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig

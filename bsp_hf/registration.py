@@ -19,8 +19,39 @@ from .encoder.modeling_distilled import BSPDistilledModel, BSPForFeatureDistilla
 from .encoder.modeling_two_head import BSPForTwoHeadClassification, BSPTwoHeadModel
 from .encoder.modeling_two_stream import BSPTwoStreamModel
 from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+from .localization.actionness import ActionnessConfig, ActionnessModel
+from .localization.gtad import GTADConfig, GTADForTemporalActionLocalization
+from .localization.lgi import LGIConfig, LGIForVideoGrounding
+from .localization.pipeline_step_localization import StepLocalizationPipeline
+from .localization.pipeline_temporal_actions import TemporalActionLocalizationPipeline
+from .localization.pipeline_video_boundaries import VideoBoundaryDetectionPipeline
+from .localization.pipeline_video_grounding import VideoGroundingPipeline
+from .localization.tan import TANConfig, TANForVideoGrounding
 
 DEFAULT_ENCODER = ("bsp-hf/bsp-tsm-r50", "main")
+
+LOCALIZERS = (
+    (GTADConfig, GTADForTemporalActionLocalization),
+    (TANConfig, TANForVideoGrounding),
+    (LGIConfig, LGIForVideoGrounding),
+    (ActionnessConfig, ActionnessModel),
+)
+# Task: pipeline, what loads its model, and the id of the model that is taken where none is given.
+PIPELINES = {
+    "video-feature-extraction": (VideoFeatureExtractionPipeline, AutoModel, DEFAULT_ENCODER),
+    "video-boundary-detection": (
+        VideoBoundaryDetectionPipeline,
+        AutoModelForVideoClassification,
+        DEFAULT_ENCODER,
+    ),
+    "temporal-action-localization": (
+        TemporalActionLocalizationPipeline,
+        AutoModel,
+        ("bsp-hf/gtad-activitynet", "main"),
+    ),
+    "video-grounding": (VideoGroundingPipeline, AutoModel, ("bsp-hf/tan-charades", "main")),
+    "step-localization": (StepLocalizationPipeline, AutoModel, ("bsp-hf/actionness-crosstask", "main")),
+}
 
 
 # Config, encoder and classifier of every kind of encoder.
@@ -53,14 +84,18 @@ def register() -> None:
             classifier.register_for_auto_class("AutoModelForVideoClassification")
     BSPForBoundaryRegression.register_for_auto_class("AutoModel")  # no Auto class is for heatmaps
     BSPFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
-    if "video-feature-extraction" not in PIPELINE_REGISTRY.supported_tasks:
-        PIPELINE_REGISTRY.register_pipeline(
-            "video-feature-extraction",
-            pipeline_class=VideoFeatureExtractionPipeline,
-            pt_model=AutoModel,
-            default={"model": DEFAULT_ENCODER},
-            type="video",
-        )
+    for config_class, model_class in LOCALIZERS:
+        AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoModel.register(config_class, model_class, exist_ok=True)
+    for task, (pipeline_class, auto_class, default) in PIPELINES.items():
+        if task not in PIPELINE_REGISTRY.supported_tasks:
+            PIPELINE_REGISTRY.register_pipeline(
+                task,
+                pipeline_class=pipeline_class,
+                pt_model=auto_class,
+                default={"model": default},
+                type="video",
+            )
 
 
 __all__ = ["DEFAULT_ENCODER", "register"]

@@ -91,7 +91,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             ValueError: If a parameter is out of range.
             TypeError: If the input is nothing that holds a video.
         """
-        if _is_several_videos(inputs):
+        if is_several_videos(inputs):
             return super().__call__(list(inputs), **kwargs) if len(inputs) else []
         if isinstance(inputs, (GeneratorType, Dataset)):
             return super().__call__(inputs, **kwargs)
@@ -179,7 +179,8 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         return {**result, "encoder": describe_encoder(self.model, self._extractor), **outcome}
 
 
-def _is_several_videos(inputs: Any) -> bool:
+def is_several_videos(inputs: Any) -> bool:
+    """Say whether pipeline inputs are a list of videos, and not the frames of one."""
     if not isinstance(inputs, Sequence) or isinstance(inputs, (str, bytes, bytearray, memoryview)):
         return False
     first = inputs[0] if len(inputs) else None
@@ -197,4 +198,4 @@ def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:
     }
 
 
-__all__ = ["VideoFeatureExtractionPipeline"]
+__all__ = ["VideoFeatureExtractionPipeline", "is_several_videos"]

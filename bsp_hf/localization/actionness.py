@@ -32,6 +32,12 @@ class ActionnessConfig(LocalizerConfig):
             Scale each feature to length 1 first. Choice: off, the paper names no normalisation.
         positive_weight (`float`, *optional*, defaults to 1.0):
             Weight of a positive segment in the loss. Choice: 1, the paper names no balancing.
+        step_threshold (`float`, *optional*, defaults to 0.5):
+            Smallest probability inside a step, where segments are joined to steps.
+        max_gap_s (`float`, *optional*, defaults to 0.4):
+            Gaps of at most so many seconds inside a step are bridged.
+        min_step_s (`float`, *optional*, defaults to 0.4):
+            Steps shorter than that are dropped.
         encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
             Which features it was trained on, see [`LocalizerConfig`].
 
@@ -46,6 +52,10 @@ class ActionnessConfig(LocalizerConfig):
     segment_s: float | int = 0.2
     normalize: bool = False
     positive_weight: float | int = 1.0
+    # Choice: the paper scores segments and joins none. Two segments are short, and more than a flicker.
+    step_threshold: float | int = 0.5
+    max_gap_s: float | int = 0.4
+    min_step_s: float | int = 0.4
 
     def validate_fields(self) -> None:
         """Check every field against its range.
@@ -56,6 +66,9 @@ class ActionnessConfig(LocalizerConfig):
         for name in ("feature_dim", "segment_s", "positive_weight"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive.")
+        for name in ("step_threshold", "max_gap_s", "min_step_s"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
 
 
 @dataclass

@@ -78,11 +78,14 @@ class QueryVocabulary:
         return cls(tuple(sorted(word for word, count in counts.items() if count >= min_count)))
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | PathLike[str]) -> "QueryVocabulary":
+    def from_pretrained(
+        cls, name_or_path: str | PathLike[str], revision: str | None = None
+    ) -> "QueryVocabulary":
         """Read the vocabulary that lies with a checkpoint.
 
         Args:
             name_or_path (`str` or `PathLike`): A local folder or a Hub id.
+            revision (`str`, *optional*): Commit on the Hub.
 
         Returns:
             `QueryVocabulary`: The vocabulary.
@@ -91,7 +94,7 @@ class QueryVocabulary:
             OSError: If there is no `vocabulary.json`.
             ValueError: If the file holds something else.
         """
-        path = Path(str(cached_file(str(name_or_path), VOCABULARY_FILE)))
+        path = Path(str(cached_file(str(name_or_path), VOCABULARY_FILE, revision=revision)))
         content = json.loads(path.read_text(encoding="utf-8"))
         words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -41,12 +41,16 @@ class TransformersQueryEncoder:
         self.tokenizer = tokenizer
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | PathLike[str]) -> "TransformersQueryEncoder":
+    def from_pretrained(
+        cls, name_or_path: str | PathLike[str], subfolder: str = "", revision: str | None = None
+    ) -> "TransformersQueryEncoder":
         """Load encoder and tokenizer.
 
         Args:
             name_or_path (`str` or `PathLike`): A local folder or a Hub id, for instance
                 `"sentence-transformers/all-MiniLM-L6-v2"`.
+            subfolder (`str`, *optional*, defaults to `""`): Where in it the encoder lies.
+            revision (`str`, *optional*): Commit on the Hub.
 
         Returns:
             `TransformersQueryEncoder`: The encoder, on the CPU.
@@ -55,7 +59,8 @@ class TransformersQueryEncoder:
             OSError: If there is no such model.
         """
         name = str(name_or_path)
-        return cls(AutoModel.from_pretrained(name), AutoTokenizer.from_pretrained(name))
+        where = {"subfolder": subfolder, "revision": revision or "main"}
+        return cls(AutoModel.from_pretrained(name, **where), AutoTokenizer.from_pretrained(name, **where))
 
     @property
     def dim(self) -> int:

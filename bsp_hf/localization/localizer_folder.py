@@ -1,0 +1,129 @@
+"""One folder that holds a localizer, the encoder whose features it reads, and what reads its queries."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from transformers import PreTrainedModel
+
+from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+from bsp_hf.features.encoders import EncoderMismatchError, EncoderRecord
+
+from .localizer_config import LocalizerConfig
+from .localizer_encoders import (
+    EncoderSource,
+    describe_copy,
+    describe_pipeline,
+    encoder_subfolder,
+    is_known_encoder,
+    localizer_config,
+    to_pipeline,
+)
+from .queries import QueryVocabulary, TransformersQueryEncoder, WordVectors
+from .query_readers import WORD_VECTORS_FILE
+
+TEXT_ENCODER_FOLDER = "text_encoder"
+# Checkpoints of a training run, caches and the like are no part of an encoder.
+_ENCODER_FILES = ("*.json", "*.safetensors", "*.py", "*.md", "*.txt", "*.model")
+
+
+def save_localizer_folder(
+    model: PreTrainedModel,
+    folder: str | PathLike[str],
+    *,
+    encoder: EncoderSource | list[EncoderSource] | None = None,
+    vocabulary: QueryVocabulary | None = None,
+    word_vectors: WordVectors | None = None,
+    text_encoder: TransformersQueryEncoder | None = None,
+    record: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> Path:
+    """Save a localizer with all that turns a raw video into segments.
+
+    `pipeline(task, model=folder)` then needs nothing else. The encoder is copied into the subfolder
+    `encoder`; where the localizer reads the joined features of several, the others go into `encoder_2` and
+    so on.
+
+    Args:
+        model (`PreTrainedModel`): The localizer. Its config gets the encoder's record.
+        folder (`str` or `PathLike`): The folder; made if it does not exist. Files of the same name are
+            replaced.
+        encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline` or `tuple`, *optional*): The encoder: a
+            checkpoint folder or Hub id, a feature pipeline, a pair of model and preprocessing, or a list of
+            these. Without it the folder serves stored features, and raw videos where the config's encoder
+            is on the Hub.
+        vocabulary (`QueryVocabulary`, *optional*): LGI: the words of its embedding.
+        word_vectors (`WordVectors`, *optional*): 2D-TAN, and LGI that reads word vectors: the vectors of the
+            training queries' words, or of all words.
+        text_encoder (`TransformersQueryEncoder`, *optional*): The text encoder in their place.
+        record (`dict`, *optional*): How the localizer was made; written as `training_record.json`.
+        kwargs: As for [`PreTrainedModel.save_pretrained`].
+
+    Returns:
+        `Path`: The folder.
+
+    Raises:
+        EncoderMismatchError: If the config names another encoder than the one given.
+        OSError: If the encoder's folder does not exist.
+        TypeError: If `model` is not a localizer.
+    """
+    config = localizer_config(model)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [] if encoder is None else encoder if isinstance(encoder, list) else [encoder]
+    pipelines = [to_pipeline(source) for source in sources]
+    if pipelines:
+        _name_encoder(config, pipelines)
+        for number, (source, pipeline) in enumerate(zip(sources, pipelines, strict=True)):
+            _save_encoder(source, pipeline, folder / encoder_subfolder(number))
+    if text_encoder is not None:
+        text_encoder.model.save_pretrained(folder / TEXT_ENCODER_FOLDER)
+        text_encoder.tokenizer.save_pretrained(folder / TEXT_ENCODER_FOLDER)
+        setattr(config, "text_encoder", TEXT_ENCODER_FOLDER)  # noqa: B010 - of grounding configs alone
+    if vocabulary is not None:
+        vocabulary.save_pretrained(folder)
+    if word_vectors is not None:
+        word_vectors.save(folder / WORD_VECTORS_FILE)
+    model.save_pretrained(folder, **kwargs)
+    if record is not None:
+        (folder / "training_record.json").write_text(
+            json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
+    return folder
+
+
+def _name_encoder(config: LocalizerConfig, pipelines: Sequence[VideoFeatureExtractionPipeline]) -> None:
+    record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in pipelines])
+    if not is_known_encoder(record, config):
+        raise EncoderMismatchError(
+            f"the localizer was trained on features of {EncoderRecord.from_dict(config.encoder or {})}, and "
+            f"cannot be saved with {record}. Give the encoder that made its features."
+        )
+    if config.encoder is None:
+        config.encoder = record.to_dict()
+    copy = EncoderRecord.join([describe_copy(pipeline) for pipeline in pipelines])
+    differs = copy.differences(EncoderRecord.from_dict(config.encoder))
+    config.encoder_copy = copy.to_dict() if differs else None
+
+
+def _save_encoder(source: EncoderSource, pipeline: VideoFeatureExtractionPipeline, folder: Path) -> None:
+    if isinstance(source, VideoFeatureExtractionPipeline | tuple):
+        pipeline.model.save_pretrained(folder)
+        extractor = pipeline.feature_extractor or pipeline.image_processor
+        if extractor is not None:
+            extractor.save_pretrained(folder)
+        return
+    local = Path(source) if Path(source).is_dir() else Path(snapshot_download(str(source)))
+    folder.mkdir(parents=True, exist_ok=True)
+    # As files: loaded and saved again, an encoder would lose its head, its card and its record.
+    for pattern in _ENCODER_FILES:
+        for file in local.glob(pattern):
+            if file.resolve() != (folder / file.name).resolve():
+                shutil.copyfile(file, folder / file.name)
+
+
+__all__ = ["TEXT_ENCODER_FOLDER", "save_localizer_folder"]
