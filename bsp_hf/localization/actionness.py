@@ -89,6 +89,9 @@ class ActionnessOutput(ModelOutput):
 class ActionnessModel(PreTrainedModel):
     """One linear layer on frozen snippet features, trained with binary cross-entropy.
 
+    Args:
+        config (`ActionnessConfig`): The localizer's configuration.
+
     Example:
     ```python
     >>> import torch

@@ -182,6 +182,9 @@ class SpanRegression(nn.Module):
 class LGIForVideoGrounding(PreTrainedModel):
     """LGI with its three losses: features of a video and a sentence in, one span out.
 
+    Args:
+        config (`LGIConfig`): The localizer's configuration.
+
     Example:
     ```python
     >>> import torch

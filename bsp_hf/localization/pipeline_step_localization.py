@@ -20,6 +20,12 @@ class StepLocalizationPipeline(LocalizationPipeline):
     the config says: `threshold`, `max_gap_s` and `min_step_s`, see
     [`~bsp_hf.localization.step_segments.find_step_segments`].
 
+    Args:
+        model (`PreTrainedModel`): The localizer.
+        encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline`, `tuple` or `list`, *optional*): The
+            encoder of raw videos; by default the one in the localizer's folder.
+        kwargs: As for every localization pipeline.
+
     Example:
     ```python
     >>> from transformers import pipeline

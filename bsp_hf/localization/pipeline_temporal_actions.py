@@ -29,6 +29,12 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
     Besides the parameters of every localization pipeline: `class_scores`, `top_k` (segments to return at
     most) and `threshold` (smallest score to return).
 
+    Args:
+        model (`PreTrainedModel`): The localizer.
+        encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline`, `tuple` or `list`, *optional*): The
+            encoder of raw videos; by default the one in the localizer's folder.
+        kwargs: As for every localization pipeline.
+
     Example:
     ```python
     >>> from transformers import pipeline

@@ -151,6 +151,9 @@ class QueryFusion(nn.Module):
 class TANForVideoGrounding(PreTrainedModel):
     """2D-TAN with a loss: features of a video and a sentence in, a score for every clip span out.
 
+    Args:
+        config (`TANConfig`): The localizer's configuration.
+
     Example:
     ```python
     >>> import torch
