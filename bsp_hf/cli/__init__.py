@@ -16,6 +16,7 @@ COMMANDS = (
     "extract",
     "export",
     "convert",
+    "onnx",
     "publish",
     "info",
     "picture",
