@@ -28,7 +28,7 @@ from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
 from bsp_hf.pretraining.pictures import save_training_pictures
-from bsp_hf.pretraining.pretexts import PRETEXTS
+from bsp_hf.pretraining.pretexts import find_pretext
 from bsp_hf.pretraining.run_data import build_run_data
 from bsp_hf.pretraining.run_model import label_fields, start_model
 from bsp_hf.pretraining.run_record import describe_run
@@ -92,7 +92,7 @@ def main() -> None:
             "bsp-pretrain", config={name: str(value) for name, value in vars(args).items()}
         )
 
-    data = build_run_data(args, PRETEXTS[args.task], accelerator)
+    data = build_run_data(args, find_pretext(args.task), accelerator)
     train_clips, eval_clips, extractor = data.train_clips, data.eval_clips, data.extractor
     pretext = train_clips.pretext
     model = build_model(args, pretext, extractor.num_frames)

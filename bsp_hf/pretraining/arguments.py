@@ -8,7 +8,7 @@ from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 
 from .optimization import OPTIMIZERS, SCHEDULES
 from .presets import PRESETS
-from .pretexts import TASKS
+from .pretexts import TASKS, find_pretext
 from .synthesis import SynthesisConfig
 
 
@@ -38,7 +38,12 @@ def pretraining_parser(description: str) -> argparse.ArgumentParser:
     data.add_argument("--short_side", type=int, default=256)
     data.add_argument("--crop_size", type=int, default=224)
     task = parser.add_argument_group("task")
-    task.add_argument("--task", choices=TASKS, default="boundary")
+    task.add_argument(
+        "--task",
+        type=_known_task,
+        default="boundary",
+        help=f"{', '.join(TASKS)}, or a class of your own as module:Class or folder/file.py:Class",
+    )
     task.add_argument(
         "--case_repeats", type=int, nargs="+", help="clips a source gives to each case in an epoch"
     )
@@ -68,7 +73,10 @@ def pretraining_parser(description: str) -> argparse.ArgumentParser:
     train.add_argument("--output_dir", type=Path, required=True)
     train.add_argument("--epochs", type=int, default=50)
     train.add_argument(
-        "--max_steps", type=int, help="stop after so many optimizer steps, whatever the epochs"
+        "--max_steps",
+        type=int,
+        help="stop after so many optimizer steps, whatever the epochs; 0 saves the model as it starts, the "
+        "baseline without pre-training",
     )
     train.add_argument("--batch_size", type=int, default=16, help="clips of one process in one batch")
     train.add_argument("--gradient_accumulation_steps", type=int, default=1)
@@ -93,6 +101,14 @@ def pretraining_parser(description: str) -> argparse.ArgumentParser:
     train.add_argument("--restart", action="store_true", help="ignore checkpoints in output_dir")
     train.add_argument("--report_to", nargs="*", default=[], choices=("tensorboard", "trackio"))
     return parser
+
+
+def _known_task(task: str) -> str:
+    try:
+        find_pretext(task)
+    except (ValueError, OSError, ImportError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return task
 
 
 def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:

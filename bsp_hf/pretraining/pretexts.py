@@ -1,7 +1,10 @@
 """The pretext tasks of the paper's Tables 5 and 7: what to sample, what target, which model."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -21,8 +24,9 @@ class Pretext(ABC):
     """A task that labels its own clips.
 
     A task has `num_cases` kinds of clips. The data set shows every source once in every case, so that the
-    cases are balanced over each source. To add a task, write `plan` and `target` and register it in
-    `PRETEXTS`; `docs/add_a_pretext.md` shows one.
+    cases are balanced over each source. To add a task, write `plan` and `target` and name its class where a
+    task is asked for (`--task file.py:Class`), or register it in `PRETEXTS`; `docs/add_a_pretext.md` and
+    `examples/clip_order.py` show how.
 
     Args:
         synthesis (`SynthesisConfig`): The settings of synthesized clips.
@@ -246,12 +250,50 @@ PRETEXTS: dict[str, PretextFactory] = {
 TASKS = tuple(PRETEXTS)
 
 
+def find_pretext(task: str) -> PretextFactory:
+    """Find what builds a pretext task.
+
+    Args:
+        task (`str`): A name in `PRETEXTS`; or `"module:Class"` or `"folder/file.py:Class"`, a class derived
+            from [`Pretext`] that lies elsewhere. Its module is imported, so its code runs.
+
+    Returns:
+        `Callable`: Makes the task from the synthesis settings and the names of the action classes.
+
+    Raises:
+        ValueError: If the name is unknown, or names no pretext.
+        OSError: If there is no such file.
+        ImportError: If there is no such module.
+    """
+    if task in PRETEXTS:
+        return PRETEXTS[task]
+    place, _, name = task.rpartition(":")
+    if not place:
+        raise ValueError(
+            f"task {task!r} is unknown; choose one of {', '.join(PRETEXTS)}, or name a class of your own: "
+            "module:Class or folder/file.py:Class."
+        )
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise FileNotFoundError(f"task {task!r}: there is no file {path}.")
+        # By its folder, not as a lone file: processes that decode must find the module by name.
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
+        place = path.stem
+    found = getattr(import_module(place), name, None)
+    if not (isinstance(found, type) and issubclass(found, Pretext)):
+        raise ValueError(f"task {task!r} names no class derived from bsp_hf.pretraining.pretexts.Pretext.")
+    return lambda synthesis, class_names: found(synthesis)
+
+
 def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, ...] = ()) -> Pretext:
     """Build a pretext task by its name.
 
     Args:
-        task (`str`): A name in `PRETEXTS`. A boundary's name alone is that boundary against same-speed;
-            `"regression"` takes all three boundaries, `"regression-diff-class"` and so on one.
+        task (`str`): A name in `PRETEXTS`, or the place of a class; see [`find_pretext`]. A boundary's name
+            alone is that boundary against same-speed; `"regression"` takes all three boundaries,
+            `"regression-diff-class"` and so on one.
         synthesis (`SynthesisConfig`): The settings of synthesized clips.
         class_names (`tuple[str, ...]`, *optional*): The action classes, for `"action"`.
 
@@ -259,11 +301,11 @@ def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, 
         `Pretext`: The task.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or names no pretext.
+        OSError: If there is no such file.
+        ImportError: If there is no such module.
     """
-    if task not in PRETEXTS:
-        raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(PRETEXTS)}.")
-    return PRETEXTS[task](synthesis, class_names)
+    return find_pretext(task)(synthesis, class_names)
 
 
 __all__ = [
@@ -276,5 +318,6 @@ __all__ = [
     "Pretext",
     "Speediness",
     "boundary_heatmap",
+    "find_pretext",
     "make_pretext",
 ]

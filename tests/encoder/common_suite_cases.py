@@ -16,7 +16,7 @@ import types
 import unittest
 
 import torch
-from tiny import tiny_config
+from tiny import tiny_backbone, tiny_config
 from torch import nn
 from transformers import set_seed
 from transformers.models.auto import modeling_auto
@@ -74,6 +74,7 @@ class TinyEncoders:
     num_hidden_layers = 1  # blocks of a stage
     expected_num_hidden_layers = 5  # feature maps: the stem's and those of four stages
     is_training = True
+    shapes = ((8, 8, 8), (8, 8, 8), (16, 4, 4), (24, 2, 2), (32, 1, 1))  # of the feature maps of a frame
 
     def get_config(self) -> BSPConfig:
         return tiny_config(num_frames=self.num_frames)
@@ -83,8 +84,23 @@ class TinyEncoders:
         return self.get_config(), {"pixel_values": torch.rand(shape)}
 
 
+class TinyFamily(TinyEncoders):
+    """The same of another family of backbones, on clips of 8 frames."""
+
+    num_frames = 8
+
+    def __init__(self, family, shapes):
+        self.family, self.shapes = family, shapes
+        self.expected_num_hidden_layers = len(shapes)
+
+    def get_config(self) -> BSPConfig:
+        backbone = tiny_backbone(self.family)
+        self.hidden_size = BSPConfig(backbone_config=backbone).hidden_size
+        return BSPConfig(backbone_config=backbone)
+
+
 class EncoderCases(ModelTesterMixin):
-    """Settings and overrides that hold for all three models."""
+    """Settings and overrides that hold for all models."""
 
     has_attentions = False  # a convolutional network
     test_resize_embeddings = False  # no vocabulary
@@ -110,10 +126,11 @@ class EncoderCases(ModelTesterMixin):
             config.output_hidden_states = True
             by_config = model_class(copy.deepcopy(config)).eval()(**inputs_dict)
             for output in (by_argument, by_config):
+                # A video model gives tokens of clips, an image network maps of frames.
+                tester = self.model_tester
+                lead = (tester.batch_size, tester.num_frames)[: 2 if len(tester.shapes[0]) == 3 else 1]
                 shapes = [tuple(maps.shape) for maps in output.hidden_states]
-                sizes = [(8, 8), (8, 8), (16, 4), (24, 2), (32, 1)]
-                batch, num_frames = self.model_tester.batch_size, self.model_tester.num_frames
-                self.assertEqual(shapes, [(batch, num_frames, c, edge, edge) for c, edge in sizes])
+                self.assertEqual(shapes, [(*lead, *shape) for shape in tester.shapes])
 
     def test_keep_in_fp32_modules(self):
         """Overridden: older releases of the original want integer counters to be floats as well."""
@@ -157,8 +174,9 @@ class EncoderCases(ModelTesterMixin):
 
             _turn_checkpointing(model, True, gradient_checkpointing_kwargs)
             runs = []
-            first_block = model.base_model.backbone.encoder.stages[0].layers[0]
-            first_block.layer.register_forward_pre_hook(lambda *_: runs.append(1))  # noqa: B023
+            in_blocks = [m for name, m in model.base_model.backbone.named_modules() if "layer" in name]
+            last = [m for m in in_blocks if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+            last.register_forward_pre_hook(lambda *_: runs.append(1))  # noqa: B023
             set_seed(42)
             model(**inputs).loss.backward()
             self.assertEqual(len(runs), 2)
@@ -186,3 +204,28 @@ class BSPForBoundaryRegressionTest(EncoderCases, unittest.TestCase):
         if return_labels:
             inputs_dict["labels"] = torch.zeros(self.model_tester.batch_size, self.model_tester.num_frames)
         return inputs_dict
+
+
+class ConvNextTest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyFamily("convnext", ((8, 8, 8), (8, 8, 8), (16, 4, 4), (24, 2, 2), (32, 1, 1)))
+
+
+class MobileNetV2Test(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+    def setUp(self):
+        super().setUp()
+        shapes = ((8, 16, 16), (8, 8, 8), (8, 4, 4), (16, 2, 2), (24, 2, 2), (40, 1, 1), (80, 1, 1))
+        self.model_tester = TinyFamily("mobilenet_v2", shapes)
+
+
+class VideoMAETest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyFamily("videomae", ((16, 24),) * 3)

@@ -1,6 +1,7 @@
 """Every family of backbones: saved and loaded, started from weights, checkpointed, in half precision."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -161,6 +162,25 @@ def test_channels_last_weights_give_the_same_features(family):
     torch.testing.assert_close(actual, expected)
     convolutions = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in convolutions)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no compiler")
+@pytest.mark.parametrize("family", ["resnet", "mobilenet_v2", "videomae"])
+def test_compiled_model_gives_the_same_loss_and_gradients(family):
+    """With two batch sizes, so that a graph for one of them would show."""
+    torch.compiler.reset()
+    plain, compiled = (tiny(family, classifier_dropout=0.0).eval() for _ in range(2))
+    run = torch.compile(compiled, fullgraph=True)
+    for labels in (torch.tensor([0, 2]), torch.tensor([3, 1, 2])):
+        clips = random_clips(len(labels), 8, 3, 32, 32)
+        plain.zero_grad(), compiled.zero_grad()
+        expected, actual = plain(clips, labels=labels), run(clips, labels=labels)
+        expected.loss.backward(), actual.loss.backward()
+        torch.testing.assert_close(actual.loss, expected.loss)
+        torch.testing.assert_close(actual.logits, expected.logits, rtol=1e-4, atol=1e-5)
+        for (name, p), q in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+            torch.testing.assert_close(q.grad, p.grad, rtol=1e-3, atol=1e-4, msg=name)
 
 
 PARAMETERS = {

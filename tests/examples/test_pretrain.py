@@ -153,6 +153,53 @@ def test_every_task_runs(workplace, task):
         assert classifier.classifier.out_features == len(classifier.config.id2label)
 
 
+@pytest.mark.slow
+def test_a_task_of_ones_own_trains(workplace):
+    from transformers import AutoModelForVideoClassification
+
+    pretrain(workplace, "own-task", task=f"{EXAMPLE.with_name('clip_order.py')}:ClipOrder", num_workers=1)
+    classifier = AutoModelForVideoClassification.from_pretrained(workplace / "own-task")
+    assert list(classifier.config.id2label.values()) == ["123", "132", "213", "231", "312", "321"]
+    assert json.loads((workplace / "own-task" / "training_record.json").read_text())["task"].endswith(
+        "ClipOrder"
+    )
+
+
+@pytest.mark.slow
+def test_no_step_saves_the_encoder_as_it_starts(workplace):
+    """The baseline of random initialisation; two runs with one seed start alike."""
+    from transformers import AutoModel
+
+    pretrain(workplace, "random", max_steps=0)
+    pretrain(workplace, "random-again", max_steps=0)
+    assert weights(workplace, "random") == weights(workplace, "random-again")
+    assert AutoModel.from_pretrained(workplace / "random").config.hidden_size == 64
+    assert history(workplace, "random") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["boundary", "regression"])
+def test_a_video_model_is_pretrained_as_it_is(workplace, task):
+    from transformers import AutoModel, VideoMAEConfig
+
+    layers = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    VideoMAEConfig(image_size=32, num_frames=8, **layers).to_json_file(
+        workplace / "videomae.json", use_diff=False
+    )
+    output = f"videomae-{task}"
+    pretrain(workplace, output, backbone=workplace / "videomae.json", task=task, gradient_checkpointing=True)
+    encoder = AutoModel.from_pretrained(workplace / output)
+    assert encoder.config.backbone_config.model_type == "videomae" and encoder.config.shift_place == "none"
+    assert len(losses(workplace, output)) == 2
+
+    AutoModel.from_config(encoder.config.backbone_config).save_pretrained(workplace / "a-videomae")
+    pretrain(workplace, f"{output}-on", init_from=workplace / "a-videomae", task=task)
+    said = pretrain(
+        workplace, f"{output}-no", 1, init_from=workplace / "a-videomae", task=task, half_length=8
+    )
+    assert "num_frames=16, but this videomae takes clips of 8 frames" in said
+
+
 # 80 clips, 16 a step: an epoch has 5 steps of 2 batches.
 LONG = {
     "batch_size": 8,

@@ -1,6 +1,8 @@
 """Every pretext: its cases and targets, which sources it takes, and that sources never tell the label."""
 
+import pickle
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,13 @@ import pytest
 from clip_folder import counted_sources, render_classes, small_extractor, unknown_videos
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
+from bsp_hf.pretraining.arguments import pretraining_parser
 from bsp_hf.pretraining.pretexts import (
     PRETEXTS,
     TASKS,
     ActionClassification,
     boundary_heatmap,
+    find_pretext,
     make_pretext,
 )
 from bsp_hf.pretraining.sources import SourceCatalog
@@ -235,10 +239,10 @@ def test_the_documented_extension_runs_through_the_data_set(tmp_path, monkeypatc
     page = Path(__file__).resolve().parents[2] / "docs" / "add_a_pretext.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(code.splitlines()) < 60
-    monkeypatch.setattr("bsp_hf.pretraining.pretexts.PRETEXTS", dict(PRETEXTS))
-    exec(compile(code, str(page), "exec"), {"__name__": "added_pretext"})
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "documented_pretext.py").write_text(code)
 
-    pretext = make_pretext("playback-rate", SynthesisConfig())
+    pretext = make_pretext("documented_pretext:PlaybackRate", SynthesisConfig())
     folder = render_classes(tmp_path, {"bend": (29, 28), "run": (40,)}, size=(48, 36))
     clips = PretextClips(counted_sources(folder), pretext, small_extractor())
     assert clips.left_out == 1 and len(clips) == 4 * 2
@@ -248,3 +252,40 @@ def test_the_documented_extension_runs_through_the_data_set(tmp_path, monkeypatc
         item = clips[index]
         assert item["labels"] == draw.case
         assert item["pixels"].shape == (8, 3, 32, 32)
+
+
+def test_the_example_of_a_task_in_a_file_shows_every_order_of_every_source(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    example = Path(__file__).resolve().parents[2] / "examples" / "clip_order.py"
+    assert len(example.read_text().splitlines()) < 60
+    pretext = make_pretext(f"{example}:ClipOrder", SynthesisConfig())
+    folder = render_classes(tmp_path, {"bend": (8, 7), "run": (12,)}, size=(48, 36))
+    clips = PretextClips(counted_sources(folder), pretext, small_extractor())
+    assert clips.left_out == 1 and len(clips) == 6 * 2
+    assert pretext.label_names == ("123", "132", "213", "231", "312", "321")
+    for index in range(len(clips)):
+        draw = clips.plan(index)
+        frames = draw.plan.frames[0] - draw.plan.frames[0].min()
+        parts = {"1": [0, 1, 2], "2": [3, 4, 5], "3": [6, 7]}
+        assert frames.tolist() == [f for part in pretext.label_names[draw.case] for f in parts[part]]
+        assert clips[index]["labels"] == draw.case
+    # Found again by name, which is how another process unpickles it.
+    assert type(pickle.loads(pickle.dumps(pretext))) is type(pretext)
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "message"),
+    [
+        ("boundaries", ValueError, r"'boundaries' is unknown; choose one of boundary, .*module:Class"),
+        ("numpy:ndarray", ValueError, "names no class derived from"),
+        ("numpy:nothing", ValueError, "names no class derived from"),
+        ("no_such_module:Task", ImportError, "no_such_module"),
+        ("no/such/file.py:Task", OSError, r"there is no file .*file\.py"),
+    ],
+)
+def test_a_task_that_cannot_be_found_says_what_may_be_asked_for(task, error, message, capsys):
+    with pytest.raises(error, match=message):
+        find_pretext(task)
+    with pytest.raises(SystemExit):
+        pretraining_parser("").parse_args(["--output_dir", "x", "--task", task])
+    assert "argument --task:" in capsys.readouterr().err
