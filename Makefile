@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := demo
 THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: test test-slow demo quality wheel clean
+.PHONY: test test-slow demo docs quality wheel clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ quality: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python docs/make_api_reference.py
 
 wheel: $(READY)
 	$(BIN)/python -m build --no-isolation --outdir dist

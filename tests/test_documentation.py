@@ -1,15 +1,28 @@
 """What README and docs show works as shown."""
 
 import ast
+import importlib.util
 import re
+import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "examples" / "space" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Options of what starts a script, not of the script.
+LAUNCHER = {
+    "--multi_gpu",
+    "--mixed_precision",
+    "--num_machines",
+    "--num_processes",
+    "--cpu",
+    "--machine_rank",
+}
 
 
 def snippets(page, language):
@@ -50,6 +63,21 @@ def test_the_thirty_seconds_of_the_readme_run(newcomer):
     assert set(track["encoder"]) >= {"id", "revision", "settings_hash"}
 
 
+TASK_PAGES = [page for page in PAGES[2:] if snippets(page, "python")]
+
+
+@pytest.mark.parametrize("page", TASK_PAGES, ids=lambda page: page.name)
+def test_python_of_the_task_pages_runs_from_top_to_bottom(page, newcomer, monkeypatch, capsys):
+    from bsp_hf.pretraining import pretexts
+
+    monkeypatch.setattr(pretexts, "PRETEXTS", dict(pretexts.PRETEXTS))  # one page adds to them
+    namespace = {"__name__": "page"}
+    monkeypatch.setitem(sys.modules, "page", ModuleType("page"))  # dataclasses look their module up
+    for code in snippets(page, "python"):
+        exec(compile(code, page.name, "exec"), namespace)
+    assert "None" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_snippets_parse_and_links_lead_somewhere(page):
     for code in snippets(page, "python"):
@@ -58,17 +86,68 @@ def test_python_snippets_parse_and_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_options_of_documented_commands_exist():
-    from bsp_hf.pretraining.arguments import pretraining_parser
+def commands_of(page):
+    """The shell commands of a page, in blocks and in lines, a list of words each."""
+    text = page.read_text(encoding="utf-8")
+    blocks = [line for code in snippets(page, "bash") for line in re.split(r"(?<!\\)\n", code)]
+    inline = re.findall(
+        r"`((?:bsp-hf|accelerate launch|python examples)[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.S)
+    )
+    for line in [*blocks, *inline]:
+        words = shlex.split(line.replace("\\\n", " "), comments=True)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            words = words[1:]
+        if words:
+            yield words
 
-    options = {option for action in pretraining_parser("")._actions for option in action.option_strings}
-    launcher = {"--multi_gpu", "--mixed_precision", "--num_machines", "--num_processes", "--cpu"}
-    for page in PAGES:
-        for code in snippets(page, "bash"):
-            for command in re.split(r"(?<!\\)\n", code):
-                if "examples/pretrain.py" in command:
-                    used = set(re.findall(r"--\w+", command))
-                    assert used <= options | launcher, f"{page.name}: {used - options - launcher}"
+
+def command_line_options(words):
+    """The options of the `bsp-hf` command that `words` name."""
+    from typer.main import get_command
+
+    from bsp_hf.cli import app
+
+    command = get_command(app)
+    for word in words:
+        if not hasattr(command, "commands"):
+            break
+        if word.startswith("-"):
+            return {"--help", "--version"}
+        assert word in command.commands, f"bsp-hf has no command {word}"
+        command = command.commands[word]
+    return {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+
+
+def options_in_source(script):
+    """Every option that the script, or the modules that build parsers, know."""
+    sources = [script, *(ROOT / "bsp_hf").rglob("*arguments.py")]
+    return {name for path in sources for name in re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8"))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documented_commands_and_their_options_exist(page):
+    for words in commands_of(page):
+        used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        if words[0] == "bsp-hf":
+            known = command_line_options(words[1:])
+            if words[1:2] == ["pretrain"]:
+                known |= {name.replace("_", "-") for name in options_in_source(ROOT / "examples/pretrain.py")}
+            assert used <= known, f"{page.name}: bsp-hf {words[1]} has no {used - known}"
+        for word in words:
+            if re.match(r"(examples|benchmarks|docs)/.*\.py$", word):
+                assert (ROOT / word).is_file(), f"{page.name} names {word}"
+                unknown = used - options_in_source(ROOT / word) - LAUNCHER
+                assert not unknown, f"{page.name}: {word} has no {unknown}"
+
+
+@pytest.mark.slow  # so that a changed docstring is found, but does not fail every other change
+def test_the_api_reference_says_what_the_docstrings_say():
+    spec = importlib.util.spec_from_file_location("make_api_reference", ROOT / "docs/make_api_reference.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    for name, text in maker.pages().items():
+        written = (ROOT / "docs" / "api" / name).read_text(encoding="utf-8")
+        assert written == text, f"docs/api/{name} is old; run: python docs/make_api_reference.py"
 
 
 def test_defaults_in_the_table_of_decisions_are_those_of_the_code():
