@@ -1,0 +1,96 @@
+"""Measure the peak memory of extracting a one-minute and a sixty-minute video with a tiny encoder.
+
+    python benchmarks/memory.py                           # about 4 minutes
+    python benchmarks/memory.py --minutes 1 5
+
+Each extraction runs in a process of its own. The growth that is allowed is that of the features themselves.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+FPS, SIZE = 15, (160, 120)
+LARGEST_RATIO = 1.05
+
+
+def render(path: Path, minutes: int) -> None:
+    """A texture that drifts, so that every frame differs and none takes long to code."""
+    from extraction_peers import write_video
+
+    texture = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    picture = np.repeat(np.repeat(texture, SIZE[1] // 15, 0), SIZE[0] // 20, 1)
+    write_video(path, (np.roll(picture, k % SIZE[0], 1) for k in range(minutes * 60 * FPS)), FPS)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process alone; `ru_maxrss` would begin with that of its parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def extract(path: Path, threads: int) -> None:
+    """Run in the child: extract and print what it took."""
+    import torch
+    from transformers import ResNetConfig
+
+    from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, ExtractionEngine
+
+    torch.manual_seed(0)
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 32, 2048], depths=[1, 1, 1, 1], layer_type="basic"
+    )
+    extractor = BSPFeatureExtractor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, num_frames=8
+    )
+    model = BSPModel(BSPConfig(backbone_config=backbone)).eval()
+    engine = ExtractionEngine(model, extractor, dtype="float32", num_threads=threads)
+    before = peak_bytes()
+    track = engine.extract(path, video_id="v")
+    print(json.dumps({"before": before, "peak": peak_bytes(), "features": track.features.nbytes}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", nargs=2, type=int, default=[1, 60], metavar=("SHORT", "LONG"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child is not None:
+        extract(args.child, args.threads)
+        return
+    print("| minutes | peak MB | of it before the video | features MB | peak without features MB |")
+    print("| --- | --- | --- | --- | --- |")
+    needed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in args.minutes:
+            path = Path(folder) / f"{minutes}.mp4"
+            render(path, minutes)
+            command = [sys.executable, __file__, "--child", str(path), "--threads", str(args.threads)]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            peak, before, features = (json.loads(printed)[name] for name in ("peak", "before", "features"))
+            needed.append(peak - features)
+            megabytes = [f"{value / 1e6:.1f}" for value in (peak, before, features, peak - features)]
+            print(f"| {minutes} | {' | '.join(megabytes)} |", flush=True)
+    ratio = needed[1] / needed[0]
+    print(
+        f"\n{args.minutes[1]} minutes take {ratio:.3f} x the memory of {args.minutes[0]}, features aside "
+        f"(at most {LARGEST_RATIO} is the aim)"
+    )
+    sys.exit(ratio > LARGEST_RATIO)
+
+
+if __name__ == "__main__":
+    main()
