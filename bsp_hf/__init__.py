@@ -56,6 +56,7 @@ _HOMES = {
     "publish_folder": "publishing.hub",
     "render_card": "publishing.cards",
     "convert_checkpoint": "publishing.conversion",
+    "convert_localizer_checkpoint": "publishing.localizer_conversion",
     "export_checkpoint": "publishing.conversion",
 }
 
@@ -100,6 +101,7 @@ __all__ = [
     "__version__",
     "boundary_response",
     "convert_checkpoint",
+    "convert_localizer_checkpoint",
     "export_checkpoint",
     "extract_features",
     "load_boundary_clips",
@@ -145,6 +147,7 @@ if TYPE_CHECKING:
     from .publishing.conversion import convert_checkpoint, export_checkpoint
     from .publishing.folder import save_checkpoint_folder
     from .publishing.hub import publish_folder
+    from .publishing.localizer_conversion import convert_localizer_checkpoint
 
 
 def __getattr__(name: str) -> Any:

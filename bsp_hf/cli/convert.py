@@ -23,6 +23,14 @@ def convert(
     num_frames: Annotated[int | None, typer.Option(help="Frames of a snippet.")] = None,
     shift_div: Annotated[int | None, typer.Option(help="One channel in so many moves each way.")] = None,
     shift_place: Annotated[str | None, typer.Option(help="blockres, block or none.")] = None,
+    kind: Annotated[str | None, typer.Option(help="A localizer's checkpoint: gtad, tan or lgi.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Its published setting, e.g. thumos14 or charades; default: detected."),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="Of LGI: the words of its embedding, one a line, in their order.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Names of the classes: one a line, or a JSON file.")
     ] = None,
@@ -41,6 +49,7 @@ def convert(
     Examples:
       bsp-hf convert TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth bsp-tsm-r50
       bsp-hf convert resnet50-11ad3fa6.pth tsm-r50 --encoder-only --num-frames 16
+      bsp-hf convert checkpoint_best.pth.tar gtad-anet --kind gtad
       bsp-hf convert bsp-tsm-r50 TSM_bsp_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth --to mit-han-lab
     """
     with report_errors():
@@ -51,6 +60,17 @@ def convert(
             raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
         if output.is_dir() and any(output.iterdir()) and not force:
             raise ValueError(f"{output} is not empty; empty it, pass --force, or choose another output.")
+        if kind is not None:
+            from bsp_hf.publishing.localizer_conversion import convert_localizer_checkpoint
+
+            words = None if vocabulary is None else vocabulary.read_text(encoding="utf-8").split("\n")
+            words = words[:-1] if words and not words[-1] else words
+            typer.echo(
+                str(convert_localizer_checkpoint(source, output, kind=kind, preset=preset, vocabulary=words))
+            )
+            return
+        if preset is not None or vocabulary is not None:
+            raise ValueError("--preset and --vocabulary are of localizers; pass --kind too.")
         if to is None:
             report = convert_checkpoint(
                 source,

@@ -123,7 +123,7 @@ def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
     """
     source = Path(source)
     weight_file = _find_weight_file(source)
-    content = _load(weight_file)
+    content = load_tensors(weight_file)
     state_dict, extras = _split(content, weight_file)
     beside = weight_file.parent if weight_file.name in WEIGHT_FILES else None
     return ForeignCheckpoint(
@@ -226,7 +226,18 @@ def _is_safetensors(path: Path) -> bool:
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
-def _load(path: Path) -> Any:  # Any: whatever the file holds
+def load_tensors(path: Path) -> Any:  # Any: whatever the file holds
+    """Load a file of `torch.save` or safetensors without running anything in it.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        What the file holds: tensors, and containers and plain values around them.
+
+    Raises:
+        ValueError: If the file is damaged or needs code to run.
+    """
     if _is_safetensors(path):
         try:
             return load_file(path, device="cpu")
@@ -298,6 +309,7 @@ __all__ = [
     "FileNameFacts",
     "ForeignCheckpoint",
     "hash_file",
+    "load_tensors",
     "parse_checkpoint_name",
     "read_checkpoint",
     "read_label_names",
