@@ -15,6 +15,7 @@ COMMANDS = (
     "pretrain",
     "extract",
     "export",
+    "localize",
     "convert",
     "onnx",
     "publish",

@@ -1,0 +1,203 @@
+"""`bsp-hf localize`: the actions, moments, steps or boundaries of videos, in seconds."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .application import NOTHING_DONE, SOME_FAILED, report_errors
+
+_TASKS = {
+    "gtad": "temporal-action-localization",
+    "tan": "video-grounding",
+    "lgi": "video-grounding",
+    "actionness": "step-localization",
+}
+_FORMATS = ("json", "csv", "activitynet")
+_SHOWN_ROWS = 10
+
+
+def localize(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="Localizer, or boundary classifier: a folder or a Hub id.")] = "",
+    query: Annotated[
+        list[str] | None, typer.Option(help="Sentence to look for; may be given several times.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write the results to.")] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="json, csv or activitynet (what its evaluator reads); default: by name."
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder of the videos; default: the one in the localizer's folder.")
+    ] = None,
+    word_vectors: Annotated[
+        Path | None, typer.Option(help="GloVe file, for words beyond those of the training queries.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Most actions or moments of a video.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Smallest score of an action, step or boundary.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Snippets that go through the encoder together.")] = 8,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: what there is.")
+    ] = None,
+) -> None:
+    r"""Find actions, moments that a sentence describes, steps, or boundaries in videos.
+
+    What is looked for is what the model in the folder was trained for. Times are seconds of the video.
+
+    Exit status: 0 all done, 1 some videos failed, 2 nothing done.
+
+    \b
+    Examples:
+      bsp-hf localize match.mp4 --model gtad-thumos --output results.json
+      bsp-hf localize kitchen.mp4 --model tan-charades --query "a person opens the fridge"
+      bsp-hf localize recordings/ --model bsp-tsm-r50 --threshold 0.7 --output cuts.csv
+    """
+    with report_errors():
+        if not model:
+            raise ValueError("pass --model, the folder or Hub id of a localizer or boundary classifier.")
+        file_format = _settle_format(file_format, output)
+        task = _task_of(model)
+        if (task == "video-grounding") != bool(query):
+            raise ValueError(
+                f"{model} is for {task}; "
+                + ("it takes no --query." if query else 'pass --query "a sentence".')
+            )
+        from transformers import pipeline
+
+        options: dict[str, Any] = {"encoder": encoder, "word_vectors": word_vectors, "device": device}
+        options = {key: value for key, value in options.items() if value is not None}
+        find = pipeline(task, model=model, **options)
+        parameters: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "batch_size": batch_size}
+        parameters = {key: value for key, value in parameters.items() if value is not None}
+        results, failures = _run(find, videos, query or [], parameters)
+        if output is not None and results:
+            _write(results, output, file_format)
+            typer.echo(f"{output}: {sum(len(found) for _, found in results)} segments, {file_format}")
+    for name, reason in failures:
+        typer.echo(f"{name}: {reason}", err=True)
+    if failures:
+        raise typer.Exit(SOME_FAILED if results else NOTHING_DONE)
+
+
+def _settle_format(file_format: str | None, output: Path | None) -> str:
+    if file_format is None:
+        return "csv" if output is not None and output.suffix == ".csv" else "json"
+    if file_format not in _FORMATS:
+        raise ValueError(f"--format {file_format} is none of {', '.join(_FORMATS)}.")
+    if output is None:
+        raise ValueError("--format is of a file; pass --output too.")
+    return file_format
+
+
+def _task_of(model: str) -> str:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model)
+    return _TASKS.get(config.model_type, "video-boundary-detection")
+
+
+def _run(
+    find: Any,  # Any: one of four pipelines
+    inputs: list[str],
+    queries: list[str],
+    parameters: dict[str, Any],
+) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
+    """Localize one video after the other, and show each as it is done."""
+    from bsp_hf.encoder.video import VideoDecodeError
+    from bsp_hf.features import read_track
+    from bsp_hf.features.inputs import find_videos
+    from bsp_hf.features.video_items import VideoItem
+
+    tracks = [text for text in inputs if Path(text).suffix in (".npy", ".npz", ".pt", ".safetensors")]
+    videos = [text for text in inputs if text not in tracks]
+    found = find_videos(videos) if videos else None
+    failures = [] if found is None else [(one.video_id, one.reason) for one in found.unusable]
+    items: list[str | VideoItem] = [*(found.items if found else ()), *tracks]
+    results: list[tuple[str, Any]] = []
+    for item in items:
+        name = item if isinstance(item, str) else item.video_id
+        sentences = {"query": queries} if queries else {}
+        try:
+            if isinstance(item, str):
+                segments = find(read_track(Path(item)), **sentences, **parameters)
+            else:
+                part = {"start_s": item.start_s or None, "end_s": item.end_s}
+                with item.origin.open() as source:
+                    segments = find(source, **sentences, **part, **parameters)
+        except (VideoDecodeError, OSError, ValueError) as error:
+            # Each on its own, because a broken video stops no other; what is wrong with all shows at each.
+            failures.append((name, str(error)))
+            continue
+        for one in segments if queries else [segments]:
+            if not isinstance(item, str):
+                one.video_id = item.video_id
+            results.append((one.video_id, one))
+            _show(one)
+            if one.error:
+                failures.append((one.video_id, one.error))
+    return results, failures
+
+
+def _show(found: Any) -> None:  # Any: LocalizedSegments, slow to import
+    typer.echo(f"{found.video_id} ({found.duration_s:.2f} s): {len(found) or 'no'} segments")
+    width = max([len(segment["label"]) for segment in found[:_SHOWN_ROWS]], default=0)
+    for segment in found[:_SHOWN_ROWS]:
+        times = f"{segment['start_s']:9.2f} s {segment['end_s']:9.2f} s"
+        typer.echo(f"  {times}  {segment['score']:.3f}  {segment['label']:<{width}}".rstrip())
+    if len(found) > _SHOWN_ROWS:
+        typer.echo(f"  and {len(found) - _SHOWN_ROWS} more")
+
+
+def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> None:
+    import csv
+    import json
+
+    from bsp_hf.features.files import replace_when_done
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with replace_when_done(output) as partial:
+        if file_format == "csv":
+            names = ["video_id", "label", "score", "start_s", "end_s", "time_s"]
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, names, restval="")
+                writer.writeheader()
+                writer.writerows(
+                    {"video_id": name, **segment} for name, found in results for segment in found
+                )
+            return
+        content: dict[str, Any] = {}
+        if file_format == "activitynet":
+            by_video: dict[str, list[dict[str, Any]]] = {}
+            for name, found in results:
+                by_video.setdefault(name, []).extend(
+                    {
+                        "label": segment["label"],
+                        "score": segment["score"],
+                        "segment": [segment["start_s"], segment["end_s"]],
+                    }
+                    for segment in found
+                )
+            content = {"version": "VERSION 1.3", "results": by_video, "external_data": {}}
+        else:
+            content = {
+                "videos": [
+                    {
+                        "video_id": name,
+                        "duration_s": found.duration_s,
+                        "error": found.error,
+                        "segments": found,
+                    }
+                    for name, found in results
+                ]
+            }
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""`bsp-hf localize`: tables on the terminal, files of three layouts, and exit statuses."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from commands import bsp, plain
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
+from tiny_localizers import (
+    SENTENCE,
+    boundary_classifier,
+    companions_of,
+    render_levels,
+    tiny_encoder,
+    tiny_extractor,
+    tiny_localizer,
+    tiny_track,
+)
+
+from bsp_hf import save_checkpoint_folder, save_localizer_folder
+from bsp_hf.features import write_track
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder of localizers, and one of videos with a broken one among them."""
+    home = tmp_path_factory.mktemp("localize")
+    encoder = save_checkpoint_folder(tiny_encoder(), tiny_extractor(), home / "bsp")
+    for kind in ("gtad", "tan"):
+        save_localizer_folder(tiny_localizer(kind), home / kind, encoder=encoder, **companions_of(kind))
+    save_checkpoint_folder(boundary_classifier(), tiny_extractor(), home / "boundaries")
+    (home / "videos").mkdir()
+    render_levels(home / "videos" / "levels.mp4", [20, 200])
+    (home / "videos" / "broken.mp4").write_bytes(b"no video" * 50)
+    return home
+
+
+def test_a_table_in_seconds_and_a_file_for_the_evaluator(folder, tmp_path):
+    out = tmp_path / "deep" / "results.json"
+    video = folder / "videos" / "levels.mp4"
+    said = bsp("localize", video, "--model", folder / "gtad", "--output", out, "--format", "activitynet")
+    assert said.startswith("levels (2.00 s): ")
+    assert " s  0." in said and "action" in said
+    results = json.loads(out.read_text())
+    assert results["version"] == "VERSION 1.3" and list(results["results"]) == ["levels"]
+    first = results["results"]["levels"][0]
+    assert set(first) == {"label", "score", "segment"} and 0 <= first["segment"][0] < first["segment"][1] <= 2
+
+
+def test_a_broken_video_is_named_and_the_others_are_written(folder, tmp_path):
+    out = tmp_path / "results.csv"
+    said = bsp(
+        "localize", folder / "videos", "--model", folder / "gtad", "--top-k", 2, "--output", out, code=1
+    )
+    assert "broken" in said and "levels (2.00 s): 2 segments" in said
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video_id"] for row in rows] == ["levels", "levels"]
+    assert float(rows[0]["score"]) >= float(rows[1]["score"])
+    said = bsp("localize", folder / "videos" / "broken.mp4", "--model", folder / "gtad", code=2)
+    assert "broken" in said
+
+
+def test_sentences_are_looked_for(folder, tmp_path):
+    out = tmp_path / "moments.json"
+    command = ["localize", folder / "videos" / "levels.mp4", "--model", folder / "tan"]
+    bsp(*command, "--query", SENTENCE, "--query", "a door", "--top-k", 1, "--output", out)
+    moments = json.loads(out.read_text())["videos"]
+    assert [moment["segments"][0]["label"] for moment in moments] == [SENTENCE, "a door"]
+    assert "pass --query" in bsp(*command, code=2)
+
+
+def test_boundaries_and_stored_features(folder, tmp_path):
+    video = folder / "videos" / "levels.mp4"
+    said = bsp("localize", video, "--model", folder / "boundaries", "--threshold", 0.2)
+    assert said.startswith("levels (2.00 s): ")
+    write_track(tiny_track(), tmp_path / "made.npz")
+    said = bsp("localize", tmp_path / "made.npz", "--model", folder / "gtad", code=2)
+    assert "come from another encoder" in plain(said)
+
+
+def test_what_cannot_be_is_refused(folder):
+    video = folder / "videos" / "levels.mp4"
+    assert "pass --model" in bsp("localize", video, code=2)
+    assert "takes no --query" in bsp("localize", video, "--model", folder / "gtad", "--query", "x", code=2)
+    said = bsp("localize", video, "--model", folder / "gtad", "--format", "xml", code=2)
+    assert "none of json, csv, activitynet" in said
+    assert "nowhere" in bsp("localize", "nowhere.mp4", "--model", folder / "gtad", code=2)
