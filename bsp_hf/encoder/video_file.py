@@ -168,10 +168,10 @@ class VideoFile:
 
     def restart_timeout(self) -> None:
         """Wait anew: a frame came, or only now is one asked for."""
-        self._waiting_since_s = time.monotonic()
+        self.waiting_since_s = time.monotonic()
 
     def _check_timeout(self) -> None:
-        if self._timeout_s is not None and time.monotonic() - self._waiting_since_s > self._timeout_s:
+        if self._timeout_s is not None and time.monotonic() - self.waiting_since_s > self._timeout_s:
             raise VideoDecodeError(self.name, f"no frame came within {self._timeout_s:g} s")
 
     def packets(self) -> Generator[Any, None, None]:  # Any: PyAV packets

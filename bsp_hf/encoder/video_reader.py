@@ -100,6 +100,7 @@ class OpenedVideo(Protocol):
     name: str
     time_base: Fraction
     fps: Fraction
+    waiting_since_s: float
 
     @property
     def losses(self) -> list[str]:
@@ -195,6 +196,11 @@ class FrameStream:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @property
+    def waiting_since_s(self) -> float:
+        """`float`: When the last frame came, by `time.monotonic`; another thread may look at it."""
+        return self._opened.waiting_since_s
 
     @property
     def report(self) -> VideoReport:

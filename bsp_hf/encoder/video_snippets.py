@@ -67,6 +67,7 @@ class VideoSnippets:
         self._padding = _first_given(padding, getattr(extractor, "padding", None), "repeat")
         self._source = (video, self._fps, start_s, end_s, input_fps, timeout_s)
         self._end_s = end_s
+        self._frames: Any = None
         self.record: dict[str, Any] = {
             "fps": None,
             "snippet_frames": self.snippet_frames,
@@ -80,10 +81,16 @@ class VideoSnippets:
         self.failure: VideoDecodeError | OSError | None = None
         """`VideoDecodeError` or `OSError`: What ended the iteration early; the caller's to raise or keep."""
 
+    @property
+    def waiting_since_s(self) -> float | None:
+        """When the last frame came, by `time.monotonic`; None for a file that is still being opened."""
+        return getattr(self._frames, "waiting_since_s", None)
+
     def __iter__(self) -> Iterator[Snippet]:
         record = self.record
         try:
             with _open(*self._source) as frames:
+                self._frames = frames
                 own_fps = frames.fps if isinstance(frames, FramesInMemory) else frames.metadata.fps
                 record["fps"] = float(_first_given(self._fps, own_fps))
                 for snippet in iter_snippets(

@@ -1,5 +1,6 @@
 """The features of one video, fast: every core decodes and encodes, and nothing is held but what is needed."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,6 +111,7 @@ class ExtractionEngine:
         dtype_name = str(self.dtype).removeprefix("torch.")
         self.encoder = EncoderRecord.from_dict({**description, "dtype": dtype_name})
         """`EncoderRecord`: Who makes the features; goes into every track."""
+        self._of_thread = threading.local()
         self._extractor = extractor
         self._config = model.config
         self._model = prepare_encoder(model, extractor, self.dtype, self.device)
@@ -169,7 +171,15 @@ class ExtractionEngine:
         )
 
         def look_up(reading_s: float) -> None:
-            if timeout_s is not None and reading_s > timeout_s + _GRACE_S:
+            if timeout_s is None:
+                return
+            # A snippet may take many frames, and those before `start_s`; opening has two clocks of its own.
+            since_s, longest_s = snippets.waiting_since_s, timeout_s + _GRACE_S
+            if since_s is None:
+                longest_s += timeout_s
+            elif time.monotonic() - since_s < reading_s:
+                reading_s = time.monotonic() - since_s
+            if reading_s > longest_s:
                 raise VideoDecodeError(str(video_id), f"no frame came within {timeout_s:g} s")
 
         began_s, clock = time.monotonic(), PoolClock()
@@ -199,8 +209,12 @@ class ExtractionEngine:
 
     @torch.inference_mode()
     def _encode(self, snippets: list[Snippet]) -> list[tuple[float, np.ndarray]]:
-        pixel_values = to_pixel_values(self._extractor, [s.images for s in snippets], self.device)
-        rows = encode_clips(self._model, pixel_values).cpu().numpy()
+        # A stream for each thread, so that the copies of one run beside the computation of another.
+        if self.device.type == "cuda" and not hasattr(self._of_thread, "stream"):
+            self._of_thread.stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(getattr(self._of_thread, "stream", None)):
+            pixel_values = to_pixel_values(self._extractor, [s.images for s in snippets], self.device)
+            rows = encode_clips(self._model, pixel_values).cpu().numpy()
         return [(snippet.center_s, row) for snippet, row in zip(snippets, rows, strict=True)]
 
     @torch.inference_mode()

@@ -29,7 +29,9 @@ from bsp_hf import (
     VideoDecodeError,
 )
 from bsp_hf.encoder import video_snippets
+from bsp_hf.encoder.video_file import VideoFile
 from bsp_hf.features import engine as engine_module
+from bsp_hf.features import worker_pool
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
 from rendered import render_video
@@ -220,6 +222,22 @@ def test_a_read_that_never_returns_is_given_up(engine, video, monkeypatch):
         assert time.monotonic() - began_s < 30
     finally:
         file.released.set()
+
+
+def test_a_late_start_is_no_reason_to_give_up_while_frames_come(engine, video, monkeypatch):
+    original = VideoFile.decode
+
+    def decode_slowly(self, packet, is_wanted=True):
+        time.sleep(0.02)
+        return original(self, packet, is_wanted)
+
+    monkeypatch.setattr(VideoFile, "decode", decode_slowly)
+    monkeypatch.setattr(worker_pool, "_LOOK_UP_S", 0.01)
+    monkeypatch.setattr(engine_module, "_GRACE_S", 0.0)
+    track = engine.extract(
+        video, video_id="v", start_s=1.8, timeout_s=0.7
+    )  # the first row takes over a second
+    assert len(track.features) == 2
 
 
 @pytest.mark.parametrize(
