@@ -89,7 +89,7 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
             last_hidden_state=torch.cat([output.last_hidden_state for output in outputs], -1)
             if has_frames
             else None,
-            pooler_output=torch.cat([_pooled(output) for output in outputs], -1),
+            pooler_output=torch.cat([pooled_features(output) for output in outputs], -1),
             hidden_states=hidden_states,
         )
         return output if return_dict else output.to_tuple()
@@ -126,8 +126,8 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
             if extractors is not None and name in extractors:
                 preprocessing[name] = relevant_settings(extractors[name].to_dict())
             else:
-                preprocessing[name] = _saved_preprocessing(models[name].name_or_path)
-        _check_preprocessing(preprocessing)
+                preprocessing[name] = saved_preprocessing(models[name].name_or_path)
+        check_preprocessing(preprocessing)
         config = cls.config_class(
             stream_configs=[model.config for model in models.values()],
             stream_names=list(models),
@@ -174,13 +174,28 @@ def _run_stream(stream: Any, pixel_values: Tensor, output_hidden_states: bool | 
     return stream(**inputs, output_hidden_states=output_hidden_states, return_dict=True)
 
 
-def _pooled(output: Any) -> Tensor:
-    """Return the snippet feature, as the feature pipeline takes it from a single model."""
+def pooled_features(output: Any) -> Tensor:  # Any: the output of whatever video model
+    """Return the snippet feature, as the feature pipeline takes it from a single model.
+
+    Args:
+        output (`ModelOutput`): What a video model gave.
+
+    Returns:
+        `torch.Tensor`: `(batch, dim)`, the pooled output, or the mean of the tokens.
+    """
     pooled = output.get("pooler_output")
     return output.last_hidden_state.mean(1) if pooled is None else pooled
 
 
-def _saved_preprocessing(name: str) -> dict[str, Any] | None:
+def saved_preprocessing(name: str) -> dict[str, Any] | None:
+    """Read the preprocessing that is saved beside an encoder.
+
+    Args:
+        name (`str`): Folder or Hub id.
+
+    Returns:
+        `dict` or `None`: Its settings that change a feature's value; `None` where nothing is saved.
+    """
     if not name:
         return None
     try:
@@ -190,8 +205,16 @@ def _saved_preprocessing(name: str) -> dict[str, Any] | None:
     return relevant_settings(settings)
 
 
-def _check_preprocessing(preprocessing: Mapping[str, dict[str, Any] | None]) -> None:
-    """Refuse streams that were trained to see different pictures: all of them will see the same."""
+def check_preprocessing(preprocessing: Mapping[str, dict[str, Any] | None]) -> None:
+    """Refuse encoders that were trained to see different pictures, where all will see the same.
+
+    Args:
+        preprocessing (`Mapping[str, dict]`): The settings of every encoder by its name; `None` where they are
+            not known.
+
+    Raises:
+        ValueError: If they differ; the message says in what.
+    """
     unknown = [name for name, settings in preprocessing.items() if settings is None]
     if unknown and len(preprocessing) > 1:
         logger.warning(
@@ -208,10 +231,10 @@ def _check_preprocessing(preprocessing: Mapping[str, dict[str, Any] | None]) -> 
         ]
         if differences:
             raise ValueError(
-                f"The streams were trained on different preprocessing: {'; '.join(differences)}. All streams "
-                "of a model see the same pictures; train them alike, or pass extractors= with what all of "
-                "them shall see."
+                f"The encoders were trained on different preprocessing: {'; '.join(differences)}. Here all "
+                "of them see the same pictures; train them alike, or, for streams, pass extractors= with "
+                "what all shall see."
             )
 
 
-__all__ = ["BSPTwoStreamModel"]
+__all__ = ["BSPTwoStreamModel", "check_preprocessing", "pooled_features", "saved_preprocessing"]

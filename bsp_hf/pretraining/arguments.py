@@ -120,6 +120,7 @@ def parse_with_preset(parser: argparse.ArgumentParser) -> argparse.Namespace:
 # None of these touches a weight, except that another number of steps bends the schedule; a moved folder is
 # the same data. The precision in effect is accelerate's to say.
 _PLACES = {"output_dir", "video_dir", "metadata", "frame_cache", "cpu", "num_workers", "mixed_precision"}
+_PLACES |= {"action_teacher", "boundary_teacher", "teacher_features"}
 _PACE = {"preset", "epochs", "max_steps", "eval_every", "save_every", "report_to", "restart"}
 
 

@@ -50,7 +50,7 @@ def tsm_parameter_groups(
                 members["normalization"].append(parameter)
             else:
                 kind = "bias" if name == "bias" else "weight"
-                is_head = module_name.split(".")[0] == "classifier"
+                is_head = module_name.split(".")[0].endswith("classifier")
                 members[f"classifier {kind}" if is_head else kind].append(parameter)
     return [
         {

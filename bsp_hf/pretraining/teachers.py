@@ -1,0 +1,224 @@
+"""The frozen teachers of a feature distillation, and a store of what they make of a fixed set of clips."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import AutoModel, PreTrainedModel
+
+from bsp_hf.encoder.modeling_distilled import TEACHERS
+from bsp_hf.encoder.modeling_two_stream import check_preprocessing, pooled_features, saved_preprocessing
+from bsp_hf.encoder.provenance import identify_weights, relevant_settings
+
+from .clips import PretextClips
+
+_RECORD_FILE = "store.json"
+
+
+class Teachers:
+    """An action and a boundary encoder whose weights stay as they are.
+
+    Args:
+        encoders (`Mapping[str, PreTrainedModel]`): Under `"action"` and `"boundary"` the encoders; heads are
+            left out. They are put into evaluation mode and need no gradients any more.
+    """
+
+    def __init__(self, encoders: Mapping[str, PreTrainedModel]):
+        self.encoders: dict[str, Any] = {name: encoders[name].base_model for name in TEACHERS}
+        for encoder in self.encoders.values():
+            encoder.eval().requires_grad_(False)
+        self.records = {name: identify_weights(encoder) for name, encoder in self.encoders.items()}
+
+    @classmethod
+    def from_pretrained(cls, action: str, boundary: str, extractor: Any) -> "Teachers":
+        """Load both teachers, and check that they see pictures as the student does.
+
+        Args:
+            action (`str`): Folder or Hub id of the encoder that was trained on actions.
+            boundary (`str`): Folder or Hub id of the encoder that was trained on boundaries.
+            extractor (`BSPFeatureExtractor`): The student's preprocessing.
+
+        Returns:
+            `Teachers`: The teachers, in float32.
+
+        Raises:
+            ValueError: If a teacher was trained on other preprocessing.
+            OSError: If there is no such encoder.
+        """
+        names = dict(zip(TEACHERS, (action, boundary), strict=True))
+        preprocessing: dict[str, Any] = {"the student": relevant_settings(extractor.to_dict())}
+        preprocessing |= {f"the {key} teacher": saved_preprocessing(name) for key, name in names.items()}
+        check_preprocessing(preprocessing)
+        return cls({key: AutoModel.from_pretrained(n, dtype=torch.float32) for key, n in names.items()})
+
+    def to(self, device: torch.device) -> "Teachers":
+        """Move both to a device."""
+        for encoder in self.encoders.values():
+            encoder.to(device)
+        return self
+
+    @torch.no_grad()
+    def features(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """Encode clips.
+
+        Args:
+            pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised.
+
+        Returns:
+            `dict[str, torch.Tensor]`: Under `"action"` and `"boundary"` float32 `(batch, dim)`.
+        """
+        return {
+            name: pooled_features(encoder(pixel_values, return_dict=True)).float()
+            for name, encoder in self.encoders.items()
+        }
+
+
+class IndexedClips(Dataset):
+    """Clips that say which they are.
+
+    Args:
+        clips (`PretextClips`): The clips.
+    """
+
+    def __init__(self, clips: PretextClips):
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a clip and its `index`."""
+        return {**self.clips[index], "index": index}
+
+
+class TeacherFeatureStore:
+    """Teachers' features of the clips of epoch 0, row `index` for clip `index`.
+
+    The rule: seed, epoch and index fix a clip to the pixel, crop and flip included. A store holds one row for
+    every index of epoch 0, so a run that reads it must show these clips in every epoch (in another order).
+    The limit: there are no fresh draws any more, and the store fits only the same sources, seed, task,
+    augmentation and preprocessing, which it checks by a fingerprint.
+
+    Args:
+        folder (`str` or `Path`): The store.
+        clips (`PretextClips`): The clips that it must have been made of.
+
+    Raises:
+        FileNotFoundError: If there is no store.
+        ValueError: If it was made of other clips.
+    """
+
+    def __init__(self, folder: str | Path, clips: PretextClips):
+        folder = Path(folder)
+        if not (folder / _RECORD_FILE).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no teacher features; pass the teachers as well, and it is written."
+            )
+        record = json.loads((folder / _RECORD_FILE).read_text(encoding="utf-8"))
+        if record["fingerprint"] != fingerprint_clips(clips):
+            raise ValueError(
+                f"{folder} holds features of other clips (another seed, task, source, crop or "
+                "preprocessing); repeat the settings it was made with, or name another folder."
+            )
+        self.records: dict[str, Any] = record["teachers"]
+        self._rows = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in TEACHERS}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Width of each teacher's feature."""
+        return {name: rows.shape[1] for name, rows in self._rows.items()}
+
+    def read(self, indices: Tensor) -> dict[str, Tensor]:
+        """Look up clips.
+
+        Args:
+            indices (`torch.Tensor`): int64 `(batch,)`, the `index` of the clips.
+
+        Returns:
+            `dict[str, torch.Tensor]`: Under `"action"` and `"boundary"` float32 `(batch, dim)`, on the device
+            of `indices`.
+        """
+        wanted = indices.cpu().numpy()
+        return {
+            name: torch.from_numpy(rows[wanted].copy()).to(indices.device)
+            for name, rows in self._rows.items()
+        }
+
+    @staticmethod
+    def write(
+        folder: str | Path,
+        clips: PretextClips,
+        teachers: Teachers,
+        encode: Callable[[list[int]], Mapping[str, Tensor]],
+        batch_size: int = 16,
+    ) -> None:
+        """Write the features of all clips of epoch 0; whole or not at all.
+
+        Args:
+            folder (`str` or `Path`): The store.
+            clips (`PretextClips`): The clips.
+            teachers (`Teachers`): Who made the features.
+            encode (`Callable`): Maps indices of clips to the teachers' features of them.
+            batch_size (`int`, *optional*, defaults to 16): Clips to encode together.
+        """
+        clips.set_epoch(0)
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in TEACHERS}
+        for start in range(0, len(clips), batch_size):
+            features = encode(list(range(start, min(start + batch_size, len(clips)))))
+            for name in TEACHERS:
+                rows[name].append(features[name].float().cpu().numpy())
+        temporary = Path(f"{folder}.{os.getpid()}.tmp")
+        temporary.mkdir(parents=True)
+        for name in TEACHERS:
+            np.save(temporary / f"{name}.npy", np.concatenate(rows[name]))
+        record = {
+            "format_version": 1,
+            "fingerprint": fingerprint_clips(clips),
+            "teachers": teachers.records,
+        }
+        (temporary / _RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+
+
+def fingerprint_clips(clips: PretextClips) -> str:
+    """Digest all that decides the pixels of the clips of an epoch, but for the place of the files.
+
+    Args:
+        clips (`PretextClips`): The clips.
+
+    Returns:
+        `str`: 32 hexadecimal digits.
+    """
+    sources = [
+        [
+            "/".join(source.path.parts[-2:]),
+            source.label,
+            source.num_frames,
+            source.path.stat().st_size if source.contents is None else source.stamp,
+        ]
+        for source in clips.catalog.sources
+    ]
+    settings = {
+        "seed": clips.seed,
+        "task": type(clips.pretext).__name__,
+        "labels": list(clips.pretext.label_names),
+        "synthesis": clips.pretext.synthesis.to_dict(),
+        "cases": clips.cases,
+        "preprocessing": relevant_settings(clips.extractor.to_dict()),
+        "augmentation": repr(clips.augmentation),
+        "frames": clips.store.short_side,
+        "sources": sources,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+__all__ = ["IndexedClips", "TeacherFeatureStore", "Teachers", "fingerprint_clips"]

@@ -1,0 +1,299 @@
+"""Fuse boundary and action features (Sec. 3.4 of the paper) in one of three ways.
+
+    # two trained encoders side by side; nothing is trained
+    python examples/pretrain_fused.py --fusion two-stream \
+        --action_teacher bsp-action --boundary_teacher bsp-boundary --output_dir bsp-two-stream
+    # one trunk with a boundary head and an action head
+    accelerate launch examples/pretrain_fused.py --fusion two-head --video_dir clips/ --output_dir fused
+    # one student that matches the features of two frozen teachers
+    accelerate launch examples/pretrain_fused.py --fusion distillation --video_dir clips/ \
+        --action_teacher bsp-action --boundary_teacher bsp-boundary --output_dir bsp-distilled
+
+The encoders come from `examples/pretrain.py --task action` and `--task boundary`. All clips are boundary
+clips; those of a single action (all but diff-class) also have an action label, which the student learns.
+With --teacher_features DIR the teachers run once: DIR keeps their features of the clips of epoch 0, and every
+epoch shows these clips. All else is as in `examples/pretrain.py`, the exact resuming too.
+"""
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader, default_collate
+from tqdm.auto import tqdm
+
+from bsp_hf import (
+    BSPFeatureExtractor,
+    BSPForFeatureDistillation,
+    BSPForTwoHeadClassification,
+    BSPTwoStreamModel,
+    save_checkpoint_folder,
+)
+from bsp_hf.encoder.configuration_fusion import feature_size
+from bsp_hf.encoder.modeling_distilled import TEACHERS
+from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
+from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
+from bsp_hf.pretraining.joint_pretext import BoundaryWithAction
+from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
+from bsp_hf.pretraining.run_data import build_run_data
+from bsp_hf.pretraining.run_model import label_fields, start_model
+from bsp_hf.pretraining.run_record import describe_run
+from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
+from bsp_hf.training.checkpoints import (
+    TrainingProgress,
+    clear_training_states,
+    resume_training_state,
+    save_training_state,
+)
+from bsp_hf.training.sampler import EpochSampler
+
+logger = logging.getLogger("pretrain_fused")
+
+
+def parse_arguments():
+    parser = pretraining_parser(__doc__)
+    fusion = parser.add_argument_group("fusion")
+    fusion.add_argument("--fusion", choices=("two-stream", "two-head", "distillation"), required=True)
+    fusion.add_argument("--action_teacher", help="trained encoder of actions; with two-stream, a stream")
+    fusion.add_argument("--boundary_teacher", help="trained encoder of boundaries; likewise")
+    fusion.add_argument("--teacher_features", type=Path, help="folder that keeps the teachers' features")
+    fusion.add_argument("--action_weight", type=float, default=1.0, help="of the action loss or features")
+    fusion.add_argument("--boundary_weight", type=float, default=1.0, help="of the boundary loss or features")
+    fusion.add_argument("--cross_entropy_weight", type=float, default=1.0, help="distillation only")
+    fusion.add_argument("--squared_error_reduction", choices=("sum", "mean"), default="sum")
+    args = parse_with_preset(parser)
+    if args.task != parser.get_default("task"):
+        parser.error("a fusion learns boundaries and actions together; it has no --task")
+    args.task = "boundary-with-action"
+    has_store = args.teacher_features is not None and args.teacher_features.is_dir()
+    needs_both = args.fusion == "two-stream" or (args.fusion == "distillation" and not has_store)
+    if needs_both and not (args.action_teacher and args.boundary_teacher):
+        parser.error(f"--fusion {args.fusion} needs --action_teacher and --boundary_teacher")
+    return args
+
+
+def build_two_stream(args) -> None:
+    """Put the two trained encoders side by side, and save them as one."""
+    streams = {"action": args.action_teacher, "boundary": args.boundary_teacher}
+    model = BSPTwoStreamModel.from_encoders(streams)
+    extractor = BSPFeatureExtractor.from_pretrained(args.action_teacher)
+    save_checkpoint_folder(model, extractor, args.output_dir, {"fusion": "two-stream", "streams": streams})
+    logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))
+
+
+def prepare_teachers(args, data, accelerator):
+    """Return what gives the teachers' features of a batch, and who and how wide the teachers are."""
+    teachers = None
+    if args.action_teacher and args.boundary_teacher:
+        teachers = Teachers.from_pretrained(args.action_teacher, args.boundary_teacher, data.extractor)
+        teachers.to(accelerator.device)
+    if args.teacher_features is None:
+        sizes = {name: feature_size(encoder.config) for name, encoder in teachers.encoders.items()}
+        return lambda batch, pixels, is_training: teachers.features(pixels), teachers.records, sizes
+
+    stores = {}
+    for name, clips in (("training", data.train_clips), ("held_out", data.eval_clips)):
+        folder = args.teacher_features / name
+
+        def encode(indices, clips=clips):
+            pixels = default_collate([clips[index]["pixels"] for index in indices])
+            return teachers.features(data.extractor.normalize_pixels(pixels.to(accelerator.device)))
+
+        if teachers is not None and accelerator.is_main_process and not folder.is_dir():
+            logger.info("writing the teachers' features of %d clips to %s", len(clips), folder)
+            TeacherFeatureStore.write(folder, clips, teachers, encode, args.batch_size)
+        accelerator.wait_for_everyone()
+        stores[name] = store = TeacherFeatureStore(folder, clips)
+    if teachers is not None and teachers.records != store.records:
+        raise SystemExit(f"{args.teacher_features} holds features of other teachers; name another folder.")
+
+    def read(batch, pixels, is_training):
+        return stores["training" if is_training else "held_out"].read(batch["index"])
+
+    return read, store.records, store.sizes
+
+
+def build_model(args, pretext, num_frames, teachers):
+    if args.fusion == "two-head":
+        weights = {"boundary_loss_weight": args.boundary_weight, "action_loss_weight": args.action_weight}
+        fields = label_fields(pretext.label_names) | {"action_names": list(pretext.action_names)} | weights
+        return start_model(BSPForTwoHeadClassification, args, num_frames=num_frames, **fields)
+    _, records, sizes = teachers
+    fields = label_fields(pretext.action_names) | {"teacher_records": records}
+    fields |= {f"{name}_feature_size": sizes[name] for name in TEACHERS}
+    fields |= {f"{name}_feature_weight": getattr(args, f"{name}_weight") for name in TEACHERS}
+    fields |= {name: getattr(args, name) for name in ("cross_entropy_weight", "squared_error_reduction")}
+    return start_model(BSPForFeatureDistillation, args, num_frames=num_frames, **fields)
+
+
+def model_inputs(batch, extractor, teachers, num_actions, is_training=True):
+    """Return what the model takes of a batch of clips."""
+    pixels, (boundaries, actions) = extractor.normalize_pixels(batch["pixels"]), batch["labels"].unbind(1)
+    inputs = {"pixel_values": pixels}
+    if teachers is None:
+        return inputs | {"labels": boundaries, "action_labels": actions, "num_actions_expected": num_actions}
+    inputs |= {"labels": actions, "num_labels_expected": num_actions}
+    return inputs | {"teacher_features": teachers[0](batch, pixels, is_training)}
+
+
+@torch.no_grad()
+def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
+    """Return the metrics of the held-out clips."""
+    model.eval()
+    metric, kept, errors = BoundaryTypeAccuracy(), [], []
+    loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
+    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
+        output = model(**model_inputs(batch, extractor, teachers, None, is_training=False))
+        if teachers is None:
+            boundary, action_logits = output.logits.argmax(-1), output.action_logits
+        else:
+            boundary, action_logits = batch["labels"][:, 0], output.logits
+            found = torch.stack([output.action_feature_loss, output.boundary_feature_loss])
+            errors.append(accelerator.gather_for_metrics(found.repeat(len(boundary), 1)).cpu())
+        row = accelerator.gather_for_metrics((boundary, action_logits.float(), batch["labels"]))
+        kept.append([part.cpu() for part in row])
+    model.train()
+    boundary, action_logits, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    has_action = labels[:, 1] >= 0
+    action_logits, actions = action_logits[has_action], labels[has_action, 1]
+    results = {
+        "eval_action_loss": F.cross_entropy(action_logits, actions).item(),
+        "eval_action_accuracy": (action_logits.argmax(-1) == actions).float().mean().item(),
+    }
+    if teachers is None:
+        metric.add_batch(predictions=boundary, references=labels[:, 0])
+        scores = metric.compute(class_names=list(pretext.label_names))
+        return results | {f"eval_{name}": value for name, value in scores.items()}
+    means = dict(zip(TEACHERS, torch.cat(errors).mean(0).tolist(), strict=True))
+    return results | {f"eval_{name}_feature_loss": mean for name, mean in means.items()}
+
+
+def show_progress(accelerator) -> bool:
+    return accelerator.is_main_process and sys.stderr.isatty()
+
+
+def main() -> None:
+    args = parse_arguments()
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
+    logger.setLevel("INFO")
+    if args.fusion == "two-stream":
+        return build_two_stream(args)
+    accelerator = Accelerator(
+        cpu=args.cpu,
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        log_with=args.report_to or None,
+        project_dir=args.output_dir,
+    )
+    for name in ("pretrain_fused", "bsp_hf"):
+        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
+    set_seed(args.seed)
+    if args.report_to:
+        accelerator.init_trackers("bsp-fused", config={name: str(v) for name, v in vars(args).items()})
+    data = build_run_data(args, BoundaryWithAction, accelerator)
+    train_clips, extractor, pretext = data.train_clips, data.extractor, data.train_clips.pretext
+    teachers = prepare_teachers(args, data, accelerator) if args.fusion == "distillation" else None
+    model = build_model(args, pretext, extractor.num_frames, teachers)
+    if args.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+
+    total_batch = args.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
+    sampler = EpochSampler(len(train_clips), args.seed, multiple_of=total_batch)
+    # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
+    options = {"num_workers": args.num_workers, "persistent_workers": args.num_workers > 0}
+    train_loader, eval_loader = (
+        DataLoader(IndexedClips(clips), args.batch_size, generator=torch.Generator(), **kind, **options)
+        for clips, kind in ((train_clips, {"sampler": sampler}), (data.eval_clips, {}))
+    )
+    rate = args.learning_rate or (0.02 * total_batch / 128 if args.optimizer == "sgd" else 1e-3)
+    optimizer = build_optimizer(args.optimizer, model, rate, args.weight_decay, args.momentum)
+    parts = (model, optimizer, train_loader, eval_loader)
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(*parts)
+    steps_per_epoch = len(sampler) // total_batch
+    if steps_per_epoch == 0:
+        raise SystemExit(f"{len(train_clips)} clips do not fill a step of {total_batch}; lower --batch_size.")
+    total_steps = args.epochs * steps_per_epoch
+    total_steps = total_steps if args.max_steps is None else min(args.max_steps, total_steps)
+    # The schedule is stepped by hand: Accelerate would step it once for every process.
+    schedule = build_schedule(
+        args.schedule, optimizer.optimizer, total_steps, warmup_steps=round(args.warmup_share * total_steps)
+    )
+    progress = TrainingProgress()
+    accelerator.register_for_checkpointing(schedule, progress)
+    checkpoints = args.output_dir / "checkpoints"
+    settings = lasting_settings(args)
+    settings |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    digests = teachers and {name: teachers[1][name]["weights"] for name in TEACHERS}
+    settings |= {"teachers": digests, "fixed_clips": args.teacher_features is not None}
+    if args.restart:
+        clear_training_states(accelerator, checkpoints)
+    resume_training_state(accelerator, checkpoints, settings)
+
+    # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
+    num_actions = args.batch_size * pretext.action_share(train_clips.cases)
+    eval_every, log_every = args.eval_every or steps_per_epoch, max(1, min(50, total_steps // 20))
+    bar = tqdm(total=total_steps, initial=progress.steps_done, disable=not show_progress(accelerator))
+    running, started, clips_seen = [], time.perf_counter(), 0
+    model.train()
+    while progress.steps_done < total_steps:
+        train_clips.set_epoch(0 if args.teacher_features else progress.epoch)
+        done = progress.batches_done
+        loader = skip_first_batches(train_loader, done) if done else train_loader
+        sampler.set_epoch(progress.epoch)
+        loader.set_epoch(progress.epoch)
+        for batch in loader:
+            with accelerator.accumulate(model):
+                output = model(**model_inputs(batch, extractor, teachers, num_actions))
+                accelerator.backward(output.loss)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            progress.batches_done += 1
+            running.append(output.loss.detach())
+            clips_seen += args.batch_size * accelerator.num_processes
+            if not accelerator.sync_gradients:
+                continue
+            schedule.step()
+            progress.steps_done += 1
+            bar.update()
+            step = progress.steps_done
+            # A checkpoint ends a mean, so that a resumed run logs the same ones.
+            is_saved = step % args.save_every == 0 and step < total_steps
+            if step % log_every == 0 or is_saved or step == total_steps:
+                entry = {"step": step, "loss": accelerator.gather(torch.stack(running)).mean().item()}
+                entry |= {"learning_rate": schedule.get_last_lr()[0]}
+                entry |= {"clips_per_s": clips_seen / (time.perf_counter() - started)}
+                progress.history.append(entry)
+                accelerator.log(entry, step=step)
+                logger.info("step %d/%d: loss %.3f", step, total_steps, entry["loss"])
+                running, started, clips_seen = [], time.perf_counter(), 0
+            if step % eval_every == 0 or step == total_steps:
+                found = evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
+                progress.history.append({"step": step, **found})
+                accelerator.log({k: v for k, v in found.items() if isinstance(v, float)}, step=step)
+                logger.info("step %d: %s", step, json.dumps(found, default=str))
+                started, clips_seen = time.perf_counter(), 0
+            if is_saved:
+                save_training_state(accelerator, checkpoints, step, settings)
+            if step == total_steps:
+                break
+        else:
+            progress.epoch, progress.batches_done = progress.epoch + 1, 0
+    if accelerator.is_main_process:
+        seen, device = progress.steps_done * total_batch, accelerator.device.type
+        record = describe_run(args, train_clips, data.eval_clips, progress.history, seen, device, progress)
+        record |= {"fusion": args.fusion, "teachers": teachers and teachers[1]}
+        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
+        logger.info("saved to %s", args.output_dir)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()
