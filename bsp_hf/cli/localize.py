@@ -72,11 +72,12 @@ def localize(
                 f"{model} is for {task}; "
                 + ("it takes no --query." if query else 'pass --query "a sentence".')
             )
-        from transformers import pipeline
+        import transformers
 
         options: dict[str, Any] = {"encoder": encoder, "word_vectors": word_vectors, "device": device}
         options = {key: value for key, value in options.items() if value is not None}
-        find = pipeline(task, model=model, **options)
+        make: Any = transformers.pipeline  # Any: its overloads know the tasks of transformers alone
+        find = make(task, model=model, **options)
         parameters: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "batch_size": batch_size}
         parameters = {key: value for key, value in parameters.items() if value is not None}
         results, failures = _run(find, videos, query or [], parameters)
@@ -121,7 +122,7 @@ def _run(
     tracks = [text for text in inputs if Path(text).suffix in (".npy", ".npz", ".pt", ".safetensors")]
     videos = [text for text in inputs if text not in tracks]
     found = find_videos(videos) if videos else None
-    failures = [] if found is None else [(one.video_id, one.reason) for one in found.unusable]
+    failures = [] if found is None else [(one.name, one.reason) for one in found.unusable]
     items: list[str | VideoItem] = [*(found.items if found else ()), *tracks]
     results: list[tuple[str, Any]] = []
     for item in items:
