@@ -175,7 +175,15 @@ def plot_boundary_response(
     if len(picked):
         heights = np.interp(picked, centers_s, response)
         handles += axes.plot(
-            picked, heights, "o", color=GREEN, markeredgecolor="black", markersize=8, label="picked", zorder=3
+            picked,
+            heights,
+            "o",
+            color=GREEN,
+            markeredgecolor="black",
+            markersize=8,
+            label="picked",
+            zorder=3,
+            clip_on=False,  # one at the very end is whole
         )
     if threshold is not None:
         handles.append(

@@ -18,6 +18,7 @@ from types import FrameType
 # Before Gradio is imported, which reads it once: all that it keeps lies in a folder that goes with the page.
 SCRATCH = Path(tempfile.mkdtemp(prefix="bsp-space-"))
 os.environ["GRADIO_TEMP_DIR"] = str(SCRATCH / "gradio")
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(SCRATCH / "torch"))
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr  # noqa: E402
