@@ -16,6 +16,7 @@ COMMANDS = (
     "extract",
     "export",
     "localize",
+    "eval",
     "convert",
     "onnx",
     "publish",

@@ -1,0 +1,280 @@
+"""Files of predictions and annotations to the official numbers of a benchmark."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from bsp_hf.metrics import (
+    GEBD_RELATIVE_DISTANCES,
+    BoundaryAnnotation,
+    SegmentTable,
+    activitynet_map,
+    evaluate_actionness,
+    evaluate_boundaries,
+    evaluate_grounding,
+    proposal_recall,
+    read_boundary_annotations,
+    read_ground_truth,
+    read_results,
+    thumos_map,
+)
+
+from .annotation_files import BadRowError, read_table, to_duration
+from .annotation_layouts import detect_layout, read_annotations
+from .annotations import AnnotationSet
+from .result_files import choose_windows, read_actionness, read_boundaries, read_moments
+
+EVALUATION_TASKS = ("detection", "thumos", "grounding", "actionness", "boundaries")
+SUBSETS = {"detection": "validation", "thumos": "test"}
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How to score.
+
+    Args:
+        subset (`str`, *optional*): Subset to score; by default `"validation"` for detection, `"test"` for
+            thumos, and all videos otherwise.
+        layout (`str`, *optional*): Layout of the annotations; by default told by their content.
+        durations (`Path`, *optional*): Table with a column `id` or `video` and one `length` or `duration`, in
+            seconds.
+        tasks (`Path`, *optional*): List of tasks, for CrossTask.
+        rule (`str`, *optional*, defaults to `"2d-tan"`): Comparison rule of grounding, or `"lgi"`.
+        segment_s (`float`, *optional*, defaults to 0.2): Seconds of an actionness segment.
+        labelling (`str`, *optional*, defaults to `"any_overlap"`): Which segments hold a step.
+        min_consistency (`float`, *optional*): Skip videos whose raters agree less, for boundaries.
+        only_predicted (`bool`, *optional*, defaults to `False`): Score the videos with predictions alone.
+    """
+
+    subset: str | None = None
+    layout: str | None = None
+    durations: Path | None = None
+    tasks: Path | None = None
+    rule: str = "2d-tan"
+    segment_s: float = 0.2
+    labelling: str = "any_overlap"
+    min_consistency: float | None = None
+    only_predicted: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Official numbers, and what they are over.
+
+    Args:
+        task (`str`): One of `EVALUATION_TASKS`.
+        metrics (`dict[str, float]`): The numbers; AUC in percent, all others in 0 to 1.
+        num_videos (`int`): Annotated videos.
+        num_videos_with_predictions (`int`): Those of them that have a prediction.
+        only_predicted (`bool`): Whether the numbers are over the latter alone.
+        notes (`tuple[str, ...]`): What else there is to know, such as bad rows.
+    """
+
+    task: str
+    metrics: dict[str, float]
+    num_videos: int
+    num_videos_with_predictions: int
+    only_predicted: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> str:
+        """What the numbers are over, `"n of N videos"`."""
+        count = f"{self.num_videos_with_predictions} of {self.num_videos} videos"
+        return f"scored on {count}" if self.only_predicted else f"predictions for {count}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values that JSON can hold."""
+        return {
+            "task": self.task,
+            "metrics": self.metrics,
+            "num_videos": self.num_videos,
+            "num_videos_with_predictions": self.num_videos_with_predictions,
+            "only_predicted": self.only_predicted,
+            "coverage": self.coverage,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate_files(
+    predictions: str | Path, annotations: str | Path, task: str, options: EvaluationOptions | None = None
+) -> EvaluationReport:
+    """Score a file of predictions.
+
+    Args:
+        predictions (`str` or `Path`): `results.json` of detection, `.jsonl` of grounding, `.csv` of
+            actionness or `.json` of boundaries, see `result_files.py`.
+        annotations (`str` or `Path`): The annotations.
+        task (`str`): One of `EVALUATION_TASKS`.
+        options (`EvaluationOptions`, *optional*): How to score; by default the benchmark's own way.
+
+    Returns:
+        `EvaluationReport`: The numbers.
+
+    Raises:
+        OSError: If a file cannot be opened.
+        ValueError: If the task is unknown, a file has another layout, or nothing can be scored.
+    """
+    options = options or EvaluationOptions()
+    if task not in EVALUATION_TASKS:
+        raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(EVALUATION_TASKS)}.")
+    if task in SUBSETS:
+        return _evaluate_detection(predictions, annotations, task, options)
+    if task == "boundaries":
+        return _evaluate_boundaries(predictions, annotations, options)
+    if task == "grounding":
+        return _evaluate_grounding(predictions, _read(annotations, options), options)
+    return _evaluate_actionness(predictions, _read(annotations, options), options)
+
+
+def _read(path: str | Path, options: EvaluationOptions) -> AnnotationSet:
+    found = read_annotations(path, options.layout, tasks=options.tasks).of_subset(options.subset)
+    return found if options.durations is None else found.with_durations(_read_durations(options.durations))
+
+
+def _read_durations(path: Path) -> dict[str, float]:
+    durations_s: dict[str, float] = {}
+    for row in read_table(path, ()):
+        video_id = row.values.get("id") or row.values.get("video") or ""
+        try:
+            if not video_id:
+                raise BadRowError("expected a column id or video.")
+            durations_s[video_id] = to_duration(row.values.get("length") or row.values.get("duration"))
+        except BadRowError as error:
+            raise ValueError(f"{path}, line {row.line}: {error}") from error
+    return durations_s
+
+
+def _problems(annotations: AnnotationSet) -> tuple[str, ...]:
+    count = len(annotations.problems)
+    return (f"{count} bad rows were left out, first {annotations.problems[0]}",) if count else ()
+
+
+def _evaluate_detection(
+    predictions: str | Path, path: str | Path, task: str, options: EvaluationOptions
+) -> EvaluationReport:
+    notes: tuple[str, ...] = ()
+    layout = options.layout or detect_layout(path)
+    subset = options.subset or (SUBSETS[task] if layout == "activitynet" else None)
+    if layout == "activitynet":  # every row counts here, zero-length ones too, as in the official evaluator
+        truth = read_ground_truth(path, subset or SUBSETS[task])
+    else:
+        annotations = read_annotations(path, layout, tasks=options.tasks).of_subset(subset)
+        truth, notes = annotations.segment_table(), _problems(annotations)
+    found = read_results(predictions)
+    predicted = set(found.video_ids) & set(truth.video_ids)
+    excluded = tuple(set(truth.video_ids) - predicted) if options.only_predicted else ()
+    if None in found.labels or "" in found.labels or set(found.labels) == {"action"} - set(truth.labels):
+        notes = (*notes, "predictions without a class: all segments count as one class")
+        truth, found = _one_class(truth), _one_class(found)
+    metric = thumos_map if task == "thumos" else activitynet_map
+    scores = metric(truth, found, excluded_video_ids=excluded)
+    metrics = {"average_map": scores.average_map}
+    metrics |= {
+        f"map@{threshold:g}": float(value)
+        for threshold, value in zip(scores.tiou_thresholds, scores.map_per_threshold, strict=True)
+    }
+    recall = proposal_recall(truth, found, excluded_video_ids=excluded)
+    metrics |= {"auc": recall.auc, "ar@100": float(recall.average_recall[-1])}
+    return EvaluationReport(
+        task, metrics, len(truth.video_ids), len(predicted), options.only_predicted, notes
+    )
+
+
+def _one_class(table: SegmentTable) -> SegmentTable:
+    videos = [table.video_ids[place] for place in table.video_index]
+    return SegmentTable.from_columns(videos, None, table.segments_s, table.scores, table.video_ids)
+
+
+def _evaluate_grounding(
+    predictions: str | Path, annotations: AnnotationSet, options: EvaluationOptions
+) -> EvaluationReport:
+    found = read_moments(predictions)
+    known = {query.query_id: (video, query) for video in annotations.videos for query in video.queries}
+    foreign = [name for name, moment in found.items() if name not in known]
+    wrong = [
+        name for name, moment in found.items() if name in known and known[name][0].video_id != moment.video_id
+    ]
+    if wrong or len(foreign) == len(found):
+        raise ValueError(
+            f"{predictions} numbers its queries otherwise than {len(known)} annotated ones, for instance "
+            f"{(wrong or foreign)[:3]}; its qid must be that of the annotations, or the place in the file."
+        )
+    predicted = {known[name][0].video_id for name, moment in found.items() if name in known}
+    num_videos = sum(bool(video.queries) for video in annotations.videos)
+    if options.only_predicted:
+        absent = set(annotations.by_id) - predicted
+        annotations = annotations.without_videos(absent)
+    moments, truth, _ = choose_windows(annotations, found)
+    scores = evaluate_grounding(moments, truth, rule=options.rule)
+    metrics = {
+        f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
+        for rank in (1, 5)
+        for threshold in (0.3, 0.5, 0.7)
+    }
+    notes = (
+        f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions",
+        *((f"{len(foreign)} predicted queries are not annotated",) if foreign else ()),
+        *_problems(annotations),
+    )
+    metrics["mean_iou"] = scores.mean_iou
+    return EvaluationReport("grounding", metrics, num_videos, len(predicted), options.only_predicted, notes)
+
+
+def _evaluate_actionness(
+    predictions: str | Path, annotations: AnnotationSet, options: EvaluationOptions
+) -> EvaluationReport:
+    found = read_actionness(predictions)
+    absent = set(annotations.by_id) - set(found)
+    scored = annotations.without_videos(absent)
+    if not len(scored):
+        raise ValueError(f"{predictions} names none of the {len(annotations)} annotated videos.")
+    scores = evaluate_actionness(
+        scored.step_annotations(),
+        {video_id: values for video_id, values in found.items() if video_id in scored.by_id},
+        segment_s=options.segment_s,
+        labelling=options.labelling,
+    )
+    metrics = {
+        "pooled_ap": scores.pooled_ap,
+        "mean_video_ap": scores.mean_video_ap,
+        "positive_share": scores.num_positive_segments / scores.num_segments,
+    }
+    return EvaluationReport(
+        "actionness", metrics, len(annotations), len(scored), True, _problems(annotations)
+    )
+
+
+def _evaluate_boundaries(
+    predictions: str | Path, path: str | Path, options: EvaluationOptions
+) -> EvaluationReport:
+    truth: dict[Hashable, BoundaryAnnotation] = {}
+    truth.update(read_boundary_annotations(path).items())
+    found: dict[Hashable, ArrayLike] = {}
+    found.update(read_boundaries(predictions).items())
+    scores = evaluate_boundaries(
+        truth,
+        found,
+        relative_distances=GEBD_RELATIVE_DISTANCES,
+        min_rater_consistency=options.min_consistency,
+        missing_videos="skip" if options.only_predicted else "miss",
+    )
+    metrics = {
+        "f1@0.05": scores.f1_at(0.05),
+        "precision@0.05": float(scores.precision[0]),
+        "recall@0.05": float(scores.recall[0]),
+        "average_f1": scores.average_f1,
+    }
+    return EvaluationReport(
+        "boundaries",
+        metrics,
+        scores.num_videos,
+        scores.num_videos_with_predictions,
+        options.only_predicted,
+    )
+
+
+__all__ = ["EVALUATION_TASKS", "EvaluationOptions", "EvaluationReport", "evaluate_files"]

@@ -1,0 +1,77 @@
+"""Training and evaluation of 2D-TAN."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from bsp_hf.features.feature_source import VideoFeatures
+
+from .grounding_data import GroundingSample, make_tan_sample
+from .grounding_decoding import decode_tan
+from .postprocess import Detections
+from .tan import TANConfig, TANForVideoGrounding, TANOutput
+from .training_data import TrainingSettings
+from .training_data_grounding import GroundingTask
+
+# Choice: a constant rate for all of them. The published plateau schedule acts only where there is a
+# validation split beside the test split.
+PUBLISHED = TrainingSettings(1e-4, 32, 100, max_grad_norm=10.0)
+
+
+class TANTask(GroundingTask):
+    """2D-TAN on queries; moments are clipped to the video, as published."""
+
+    presets: ClassVar[dict[str, TrainingSettings]] = {
+        "charades": PUBLISHED,
+        "activitynet_captions": PUBLISHED,
+        "tacos": PUBLISHED,
+    }
+    rule = "2d-tan"
+    config: TANConfig
+
+    def prepare_config(self, fields: dict[str, Any]) -> None:
+        """Set `config`, and read the queries."""
+        words = self.load_words(strip_punctuation=False)
+        self.config = getattr(TANConfig, self.preset)(**{**words, **fields})
+        self.read_queries()
+
+    def make_model(self) -> PreTrainedModel:
+        """Return the network with fresh weights."""
+        return TANForVideoGrounding(self.config)
+
+    def usable_window(self, window_s: tuple[float, float], duration_s: float | None) -> bool:
+        """Say whether a moment is left after clipping; 2D-TAN drops those that are not."""
+        return duration_s is None or window_s[0] < min(window_s[1], duration_s)
+
+    def prepare(
+        self,
+        features: VideoFeatures,
+        query: np.ndarray,
+        duration_s: float,
+        window_s: tuple[float, float] | None,
+        rng: np.random.Generator | None,
+    ) -> GroundingSample:
+        """Return averaged rows, the query and, with a window, the tIoU of every span."""
+        clipped_s = None if window_s is None else (window_s[0], min(window_s[1], duration_s))
+        return make_tan_sample(
+            features.features,
+            query,
+            duration_s,
+            clipped_s,
+            num_rows=self.config.num_rows,
+            num_clips=self.config.num_clips,
+        )
+
+    def decode(self, output: TANOutput, indices: Sequence[int]) -> dict[int, Detections]:
+        """Return the five best spans behind suppression."""
+        if output.probabilities is None:
+            raise ValueError("the output lacks its probabilities.")
+        durations_s = [self.eval_samples.items[index].duration_s for index in indices]
+        probabilities = output.probabilities.float().cpu().numpy()
+        found = decode_tan(probabilities, durations_s, self.config.nms_threshold)
+        return dict(zip(indices, found, strict=True))
+
+
+__all__ = ["TANTask"]

@@ -1,0 +1,227 @@
+"""Train a localizer on features: G-TAD, 2D-TAN, LGI or linear actionness, with the published settings.
+
+    accelerate launch examples/train_localizer.py --localizer gtad \
+        --annotations activity_net.v1-3.min.json --train_subset training --eval_subset validation \
+        --features features/vanilla features/bsp --prefix v_ --class_scores cuhk_val_simp_share.json \
+        --output_dir runs/gtad
+
+    accelerate launch examples/train_localizer.py --localizer tan --annotations charades_sta_train.txt \
+        --durations Charades_v1_train.csv --eval_annotations charades_sta_test.txt \
+        --eval_durations Charades_v1_test.csv --features features/bsp --word_vectors glove.6B.300d.txt \
+        --output_dir runs/tan
+
+    accelerate launch examples/train_localizer.py --localizer actionness --annotations crosstask/annotations \
+        --tasks tasks_primary.txt --eval_fraction 0.25 --features features/bsp --output_dir runs/actionness
+
+Features are this package's tracks (`bsp-hf extract`) or those of other tools (--feature_layout). The model of
+the epoch with the best metric is kept in --output_dir, which `pipeline(...)` reads, beside the predictions of
+that epoch in the benchmark's official layout. Kill it whenever you like: the same command goes on where it
+stopped, exactly. On a laptop's CPU, G-TAD on ActivityNet takes about a day, linear actionness minutes.
+"""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+
+import torch
+import transformers
+from accelerate import Accelerator, skip_first_batches
+from accelerate.utils import gather_object, set_seed
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+import bsp_hf
+from bsp_hf.localization.localizer_folder import save_localizer_folder
+from bsp_hf.localization.training_arguments import (
+    lasting_settings,
+    load_task,
+    training_parser,
+    training_settings,
+)
+from bsp_hf.training.checkpoints import (
+    TrainingProgress,
+    clear_training_states,
+    resume_training_state,
+    save_training_state,
+)
+from bsp_hf.training.sampler import EpochSampler
+
+logger = logging.getLogger("train_localizer")
+
+
+@torch.no_grad()
+def evaluate_model(model, task, loader, accelerator):
+    """Return what every evaluation sample was decoded to, the same on every process."""
+    model.eval()
+    decoded = {}
+    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
+        indices = batch.pop("indices").tolist()
+        decoded.update(task.decode(model(**batch), indices))
+    model.train()
+    # Processes that got a padded batch repeat samples; by index they fall together.
+    return dict(gather_object(list(decoded.items())))
+
+
+def save_best(model, task, decoded, args, settings, progress, results):
+    """Write the model, its predictions and how it was made into the output folder."""
+    record = {
+        "localizer": args.localizer,
+        "preset": task.preset,
+        "arguments": lasting_settings(args),
+        "hyper_parameters": asdict(settings),
+        "step": progress.steps_done,
+        "results": results,
+        "evaluated": task.split.coverage,
+        "num_samples": {"training": len(task.train_samples), "evaluation": len(task.eval_samples)},
+        "missing_videos": {
+            "training": list(task.split.missing_train),
+            "evaluation": list(task.split.missing_evaluation),
+        },
+        "bad_rows": [str(problem) for problem in task.split.train.problems],
+        "versions": {
+            "bsp_hf": bsp_hf.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    save_localizer_folder(model, args.output_dir, encoder=args.encoder, record=record, **task.companions)
+    return task.write_results(decoded, args.output_dir)
+
+
+def show_progress(accelerator) -> bool:
+    return accelerator.is_main_process and sys.stderr.isatty()
+
+
+def main() -> None:
+    args = training_parser(__doc__).parse_args()
+    accelerator = Accelerator(
+        cpu=args.cpu,
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation_steps,
+    )
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
+    for name in ("train_localizer", "bsp_hf"):
+        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "ERROR")
+    set_seed(args.seed)
+    try:
+        task = load_task(args)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from error
+    settings = training_settings(args, task.settings)
+    model = task.make_model()
+
+    total_batch = settings.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
+    sampler = EpochSampler(len(task.train_samples), args.seed, multiple_of=total_batch)
+    steps_per_epoch = len(sampler) // total_batch
+    if not steps_per_epoch:
+        raise SystemExit(
+            f"Error: {len(task.train_samples)} training samples do not fill a step of {total_batch}; lower "
+            "--batch_size."
+        )
+    options = {"num_workers": args.num_workers, "collate_fn": task.collate}
+    # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
+    train_loader = DataLoader(
+        task.train_samples, settings.batch_size, sampler=sampler, generator=torch.Generator(), **options
+    )
+    eval_loader = DataLoader(task.eval_samples, settings.batch_size, generator=torch.Generator(), **options)
+    optimizer = torch.optim.Adam(
+        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(
+        model, optimizer, train_loader, eval_loader
+    )
+    # Stepped by hand: Accelerate would step it once for every process.
+    decay_steps = (settings.decay_epochs or settings.epochs + 1) * steps_per_epoch
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer.optimizer, decay_steps, gamma=0.1)
+    progress = TrainingProgress()
+    accelerator.register_for_checkpointing(schedule, progress)
+    checkpoints = args.output_dir / "checkpoints"
+    lasting = lasting_settings(args) | {"num_samples": len(task.train_samples)}
+    if args.restart:
+        clear_training_states(accelerator, checkpoints)
+    resume_training_state(accelerator, checkpoints, lasting)
+
+    total_steps = settings.epochs * steps_per_epoch
+    logger.info(
+        "%s (%s) on %s: %.2f M parameters, %d training and %d evaluation samples, evaluated on %s",
+        *(args.localizer, task.preset, accelerator.device),
+        sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        *(len(task.train_samples), len(task.eval_samples), task.split.coverage),
+    )
+    logger.info("%d steps: %s", total_steps, settings)
+    bar = tqdm(
+        total=total_steps,
+        initial=progress.steps_done,
+        desc="training",
+        disable=not show_progress(accelerator),
+    )
+    running, started = [], time.perf_counter()
+    model.train()
+    while progress.steps_done < total_steps:
+        task.train_samples.set_epoch(progress.epoch)
+        loader = (
+            skip_first_batches(train_loader, progress.batches_done) if progress.batches_done else train_loader
+        )
+        sampler.set_epoch(progress.epoch)
+        loader.set_epoch(progress.epoch)
+        for batch in loader:
+            batch.pop("indices")
+            with accelerator.accumulate(model):
+                loss = model(**batch).loss
+                accelerator.backward(loss)
+                if accelerator.sync_gradients and settings.max_grad_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+            progress.batches_done += 1
+            running.append(loss.detach())
+            if not accelerator.sync_gradients:
+                continue
+            schedule.step()
+            progress.steps_done += 1
+            bar.update()
+            step = progress.steps_done
+            epochs_done = step // steps_per_epoch
+            ends_epoch = step % steps_per_epoch == 0
+            is_saved = step % args.save_every == 0 and step < total_steps
+            if ends_epoch or is_saved:  # a checkpoint ends a mean, so that a resumed run logs the same ones
+                loss = accelerator.gather(torch.stack(running)).mean().item()
+                progress.history.append(
+                    {"step": step, "loss": loss, "learning_rate": schedule.get_last_lr()[0]}
+                )
+                bar.set_postfix(loss=f"{loss:.3f}")
+                running = []
+            if ends_epoch and (epochs_done % args.eval_every == 0 or step == total_steps):
+                decoded = evaluate_model(model, task, eval_loader, accelerator)
+                results = task.score(decoded)
+                best = max((old[task.metric] for old in progress.history if task.metric in old), default=-1)
+                progress.history.append({"step": step, **results})
+                logger.info(
+                    "epoch %d/%d: loss %.4f, %s (%s, %.0f s)",
+                    *(epochs_done, settings.epochs, loss),
+                    ", ".join(f"{name} {value:.4f}" for name, value in results.items()),
+                    *(task.split.coverage, time.perf_counter() - started),
+                )
+                if results[task.metric] > best and accelerator.is_main_process:
+                    files = save_best(
+                        accelerator.unwrap_model(model), task, decoded, args, settings, progress, results
+                    )
+                    logger.info("best %s so far; wrote %s", task.metric, ", ".join(map(str, files)))
+                accelerator.wait_for_everyone()
+            if is_saved:
+                save_training_state(accelerator, checkpoints, step, lasting)
+        else:
+            progress.epoch, progress.batches_done = progress.epoch + 1, 0
+    bar.close()
+    if accelerator.is_main_process:
+        history = json.dumps(progress.history, indent=1)
+        (args.output_dir / "history.json").write_text(history + "\n", encoding="utf-8")
+        best = max(entry[task.metric] for entry in progress.history if task.metric in entry)
+        logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.split.coverage, args.output_dir)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""`examples/train_localizer.py`: every localizer trains, resumes to the bit, and writes what others read."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
+from made_videos import ENCODER, make_videos
+
+from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_localizer.py"
+TINY = {
+    "gtad": {"num_steps": 32, "max_duration": 16, "hidden_dim": 32, "aligned_dim": 16, "map_dim": 16,
+             "num_groups": 4},
+    "tan": {"num_rows": 32, "num_clips": 8, "scale_layers": [8], "hidden_dim": 16, "text_hidden_dim": 16,
+            "map_kernel_sizes": [3, 3], "map_paddings": [2, 0]},
+    "lgi": {"num_rows": 32, "hidden_dim": 16, "word_dim": 8, "attention_dim": 8, "num_heads": 2},
+    "actionness": {},
+}  # fmt: skip
+RESULTS = {
+    "gtad": ("results.json", "detection", "average_map", {}),
+    "tan": ("predictions.jsonl", "grounding", "recall@1,0.5", {"rule": "2d-tan"}),
+    "lgi": ("predictions.jsonl", "grounding", "recall@1,0.5", {"rule": "lgi"}),
+    "actionness": ("actionness.csv", "actionness", "pooled_ap", {}),
+}
+# Runs the script and dies by SIGKILL as soon as so many steps are done.
+DIE_AT_STEP = """
+import os, runpy, signal, sys
+from bsp_hf.training.checkpoints import TrainingProgress
+
+def set_or_die(progress, name, value):
+    object.__setattr__(progress, name, value)
+    if name == "steps_done" and value == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TrainingProgress.__setattr__ = set_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("made"))
+
+
+def train(folder, localizer, output, *more, dies=False, code=0):
+    extra = {
+        "gtad": ["--class_scores", folder / "class_scores.json"],
+        "tan": ["--word_vectors", folder / "words.npz"],
+        "actionness": ["--learning_rate", "0.05"],
+    }
+    words = [
+        *([sys.executable, "-c", DIE_AT_STEP] if dies else [sys.executable]),
+        *(EXAMPLE, "--localizer", localizer, "--output_dir", folder / output, "--cpu", "--epochs", "4"),
+        *("--annotations", folder / "annotations.json", "--train_subset", "train", "--eval_subset", "test"),
+        *("--features", folder / "features", "--batch_size", "4", "--save_every", "1"),
+        *("--config", json.dumps(TINY[localizer]), *extra.get(localizer, []), *more),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    finished = subprocess.run(
+        [str(word) for word in words], env=environment, capture_output=True, text=True, timeout=600
+    )
+    said = finished.stdout + finished.stderr
+    assert finished.returncode == (-signal.SIGKILL if dies else code), said[-3000:]
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("localizer", TINY)
+def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
+    said = train(folder, localizer, f"{localizer}-whole")
+    assert "evaluated on 4 of 4 videos" in said
+    train(folder, localizer, f"{localizer}-killed", dies=True)
+    train(folder, localizer, f"{localizer}-killed")
+    whole, killed = (folder / f"{localizer}-{name}" for name in ("whole", "killed"))
+    assert json.loads((whole / "history.json").read_text()) == json.loads(
+        (killed / "history.json").read_text()
+    )
+    weights = load_file(whole / "model.safetensors")
+    again = load_file(killed / "model.safetensors")
+    assert weights.keys() == again.keys()
+    assert all((weights[name] == again[name]).all() for name in weights)
+    name, task, metric, options = RESULTS[localizer]
+    assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    # What was written gives, read back by the official protocol, what was reported.
+    report = evaluate_files(
+        whole / name, folder / "annotations.json", task, EvaluationOptions(subset="test", **options)
+    )
+    record = json.loads((whole / "training_record.json").read_text())
+    assert report.metrics[metric] == pytest.approx(record["results"][metric])
+    history = json.loads((whole / "history.json").read_text())
+    assert record["results"][metric] == max(entry[metric] for entry in history if metric in entry)
+    assert json.loads((whole / "config.json").read_text())["encoder"] == ENCODER.to_dict()
+
+
+@pytest.mark.slow
+def test_linear_actionness_learns_what_is_there(folder):
+    train(folder, "actionness", "learned", "--epochs", "60", "--eval_every", "20", "--learning_rate", "0.1")
+    record = json.loads((folder / "learned" / "training_record.json").read_text())
+    assert record["results"]["pooled_ap"] > 0.9 > 2 * record["results"]["positive_share"] - 0.1
+
+
+@pytest.mark.slow
+def test_errors_are_one_line(folder):
+    said = train(folder, "gtad", "never", "--eval_subset", "val", code=1)
+    assert said.strip().splitlines()[-1].startswith("Error: no video is in subset 'val'")

@@ -1,0 +1,220 @@
+"""What training is made of: splits, missing videos, samples, scores and result files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from made_videos import CLASSES, DIM, ENCODER, make_videos
+
+from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
+from bsp_hf.localization.annotation_layouts import read_annotations
+from bsp_hf.localization.postprocess import Detections
+from bsp_hf.localization.result_files import (
+    MomentPrediction,
+    read_actionness,
+    read_boundaries,
+    read_moments,
+    write_actionness,
+    write_moments,
+    write_thumos_text,
+)
+from bsp_hf.localization.training_arguments import TASKS, load_task, training_parser, training_settings
+from bsp_hf.localization.training_data import FeatureCache, prepare_split, split_at_random
+from bsp_hf.localization.training_data_gtad import read_class_score_file
+
+TINY = {
+    "gtad": {"num_steps": 16, "max_duration": 16, "hidden_dim": 16, "num_groups": 2, "group_width": 2},
+    "tan": {"num_rows": 16, "num_clips": 8, "scale_layers": [8], "hidden_dim": 8, "text_hidden_dim": 8,
+            "map_kernel_sizes": [3], "map_paddings": [1]},
+    "lgi": {"num_rows": 16, "hidden_dim": 8, "word_dim": 6, "attention_dim": 4, "num_heads": 2},
+    "actionness": {},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("made"))
+
+
+def parse(folder, localizer, *more):
+    words = ["--localizer", localizer, "--annotations", folder / "annotations.json", "--output_dir", "out"]
+    words += ["--features", folder / "features", "--train_subset", "train", "--eval_subset", "test", *more]
+    if localizer == "tan":
+        words += ["--word_vectors", folder / "words.npz"]
+    words += ["--config", json.dumps(TINY[localizer])]
+    return training_parser("").parse_args([str(word) for word in words])
+
+
+@pytest.mark.parametrize("localizer", TASKS)
+def test_batches_train_the_model_and_decoded_samples_are_scored_and_written(folder, localizer, tmp_path):
+    more = ["--class_scores", folder / "class_scores.json"] if localizer == "gtad" else []
+    task = load_task(parse(folder, localizer, *more))
+    assert task.config.encoder == ENCODER.to_dict()
+    assert (task.config.feature_dim, task.config.feature_stride_frames) == (DIM, 8)
+    model = task.make_model()
+    batch = task.collate([task.train_samples[index] for index in (0, 3, 5)])
+    assert batch.pop("indices").tolist() == [0, 3, 5]
+    loss = model(**batch).loss
+    loss.backward()
+    assert torch.isfinite(loss) and any(p.grad is not None for p in model.parameters())
+    decoded = {}
+    with torch.no_grad():
+        for index in range(len(task.eval_samples)):
+            batch = task.collate([task.eval_samples[index]])
+            indices = batch.pop("indices").tolist()
+            decoded.update(task.decode(model.eval()(**batch), indices))
+    scores = task.score(decoded)
+    assert task.metric in scores and all(np.isfinite(value) for value in scores.values())
+    assert all(path.is_file() for path in task.write_results(decoded, tmp_path))
+
+
+def test_published_hyper_parameters_are_the_defaults(folder):
+    args = parse(folder, "gtad", "--epochs", "3")
+    assert training_settings(args, TASKS["gtad"].presets["activitynet"]).epochs == 3
+    published = {
+        (name, preset): (found.learning_rate, found.weight_decay, found.batch_size, found.epochs,
+                         found.max_grad_norm, found.decay_epochs)
+        for name, task in TASKS.items() for preset, found in task.presets.items()
+    }  # fmt: skip
+    # SPEC 4.10, 5.5, 6.5
+    assert published["gtad", "activitynet"] == (4e-3, 1e-4, 16, 10, None, 5)
+    assert published["gtad", "thumos14"] == (4e-5, 1e-4, 8, 10, 1.0, 5)
+    assert published["tan", "charades"] == (1e-4, 0.0, 32, 100, 10.0, None)
+    assert published["lgi", "charades"] == (4e-4, 0.0, 100, 500, None, None)
+    assert published["lgi", "activitynet_captions"] == (4e-4, 0.0, 100, 300, None, None)
+
+
+def test_maps_of_the_true_targets_give_the_segments_back_through_windows_and_suppression(folder):
+    task = load_task(parse(folder, "gtad", "--preset", "thumos14"))
+    assert any(item.first_row for item in task.eval_samples.items)
+    decoded = {}
+    for index, item in enumerate(task.eval_samples.items):
+        _, targets = task.prepare_training(task.features.read(item.video.video_id), item, None)
+        decoded[index] = np.stack([targets.iou_map, targets.iou_map]) ** 4
+    perfect = task.score(decoded)
+    # Times are rounded to 0.1 s, and windows that cut a segment propose its part.
+    assert perfect["map@0.3"] > 0.85
+    flat = {index: np.full_like(maps, 0.5) for index, maps in decoded.items()}
+    assert task.score(flat)["map@0.3"] < perfect["map@0.3"] / 2
+
+
+def test_videos_without_features_are_named_and_left_out(folder, caplog):
+    everything = read_annotations(folder / "annotations.json")
+    source = FeatureSource(folder / "features")
+    lacking = read_annotations(folder / "annotations.json").of_subset("test")
+    extra = type(lacking.videos[0])("v99", 5.0, "test")
+    test = type(lacking)((*lacking.videos, extra))
+    split = prepare_split(everything.of_subset("train"), test, source)
+    assert (split.missing_evaluation, split.coverage) == (("v99",), "4 of 5 videos")
+    assert "1 of 5 evaluation videos have no features: v99" in caplog.text
+    with pytest.raises(ValueError, match="none of the 1 evaluation videos has features, first 'v99'"):
+        prepare_split(everything.of_subset("train"), type(lacking)((extra,)), source)
+    with pytest.raises(ValueError, match="4 videos are both trained and evaluated on"):
+        prepare_split(everything, everything.of_subset("test"), source)
+
+
+def test_durations_come_from_features_where_annotations_are_silent(folder):
+    everything = read_annotations(folder / "annotations.json")
+    silent = type(everything)(
+        tuple(type(v)(v.video_id, None, v.subset, v.segments) for v in everything.videos)
+    )
+    source = FeatureSource(folder / "features")
+    split = prepare_split(silent.of_subset("train"), silent.of_subset("test"), source)
+    assert split.train.videos[0].duration_s == everything.videos[0].duration_s
+
+
+def test_a_random_split_is_disjoint_and_repeatable(folder):
+    everything = read_annotations(folder / "annotations.json")
+    train, held_out = split_at_random(everything, 0.25, seed=1)
+    assert (len(train), len(held_out)) == (9, 3) and not set(train.by_id) & set(held_out.by_id)
+    assert split_at_random(everything, 0.25, seed=1)[1].by_id.keys() == held_out.by_id.keys()
+    assert split_at_random(everything, 0.25, seed=2)[1].by_id.keys() != held_out.by_id.keys()
+    with pytest.raises(ValueError, match="leaves a part empty"):
+        split_at_random(everything, 0.01)
+
+
+def test_tracks_of_two_encoders_are_refused(tmp_path):
+    made = make_videos(tmp_path)
+    other = EncoderRecord("other", "weights-ffffffffffffffff", "0", "float32")
+    track = FeatureTrack.from_rows(
+        np.ones((40, DIM)), video_id="v09", encoder=other, fps=25.0, snippet_frames=8, stride_frames=8
+    )
+    write_track(track, made / "features" / "v09.npz")
+    with pytest.raises(ValueError, match="v09 differ in"):
+        load_task(parse(made, "actionness"))
+
+
+@pytest.mark.parametrize(
+    ("localizer", "more", "message"),
+    [
+        ("gtad", ["--preset", "charades"], "preset 'charades' is unknown"),
+        ("actionness", ["--eval_fraction", "0.5"], "say what to evaluate on"),
+        ("lgi", ["--eval_subset", "val"], "subset 'val'"),
+        ("actionness", ["--features", "nowhere"], "no features at nowhere"),
+    ],
+)
+def test_what_does_not_fit_together_is_said(folder, localizer, more, message):
+    with pytest.raises((OSError, ValueError), match=message):
+        load_task(parse(folder, localizer, *more))
+
+
+def test_queries_need_word_vectors_or_a_text_encoder(folder):
+    args = parse(folder, "tan")
+    args.word_vectors = None
+    with pytest.raises(ValueError, match="--word_vectors"):
+        load_task(args)
+
+
+def test_features_are_kept_only_while_there_is_room(folder):
+    source = FeatureSource(folder / "features")
+    size = source.read("v00").features.nbytes
+    cache = FeatureCache(source, max_bytes=size)
+    assert cache.read("v00") is cache.read("v00")
+    assert cache.read("v01") is not cache.read("v01")
+
+
+def test_result_files_come_back(tmp_path):
+    moments = [
+        MomentPrediction("7", "v", "a jump", np.array([[1.0, 2.5], [0.0, 9.0]]), np.array([0.9, 0.1])),
+        MomentPrediction("x8", "w", "nothing", np.zeros((0, 2)), np.zeros(0)),
+    ]
+    found = read_moments(write_moments(tmp_path / "p.jsonl", moments))
+    assert list(found) == ["7", "x8"] and len(found["x8"].windows_s) == 0
+    np.testing.assert_array_equal(found["7"].windows_s, moments[0].windows_s)
+    line = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])
+    assert line == {"qid": 7, "query": "a jump", "vid": "v",
+                    "pred_relevant_windows": [[1.0, 2.5, 0.9], [0.0, 9.0, 0.1]]}  # fmt: skip
+    scores = {"v": np.array([0.25, 1e-9, 1.0]), "w": np.array([0.5])}
+    back = read_actionness(write_actionness(tmp_path / "a.csv", scores))
+    assert all(np.array_equal(back[name], scores[name]) for name in scores)
+    assert (tmp_path / "a.csv").read_text().splitlines()[:3] == [
+        "video,start,end,score", "v,0.000,0.200,0.25", "v,0.200,0.400,1e-09",
+    ]  # fmt: skip
+    detections = {"v": Detections(np.array([[1.04, 2.0]]), np.array([0.5]), np.array([1]))}
+    write_thumos_text(tmp_path / "r.txt", detections, (7, 9))
+    assert (tmp_path / "r.txt").read_text() == "v 1.0 2.0 9 0.500000\n"
+
+
+def test_bad_result_files_name_the_line(tmp_path):
+    (tmp_path / "p.jsonl").write_text(
+        '{"qid": 1, "query": "q", "vid": "v", "pred_relevant_windows": [[1]]}\n'
+    )
+    with pytest.raises(ValueError, match="line 1"):
+        read_moments(tmp_path / "p.jsonl")
+    (tmp_path / "a.csv").write_text("video,score\nv,0.5\nv,high\n")
+    with pytest.raises(ValueError, match=r"line 3.*'high'"):
+        read_actionness(tmp_path / "a.csv")
+    (tmp_path / "b.json").write_text('{"v": "soon"}')
+    with pytest.raises(ValueError, match="list of seconds"):
+        read_boundaries(tmp_path / "b.json")
+    (tmp_path / "c.json").write_text('{"class": ["a", "b"], "results": {"v": [1.0]}}')
+    with pytest.raises(ValueError, match=r"1,. scores for 2 classes"):
+        read_class_score_file(tmp_path / "c.json")
+
+
+def test_class_scores_give_segments_their_names(folder):
+    found = read_class_score_file(folder / "class_scores.json")
+    assert found.names == CLASSES and found.scores["v00"].shape == (3,)
+    task = load_task(parse(folder, "gtad", "--class_scores", folder / "class_scores.json"))
+    assert task.config.id2label == dict(enumerate(CLASSES))
