@@ -292,13 +292,10 @@ def _describe_training(record: Mapping[str, Any]) -> tuple[CardRow, ...]:
         "versions": _join([f"{name} {version}" for name, version in (record.get("versions") or {}).items()]),
         "hardware": _join([f"{name}: {value}" for name, value in hardware.items()]),
     }
-    durations = {
-        "wall-clock time": time.get("wall_s"),
-        "processor time": time.get("cpu_s"),
-    }
     return (
         *(CardRow(name, str(value or NOT_RECORDED)) for name, value in rows.items()),
-        *(CardRow(name, _write_duration(value)) for name, value in durations.items()),
+        CardRow("wall-clock time", time.get("wall") or _write_duration(time.get("wall_s"))),
+        CardRow("processor time", _write_duration(time.get("cpu_s"))),
         CardRow("energy", f"{energy:.2f} kWh" if energy is not None else NOT_MEASURED),
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers import PreTrainedModel, ResNetConfig
+from transformers import PreTrainedConfig, PreTrainedModel, ResNetConfig
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 
@@ -21,21 +21,27 @@ def describe_model(model: PreTrainedModel, extractor: BSPFeatureExtractor) -> di
         classifier), `num_frames` and `preprocessing`, fit for JSON.
     """
     config = model.config
-    backbone = getattr(config, "backbone_config", None)
-    if isinstance(backbone, ResNetConfig):
-        architecture = name_architecture(backbone)
-    else:
-        architecture = getattr(backbone or config, "model_type", type(model).__name__)
-    has_classifier = type(model).__name__.endswith("Classification")
+    shipped = getattr(config, "shipped_classes", {})
+    classifier = shipped.get("AutoModelForVideoClassification", "").rpartition(".")[2]
     return {
-        "architecture": architecture,
+        "architecture": _name_architecture(config),
         "model_class": type(model).__name__,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "feature_dim": getattr(config, "hidden_size", None),
-        "num_labels": config.num_labels if has_classifier else None,
+        "num_labels": config.num_labels if type(model).__name__ == classifier else None,
         "num_frames": getattr(config, "num_frames", None),
         "preprocessing": describe_preprocessing(extractor),
     }
+
+
+def _name_architecture(config: PreTrainedConfig) -> str:
+    """Name the backbone, or the streams that stand side by side."""
+    if hasattr(config, "build_stream_configs"):
+        return " + ".join(_name_architecture(stream) for stream in config.build_stream_configs())
+    backbone = getattr(config, "backbone_config", config)
+    if isinstance(backbone, ResNetConfig):
+        return name_architecture(backbone)
+    return str(backbone.model_type)
 
 
 def describe_preprocessing(extractor: BSPFeatureExtractor) -> str:
