@@ -156,8 +156,8 @@ def build_card(record: Mapping[str, Any], model_id: str) -> EncoderCard:
 
     Args:
         record (`Mapping`): What `training_record.json` holds. `encoder` describes the model; `card` holds
-            what people wrote, by the names in `CARD_FIELDS`; the rest is what pre-training and conversion
-            record.
+            what people wrote, by the names in `CARD_FIELDS`; `is_trained` may be `False` for a mere plan; the
+            rest is what pre-training and conversion record.
         model_id (`str`): Hub id or name of the folder.
 
     Returns:
@@ -283,6 +283,7 @@ def _describe_training(record: Mapping[str, Any]) -> tuple[CardRow, ...]:
     time, hardware = record.get("time") or {}, record.get("hardware") or {}
     seeds = record.get("seeds") or [(record.get("arguments") or {}).get("seed")]
     energy = record.get("energy_kwh")
+    unknown = NOT_RECORDED if record.get("is_trained", True) else "Not trained"
     rows = {
         "task": record.get("task"),
         "optimizer steps": record.get("steps") or (max(steps) if steps else None),
@@ -293,7 +294,7 @@ def _describe_training(record: Mapping[str, Any]) -> tuple[CardRow, ...]:
         "hardware": _join([f"{name}: {value}" for name, value in hardware.items()]),
     }
     return (
-        *(CardRow(name, str(value or NOT_RECORDED)) for name, value in rows.items()),
+        *(CardRow(name, str(value or unknown)) for name, value in rows.items()),
         CardRow("wall-clock time", time.get("wall") or _write_duration(time.get("wall_s"))),
         CardRow("processor time", _write_duration(time.get("cpu_s"))),
         CardRow("energy", f"{energy:.2f} kWh" if energy is not None else NOT_MEASURED),

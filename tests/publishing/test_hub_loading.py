@@ -25,7 +25,7 @@ from bsp_hf import BSPForBoundaryClassification, BSPModel, save_checkpoint_folde
 pytestmark = pytest.mark.slow
 TASK = "video-feature-extraction"
 CARD = ["--license", "apache-2.0", "--training-data", "Nothing: the weights are drawn at random."]
-FUSED = ["two-stream", "two-head", "distilled"] if hasattr(bsp_hf, "BSPTwoStreamModel") else []
+FUSED = ["two-stream", "two-head", "distilled"]
 
 
 def make_encoder(kind: str):

@@ -8,8 +8,18 @@ import torch
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-import bsp_hf
-from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, render_card
+from bsp_hf import (
+    BSPConfig,
+    BSPDistilledConfig,
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    BSPForFeatureDistillation,
+    BSPForTwoHeadClassification,
+    BSPTwoHeadConfig,
+    BSPTwoStreamConfig,
+    BSPTwoStreamModel,
+    render_card,
+)
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.publishing.cards import find_card_gaps
 from bsp_hf.publishing.encoder_facts import describe_model
@@ -17,7 +27,7 @@ from bsp_hf.publishing.encoder_facts import describe_model
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = ROOT / "model_cards"
 RECORDS = sorted((CARDS / "records").glob("*.json"))
-NAMES = ["bsp-tsm-r18", "bsp-tsm-r50"]
+NAMES = ["bsp-distilled-r18", "bsp-tsm-r18", "bsp-tsm-r50", "bsp-two-head-r18", "bsp-two-stream-r18"]
 
 
 def read(path: Path) -> tuple[dict, str]:
@@ -65,24 +75,34 @@ def half_width() -> BSPConfig:
     return BSPConfig(backbone_config={**backbone, "embedding_size": 32})
 
 
-def resnet18(config_class: str):
-    return getattr(bsp_hf, config_class).from_backbone_name("resnet18")
+def two_streams() -> BSPTwoStreamConfig:
+    return BSPTwoStreamConfig(stream_configs=[BSPConfig.from_backbone_name("resnet18") for _ in range(2)])
 
 
 ENCODERS = {
-    "bsp-tsm-r18": (lambda: (BSPForBoundaryClassification, half_width()), 64),
-    "bsp-tsm-r50": (lambda: (BSPForBoundaryClassification, BSPConfig()), 224),
+    "bsp-distilled-r18": (
+        BSPForFeatureDistillation,
+        lambda: BSPDistilledConfig.from_backbone_name("resnet18"),
+        224,
+    ),
+    "bsp-tsm-r18": (BSPForBoundaryClassification, half_width, 64),
+    "bsp-tsm-r50": (BSPForBoundaryClassification, BSPConfig, 224),
+    "bsp-two-head-r18": (
+        BSPForTwoHeadClassification,
+        lambda: BSPTwoHeadConfig.from_backbone_name("resnet18"),
+        224,
+    ),
+    "bsp-two-stream-r18": (BSPTwoStreamModel, two_streams, 224),
 }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_records_describe_the_encoders_of_the_package(name):
-    make, crop = ENCODERS[name]
-    model_class, config = make()
+    model_class, make_config, crop = ENCODERS[name]
     extractor = BSPFeatureExtractor(
         size={"shortest_edge": 256 if crop == 224 else 72}, crop_size={"height": crop, "width": crop}
     )
     with torch.device("meta"):
-        model = model_class(config)
+        model = model_class(make_config())
     record, _ = read(CARDS / "records" / f"{name}.json")
     assert record["encoder"] == describe_model(model, extractor)
