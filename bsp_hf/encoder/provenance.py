@@ -8,9 +8,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
 from transformers import PreTrainedModel
+
+from .cached_revision import find_cached_revision
 
 _IRRELEVANT = frozenset(
     {
@@ -59,6 +59,8 @@ _IRRELEVANT = frozenset(
 
 # The version of its weights and their digest, for every model that was asked about and still lives.
 _DIGESTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
+# The digest of its weights and the revision that was found for them.
+_REVISIONS: WeakKeyDictionary[PreTrainedModel, tuple[str, str | None]] = WeakKeyDictionary()
 
 
 def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, Any]:
@@ -100,7 +102,11 @@ def identify_weights(model: PreTrainedModel) -> dict[str, str]:
         `dict[str, str]`: `id` and `revision` as in [`describe_encoder`], and `weights`, a digest of them.
     """
     digest = _weights_digest(model)
-    return {"id": _identity(model), "revision": _commit(model) or f"weights-{digest}", "weights": digest}
+    return {
+        "id": _identity(model),
+        "revision": _commit(model, digest) or f"weights-{digest}",
+        "weights": digest,
+    }
 
 
 def _describe_streams(encoder: Any, extractor: Any) -> list[dict[str, Any]]:
@@ -148,14 +154,14 @@ def _identity(model: PreTrainedModel) -> str:
     return Path(name).resolve().name if is_folder else name
 
 
-def _commit(model: PreTrainedModel) -> str | None:
-    commit = getattr(model.config, "_commit_hash", None)
-    if commit is None and model.name_or_path and not Path(model.name_or_path).is_dir():
-        try:
-            cached = try_to_load_from_cache(model.name_or_path, "config.json")
-        except HFValidationError:  # a folder that is gone
-            return None
-        commit = Path(cached).parent.name if isinstance(cached, str) else None
+def _commit(model: PreTrainedModel, digest: str) -> str | None:
+    commit = getattr(model.config, "_commit_hash", None)  # only older releases of transformers set it
+    name = str(model.name_or_path or "")
+    if commit is None and name.count("/") <= 1 and not Path(name).is_absolute() and not Path(name).is_dir():
+        # Not looked up anew for every video.
+        if _REVISIONS.get(model, ("", None))[0] != digest:
+            _REVISIONS[model] = digest, find_cached_revision(model) if name else None
+        commit = _REVISIONS[model][1]
     return commit if commit and re.fullmatch(r"[0-9a-f]{40}", commit) else None
 
 

@@ -92,3 +92,37 @@ def test_a_model_of_the_hub_is_named_by_its_commit(folder):
     record = describe_encoder(model, tiny_extractor())
     assert record["id"] == "someone/bsp-tiny"
     assert record["revision"] == "0123456789abcdef0123456789abcdef01234567"
+
+
+def cache_revision(cache, model, commit, branch=None):
+    """Put a model into the cache as the client does."""
+    repository = cache / "models--org--tiny"
+    model.save_pretrained(repository / "snapshots" / commit)
+    if branch:
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / branch).write_text(commit)
+    return repository / "snapshots" / commit
+
+
+def test_a_pinned_model_is_not_taken_for_the_newest(tmp_path, monkeypatch):
+    """transformers records no revision any more, so the weights tell among several in the cache."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    old, new = "a" * 40, "b" * 40
+    first = cache_revision(tmp_path, randomize(BSPForBoundaryClassification(tiny_config())), old)
+    pinned = BSPModel.from_pretrained(first)
+    pinned.name_or_path = "org/tiny"
+    pinned.config._commit_hash = None
+    assert describe_encoder(pinned, tiny_extractor())["revision"] == old  # the only one, and no branch has it
+
+    newer = randomize(BSPForBoundaryClassification(tiny_config()), seed=1)
+    second = cache_revision(tmp_path, newer, new, branch="main")
+    for folder, commit in ((first, old), (second, new)):
+        model = BSPModel.from_pretrained(folder, dtype=torch.bfloat16)
+        model.name_or_path = "org/tiny"
+        model.config._commit_hash = None
+        assert describe_encoder(model, tiny_extractor())["revision"] == commit
+    with torch.no_grad():
+        next(model.parameters()).add_(1)  # trained on since
+    assert describe_encoder(model, tiny_extractor())["revision"].startswith("weights-")
