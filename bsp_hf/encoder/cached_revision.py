@@ -22,7 +22,7 @@ def find_cached_revision(model: PreTrainedModel) -> str | None:
         `str` or `None`: The commit; `None` if it is not in the cache, or if none of several has its weights.
     """
     repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(
-        repo_id=model.name_or_path, repo_type="model"
+        repo_id=str(model.name_or_path), repo_type="model"
     )
     snapshots = sorted(path.parent for path in repository.glob("snapshots/*/config.json"))
     if len(snapshots) > 1:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from huggingface_hub import constants
+from loopback_hub import TOKEN, LoopbackHub
+from typer.testing import CliRunner
+
+from bsp_hf.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,9 +64,7 @@ class Loaded:
         return str(self.facts["error"])
 
 
-def run_process(
-    command: list[str], environment: dict[str, str], cwd: Path, check: bool = True
-) -> subprocess.CompletedProcess:
+def run_process(command: list[str], environment: dict[str, str], cwd: Path) -> None:
     """Run a command without what could make it offline or find the package's code."""
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HF_MODULES_CACHE")}
     done = subprocess.run(
@@ -71,19 +76,21 @@ def run_process(
         text=True,
         check=False,
     )
-    if check:
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
-def bsp_hf_command(words: list[str], environment: dict[str, str], cwd: Path, check: bool = True) -> str:
-    """Run `bsp-hf` as a process; what it says is printed too, for the transcript."""
-    done = run_process(
-        [sys.executable, "-m", "bsp_hf.cli", *words], {**environment, "PYTHONPATH": str(ROOT)}, cwd, check
-    )
-    said = done.stdout + ("" if check else done.stderr)
-    print(f"\n$ bsp-hf {' '.join(words)}\n{said.rstrip()}")
-    return said
+def publish_by_command(words: list[str], hub: LoopbackHub, cwd: Path) -> None:
+    """Run `bsp-hf publish`; what it says is printed, for the transcript."""
+    with pytest.MonkeyPatch.context() as patch:
+        # This process started offline; the client asks these at every call.
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "ENDPOINT", hub.url)
+        patch.setenv("HF_TOKEN", TOKEN)
+        patch.chdir(cwd)
+        result = CliRunner().invoke(app, ["publish", *words])
+    assert result.exit_code == 0, (result.output, result.exception)
+    print(f"\n$ bsp-hf publish {shlex.join(words)}\n{result.stdout.rstrip()}")
 
 
 def load_in_clean_process(

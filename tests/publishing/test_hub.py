@@ -90,6 +90,7 @@ def test_a_second_time_nothing_is_sent_and_no_commit_made(hub, folder):
     assert not any("/commit/" in line or "preupload" in line for line in hub.requests[sent:])
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_sent(hub, folder):
     publish(hub, folder)
     uploads = len(hub.uploads)
@@ -153,6 +154,7 @@ def test_a_commit_of_somebody_else_in_between_stops_it(hub, folder):
     assert publish(hub, folder).commit == repository.branches["main"]
 
 
+@pytest.mark.slow
 def test_a_parent_that_is_no_more_the_newest_is_refused_before_anything_is_sent(hub, folder):
     first = publish(hub, folder)
     (folder / "NOTICE").write_text("thanks")
@@ -162,6 +164,7 @@ def test_a_parent_that_is_no_more_the_newest_is_refused_before_anything_is_sent(
         publish(hub, folder, parent_commit=first.commit)
 
 
+@pytest.mark.slow
 def test_branches_tags_and_pull_requests(hub, folder):
     first = publish(hub, folder, tag="v1")
     (folder / "NOTICE").write_text("thanks")
@@ -177,6 +180,7 @@ def test_branches_tags_and_pull_requests(hub, folder):
         publish(hub, folder, create_pr=True, tag="v2")
 
 
+@pytest.mark.slow
 def test_private_stays_private(hub, folder):
     publish(hub, folder, private=True)
     anonymous = HfApi(endpoint=hub.url, token=False)
@@ -190,6 +194,7 @@ def test_private_stays_private(hub, folder):
         publish(hub, folder, "org/public", private=True)
 
 
+@pytest.mark.slow
 def test_what_the_repository_holds_besides_is_kept_and_told(hub, folder):
     publish(hub, folder)
     HfApi(endpoint=hub.url, token=TOKEN).upload_file(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_processes import ROOT, bsp_hf_command, load_in_clean_process, run_process
+from hub_processes import ROOT, load_in_clean_process, publish_by_command, run_process
 from loopback_hub import serve_hub
 from safetensors.torch import load_file, save_file
 from transformers import pipeline
@@ -70,13 +70,11 @@ def extract_here(folder: Path, video: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def published(hub, folders, tmp_path_factory) -> dict[str, str]:
+def published(hub, folders) -> dict[str, str]:
     """The commit of every encoder, published by the command."""
-    where = tmp_path_factory.mktemp("publisher")
     commits = {}
     for folder in folders.values():
-        words = ["publish", folder.name, f"org/{folder.name}", *CARD]
-        bsp_hf_command(words, hub.environment(where / "home"), folder.parent)
+        publish_by_command([folder.name, f"org/{folder.name}", *CARD], hub, folder.parent)
         commits[folder.name] = hub.repositories["models", f"org/{folder.name}"].branches["main"]
     return commits
 
@@ -99,12 +97,12 @@ def test_every_encoder_loads_by_its_id_and_gives_the_same_features_to_the_bit(
 def test_revisions_are_pinned_and_the_cache_serves_them_offline(hub, folders, video, tmp_path):
     folder = shutil.copytree(folders["single"], tmp_path / "bsp-pinned")
     environment = hub.environment(tmp_path / "home")
-    bsp_hf_command(["publish", folder.name, "org/bsp-pinned", *CARD, "--tag", "v1"], environment, tmp_path)
+    publish_by_command([folder.name, "org/bsp-pinned", *CARD, "--tag", "v1"], hub, tmp_path)
     old = extract_here(folder, video)
     weights = load_file(folder / "model.safetensors")
     changed = {name: value * 1.5 if value.ndim == 4 else value for name, value in weights.items()}
     save_file(changed, folder / "model.safetensors", {"format": "pt"})
-    bsp_hf_command(["publish", folder.name, "org/bsp-pinned"], environment, tmp_path)
+    publish_by_command([folder.name, "org/bsp-pinned"], hub, tmp_path)
     new = extract_here(folder, video)
     assert not np.array_equal(old, new)
 
@@ -129,14 +127,21 @@ def test_revisions_are_pinned_and_the_cache_serves_them_offline(hub, folders, vi
     assert "org/bsp-pinned" in missing.error or "cached files" in missing.error
 
 
-def test_a_publisher_that_is_killed_goes_on_where_it_was(hub, folders, tmp_path):
+@pytest.fixture
+def empty_hub():
+    with serve_hub() as running:
+        yield running
+
+
+def test_a_publisher_that_is_killed_goes_on_where_it_was(empty_hub, folders, tmp_path):
+    hub = empty_hub  # nobody has sent these weights to it yet
     folder = shutil.copytree(folders["single"], tmp_path / "bsp-killed")
     (folder / "curves.png").write_bytes(os.urandom(5000))
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     environment |= hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)}
-    words = ["publish", folder.name, "org/bsp-killed", *CARD]
+    words = [folder.name, "org/bsp-killed", *CARD]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bsp_hf.cli", *words],
+        [sys.executable, "-m", "bsp_hf.cli", "publish", *words],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -157,7 +162,7 @@ def test_a_publisher_that_is_killed_goes_on_where_it_was(hub, folders, tmp_path)
     print("\n# kill -9 while the second of two large files was on its way")
     repository = hub.repositories["models", "org/bsp-killed"]
     assert [commit.title for commit in repository.history("main")] == ["initial commit"]
-    bsp_hf_command(words, hub.environment(tmp_path / "home"), tmp_path)
+    publish_by_command(words, hub, tmp_path)
     assert next(repository.history("main")).title == "Publish bsp-killed"
     # Both arrived once: what the dying process sent was not sent again.
     sent = hub.uploads[before:]
@@ -169,7 +174,7 @@ def test_a_publisher_that_is_killed_goes_on_where_it_was(hub, folders, tmp_path)
 def test_private_encoders_load_for_their_owner_only(hub, folders, video, tmp_path):
     folder = shutil.copytree(folders["single"], tmp_path / "bsp-secret")
     environment = hub.environment(tmp_path / "home")
-    bsp_hf_command(["publish", folder.name, "org/bsp-secret", *CARD, "--private"], environment, tmp_path)
+    publish_by_command([folder.name, "org/bsp-secret", *CARD, "--private"], hub, tmp_path)
     jobs = [{"model": "org/bsp-secret"}]
     stranger = hub.environment(tmp_path / "stranger") | {"HF_TOKEN": ""}
     (refused,) = load_in_clean_process(jobs, video, stranger, tmp_path, with_package=True)
@@ -189,6 +194,7 @@ model = AutoModelForVideoClassification.from_pretrained(folder)
 extractor = AutoFeatureExtractor.from_pretrained(folder)
 model.push_to_hub("org/pushed-parts")
 extractor.push_to_hub("org/pushed-parts")
+model.classifier.bias.data += 1  # what has not changed makes no commit
 model.push_to_hub("org/pushed-parts", revision="dev", commit_message="On a branch")
 """
 
