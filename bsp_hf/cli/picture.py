@@ -166,6 +166,45 @@ def differences(
         _save(figure, output, f"{len(read)} encoders")
 
 
+@picture.command("segments")
+def segments(
+    results: Annotated[
+        Path, typer.Argument(help="Predictions, as `bsp-hf localize` writes for ActivityNet.")
+    ],
+    annotations: Annotated[Path, typer.Argument(help="True segments, in ActivityNet's layout.")],
+    output: _Output,
+    video: Annotated[str | None, typer.Option(help="Id of the video; by default the first of both.")] = None,
+    most: Annotated[int, typer.Option(help="Most predictions to draw, the likeliest first.")] = 10,
+) -> None:
+    r"""Draw predicted and true segments of one video under each other.
+
+    \b
+    Examples:
+      bsp-hf picture segments results.json annotations.json -o segments.png
+      bsp-hf picture segments results.json annotations.json --video v1 --most 5 -o segments.pdf
+    """
+    _check_output(output)
+    with report_errors(registers=False):
+        from bsp_hf.visualization import SegmentRow, plot_segments
+
+        from .picture_inputs import read_segments
+
+        shown = read_segments(results, annotations, video, most)
+        rows = [
+            SegmentRow("true", [part.span_s for part in shown.true], [part.label for part in shown.true]),
+            SegmentRow(
+                "predicted",
+                [part.span_s for part in shown.predicted],
+                [part.label for part in shown.predicted],
+                [part.score for part in shown.predicted],
+            ),
+        ]
+        figure = plot_segments(
+            rows, shown.duration_s, title=f"Predicted and true segments of {shown.video_id}"
+        )
+        _save(figure, output, f"{len(shown.predicted)} predicted, {len(shown.true)} true segments")
+
+
 @picture.command("training")
 def training(
     folder: Annotated[Path, typer.Argument(help="Checkpoint folder, or its training_record.json.")],

@@ -83,6 +83,70 @@ def _ends_of(segment: Any, path: Path) -> Sequence[float]:  # Any: JSON
     return [float(end_s) for end_s in segment]
 
 
+@dataclass(frozen=True)
+class LabelledSpan:
+    """One segment: start and end in seconds, its label, and its score where it was predicted."""
+
+    span_s: tuple[float, float]
+    label: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class SegmentsOfVideo:
+    """True and predicted segments of one video, the latter from the likeliest on."""
+
+    video_id: str
+    duration_s: float
+    true: tuple[LabelledSpan, ...]
+    predicted: tuple[LabelledSpan, ...]
+
+
+def read_segments(results: Path, annotations: Path, video_id: str | None, most: int) -> SegmentsOfVideo:
+    """Read predictions and annotations of one video in ActivityNet's layouts.
+
+    Args:
+        results (`Path`): JSON with `results`: for each id a list of `segment`, `label` and `score`.
+        annotations (`Path`): JSON with `database`, or just its content: for each id `duration` and a list of
+            `segment` and `label` under `annotations` or `actions`.
+        video_id (`str`, *optional*): The video; by default the first that both files hold.
+        most (`int`): Most predictions to keep.
+
+    Returns:
+        `SegmentsOfVideo`: The segments.
+
+    Raises:
+        ValueError: If a file has another layout, or does not hold the video.
+    """
+    found, truth = read_json(results), read_json(annotations)
+    found = found.get("results", found) if isinstance(found, dict) else {}
+    truth = truth.get("database", truth) if isinstance(truth, dict) else {}
+    # ActivityNet's own results leave out the "v_" of the names of the videos.
+    known = {name: name if name in found else name.removeprefix("v_") for name in truth}
+    shared = [name for name, other in known.items() if other in found]
+    video_id = video_id or next(iter(shared), None)
+    if video_id is None or video_id not in shared:
+        raise ValueError(f"{results} and {annotations} do not both hold {video_id or 'one video'}.")
+    entry, predicted = truth[video_id], found[known[video_id]]
+    named = entry.get("annotations") or entry.get("actions") or []
+    spans = [LabelledSpan(_span(part, annotations), str(part.get("label", "action"))) for part in named]
+    guesses = [
+        LabelledSpan(
+            _span(part, results), str(part.get("label", "action")), min(1.0, max(0.0, float(part["score"])))
+        )
+        for part in sorted(predicted, key=lambda part: -float(part["score"]))[:most]
+    ]
+    ends_s = [span.span_s[1] for span in (*spans, *guesses)]
+    return SegmentsOfVideo(
+        video_id, float(entry.get("duration") or max(ends_s, default=1.0)), tuple(spans), tuple(guesses)
+    )
+
+
+def _span(part: Any, path: Path) -> tuple[float, float]:  # Any: JSON
+    start_s, end_s = _ends_of(part, path)
+    return start_s, end_s
+
+
 def read_training_record(path: Path) -> dict[str, Any]:
     """Read the record of a training run from its folder or file.
 
@@ -112,4 +176,12 @@ def read_json(path: Path) -> Any:  # Any: JSON
         raise ValueError(f"{path}: this is no JSON ({error}).") from error
 
 
-__all__ = ["KnownBoundaries", "read_boundaries", "read_json", "read_training_record"]
+__all__ = [
+    "KnownBoundaries",
+    "LabelledSpan",
+    "SegmentsOfVideo",
+    "read_boundaries",
+    "read_json",
+    "read_segments",
+    "read_training_record",
+]

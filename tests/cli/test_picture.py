@@ -15,7 +15,7 @@ from bsp_hf import (
     FeatureTrack,
     save_checkpoint_folder,
 )
-from bsp_hf.cli.picture_inputs import read_boundaries
+from bsp_hf.cli.picture_inputs import read_boundaries, read_segments
 from bsp_hf.features import write_track
 from bsp_hf.pretraining.rendered_clips import render_long_video
 
@@ -81,6 +81,23 @@ def test_picture_of_a_videos_timeline(encoder, tmp_path):
         *("--boundaries", tmp_path / "long.boundaries.json", "--stride-frames", "4"),
     )
     assert "boundaries in" in said and is_picture(tmp_path / "timeline.png")
+
+
+def test_picture_of_predicted_and_true_segments(tmp_path):
+    found = [
+        {"segment": [1, 4], "label": "jump", "score": 0.4},
+        {"segment": [5, 9], "label": "run", "score": 0.8},
+    ]
+    (tmp_path / "results.json").write_text(json.dumps({"results": {"v1": found}}))
+    truth = {"v_v1": {"duration": 10, "annotations": [{"segment": [1, 5], "label": "jump"}]}}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": truth}))
+    shown = read_segments(tmp_path / "results.json", tmp_path / "truth.json", None, 1)
+    assert shown.video_id == "v_v1" and shown.duration_s == 10 and shown.true[0].span_s == (1.0, 5.0)
+    assert [(part.label, part.score) for part in shown.predicted] == [("run", 0.8)]
+    words = ("picture", "segments", tmp_path / "results.json", tmp_path / "truth.json", "-o")
+    assert "2 predicted, 1 true" in bsp(*words, tmp_path / "segments.png")
+    assert is_picture(tmp_path / "segments.png")
+    assert "do not both hold v2" in bsp(*words, tmp_path / "x.png", "--video", "v2", code=2)
 
 
 def test_another_format_is_refused_before_any_work(tmp_path):
