@@ -52,5 +52,8 @@ def report_errors(registers: bool = True) -> Iterator[None]:
             register()
         yield
     except (OSError, ValueError, TypeError, ImportError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        plain = (
+            f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
+        )
+        typer.echo(f"Error: {plain}", err=True)
         raise typer.Exit(NOTHING_DONE) from error

@@ -85,3 +85,13 @@ def test_every_command_has_a_panel_a_file_and_help_with_examples():
         for command in names:
             said = plain(bsp(*command.split(), "--help"))
             assert "Examples:" in said and f"bsp-hf {command}" in said, command
+
+
+def test_a_file_that_is_not_there_is_named_first(capsys):
+    import typer
+
+    from bsp_hf.cli.application import report_errors
+
+    with pytest.raises(typer.Exit), report_errors(registers=False):
+        open("nowhere.json", encoding="utf-8")  # noqa: SIM115  # it does not open
+    assert capsys.readouterr().err.strip() == "Error: nowhere.json: No such file or directory."
