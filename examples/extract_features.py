@@ -19,7 +19,9 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 from bsp_hf import extract_features
 from bsp_hf.features import read_tracks
@@ -56,7 +58,8 @@ def main() -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # Shares of a list of videos take different times: wait for the slowest, however long.
-    state = PartialState(timeout=timedelta(days=30))
+    use_cpu = parse_flag_from_env("ACCELERATE_USE_CPU", default=not torch.accelerator.is_available())
+    state = PartialState(cpu=use_cpu, timeout=timedelta(days=30))
     if args.videos is None:
         with state.main_process_first():
             args.videos = [render_action_clips(num_clips_per_class=1, num_held_out_per_class=0)]
