@@ -1,6 +1,7 @@
 """The BSP video encoder and its boundary classifier."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -73,6 +74,16 @@ class BSPPreTrainedModel(PreTrainedModel):
 
     # Models whose heads have weights of the same names, and what those predict.
     _other_heads: ClassVar[dict[str, str]] = {}
+
+    def post_init(self) -> None:
+        """Finish the set-up; of the tensors kept in float32, name only those that this model has."""
+        super().post_init()
+        names = list(self.state_dict())
+        self._keep_in_fp32_modules_strict = {
+            kept
+            for kept in self._keep_in_fp32_modules_strict
+            if any(name.endswith(f".{kept}") for name in names)
+        }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -194,7 +205,7 @@ class BSPModel(BSPPreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPModelOutput | tuple[Tensor, ...]:
@@ -204,7 +215,8 @@ class BSPModel(BSPPreTrainedModel):
             pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised as the
                 feature extractor does. An image network takes any number of frames and any size that it can
                 halve, a video model what it was made for.
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage, or of those named, with None in place of the others.
             return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 
@@ -239,9 +251,19 @@ class BSPModel(BSPPreTrainedModel):
         output = BSPModelOutput(
             last_hidden_state=encoded.frame_features,
             pooler_output=encoded.frame_features.mean(1),
-            hidden_states=encoded.hidden_states,
+            hidden_states=_select(encoded.hidden_states, output_hidden_states),
         )
         return output if return_dict else output.to_tuple()
+
+
+def _select(
+    hidden_states: tuple[Tensor, ...] | None, wanted: bool | Sequence[int] | None
+) -> tuple[Tensor | None, ...] | None:
+    """Keep the hidden states whose places are named; True keeps all."""
+    if hidden_states is None or isinstance(wanted, bool) or wanted is None:
+        return hidden_states
+    kept = {place % len(hidden_states) for place in wanted}
+    return tuple(states if place in kept else None for place, states in enumerate(hidden_states))
 
 
 class BSPForBoundaryClassification(BSPPreTrainedModel):

@@ -213,3 +213,19 @@ class MobileNetV2Test(EncoderCases, unittest.TestCase):
         super().setUp()
         shapes = ((8, 16, 16), (8, 8, 8), (8, 4, 4), (16, 2, 2), (24, 2, 2), (40, 1, 1), (80, 1, 1))
         self.model_tester = TinyFamily("mobilenet_v2", shapes)
+
+
+class ConvNextTest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyFamily("convnext", ((8, 8, 8), (8, 8, 8), (16, 4, 4), (24, 2, 2), (32, 1, 1)))
+
+
+class VideoMAETest(EncoderCases, unittest.TestCase):
+    all_model_classes = (BSPForBoundaryClassification,)
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyFamily("videomae", ((16, 24),) * 3)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 CASES = Path(__file__).with_name("common_suite_cases.py")
 MODELS = ["BSPModel", "BSPForBoundaryClassification", "BSPForBoundaryRegression"]
-MODELS += ["MobileNetV2"]  # a classifier over another backbone
+MODELS += ["MobileNetV2", "ConvNext", "VideoMAE"]  # classifiers over other backbones
 
 # A skip hides a failure as well as it hides what does not apply; these must have run.
 MUST_RUN = {
