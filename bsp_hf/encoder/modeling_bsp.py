@@ -37,7 +37,7 @@ class BSPModelOutput(ModelOutput):
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
 
 
 @dataclass
@@ -54,7 +54,7 @@ class BSPClassifierOutput(ModelOutput):
     loss: Tensor | None = None
     logits: Tensor | None = None
     frame_logits: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
 
 
 class BSPPreTrainedModel(PreTrainedModel):
@@ -79,11 +79,11 @@ class BSPPreTrainedModel(PreTrainedModel):
         """Finish the set-up; of the tensors kept in float32, name only those that this model has."""
         super().post_init()
         names = list(self.state_dict())
-        self._keep_in_fp32_modules_strict = {
+        self._keep_in_fp32_modules_strict = [
             kept
             for kept in self._keep_in_fp32_modules_strict
             if any(name.endswith(f".{kept}") for name in names)
-        }
+        ]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -38,7 +38,7 @@ class BSPDistillationOutput(ModelOutput):
     action_feature_loss: Tensor | None = None
     boundary_feature_loss: Tensor | None = None
     classification_loss: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
 
 
 class FeatureProjection(nn.Linear):

@@ -35,7 +35,7 @@ class BSPTwoHeadOutput(ModelOutput):
     frame_logits: Tensor | None = None
     boundary_loss: Tensor | None = None
     action_loss: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor | None, ...] | None = None
 
 
 class BSPTwoHeadModel(BSPModel):
