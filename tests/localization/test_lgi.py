@@ -297,6 +297,7 @@ def test_sentence_feature_joins_the_two_ends_of_the_query():
         assert (words[row, length:] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kwargs", [{}, {"query_input": "word_vectors", "span_activation": "sigmoid"}])
 def test_gradient_reaches_every_parameter_and_agrees_with_differences(kwargs):
     model = tiny_model(seed=1, **kwargs).double()
@@ -322,6 +323,7 @@ def test_gradient_reaches_every_parameter_and_agrees_with_differences(kwargs):
         assert abs(slope - parameter.grad.view(-1)[index].item()) < 1e-6 + 1e-3 * abs(slope), name
 
 
+@pytest.mark.slow
 def test_training_moves_the_span_to_the_annotation():
     model = tiny_model(span_activation="sigmoid", dropout=0.0).train()
     inputs, labels = tiny_inputs(model.config), tiny_labels()

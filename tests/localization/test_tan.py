@@ -345,6 +345,7 @@ def test_gradient_reaches_every_parameter_and_agrees_with_differences():
             assert abs(slope - parameter.grad.view(-1)[index].item()) < 1e-6 + 1e-4 * abs(slope), name
 
 
+@pytest.mark.slow
 def test_training_finds_the_annotated_span():
     model = tiny_model().train()
     inputs = tiny_inputs(model.config, batch=2)

@@ -51,6 +51,7 @@ def exported(folder):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_any_batch_gives_the_features_and_logits_of_the_model(folder, exported, batch_size):
     clips = random_clips(batch_size, 8, 3, 32, 32, seed=batch_size)
@@ -63,6 +64,7 @@ def test_any_batch_gives_the_features_and_logits_of_the_model(folder, exported, 
         np.testing.assert_allclose(found[name], value, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_file_says_who_made_it_and_what_it_takes(folder, exported):
     found = read_onnx_metadata(exported)
     model = BSPForBoundaryClassification.from_pretrained(folder)
@@ -73,6 +75,7 @@ def test_file_says_who_made_it_and_what_it_takes(folder, exported):
     assert found["config"]["backbone_config"]["model_type"] == "resnet"
 
 
+@pytest.mark.slow
 def test_a_file_of_others_has_no_record(exported, tmp_path):
     import onnx
 
@@ -91,6 +94,7 @@ def test_a_difference_is_an_error_and_leaves_no_file(folder, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_options_out_of_range_are_refused(folder, exported, tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(ValueError, match="dtype='bfloat16' is not one of float32, float16"):
