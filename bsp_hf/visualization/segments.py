@@ -13,6 +13,7 @@ from .style import BLACK, BLUE, GREY, LINE_COLORS, label_time_axis, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_WIDTH_IN = 11.0
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\")  # tells classes apart where colours run out or are not seen
 
 
@@ -79,7 +80,7 @@ def plot_segments(
         for place, name in enumerate(names)
     }
     has_curve = len(scores) > 0
-    figure = new_figure(11, 1.5 + 0.42 * len(rows) + (1.3 if has_curve else 0))
+    figure = new_figure(_WIDTH_IN, 1.5 + 0.42 * len(rows) + (1.3 if has_curve else 0))
     heights = [0.42 * len(rows) + 0.3, 1.3] if has_curve else [1.0]
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     axes = figure.add_subplot(grid[0, 0])
@@ -106,7 +107,10 @@ def plot_segments(
             Patch(facecolor=color, hatch=hatch, edgecolor="white", label=name)
             for name, (color, hatch) in looks.items()
         ]
-        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(names), 7), frameon=False)
+        # Columns are as wide as the longest label, about a tenth of an inch a letter, with its patch.
+        fitting = int(_WIDTH_IN / (0.1 * max(len(name) for name in names) + 0.8))
+        columns = max(1, min(len(names), fitting))
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
