@@ -21,7 +21,13 @@ WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _CONFIG_FILE = "config.json"
 _PREPROCESSOR_FILE = "preprocessor_config.json"
-_REQUIRED = (_CONFIG_FILE, _PREPROCESSOR_FILE, RECORD_FILE, CARD_FILE)
+# Needed files, and what makes each.
+_REQUIRED = {
+    _CONFIG_FILE: "save_checkpoint_folder writes it",
+    _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
+    RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
+    CARD_FILE: "bsp_hf.publishing.cards.write_card makes it from the record",
+}
 # What people put beside a card.
 _EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
 # What training leaves in its output folder for itself. Checkpoints hold pickles of optimizers.
@@ -73,7 +79,7 @@ def check_folder(folder: str | Path) -> FolderCheck:
         raise NotADirectoryError(f"{folder} is no folder; give the one that an encoder was saved to.")
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     left_out = {name for name in names if _is_working_file(name)}
-    problems = [f"{name} is missing" for name in _REQUIRED if name not in names]
+    problems = [f"{name} is missing; {remedy}" for name, remedy in _REQUIRED.items() if name not in names]
     known = set(_REQUIRED)
     if _CONFIG_FILE in names:
         try:
