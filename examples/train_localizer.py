@@ -16,7 +16,7 @@
 Features are this package's tracks (`bsp-hf extract`) or those of other tools (--feature_layout). The model of
 the epoch with the best metric is kept in --output_dir, which `pipeline(...)` reads, beside the predictions of
 that epoch in the benchmark's official layout. Kill it whenever you like: the same command goes on where it
-stopped, exactly. On a laptop's CPU, G-TAD on ActivityNet takes about a day, linear actionness minutes.
+stopped, exactly.
 """
 
 import json
