@@ -99,13 +99,16 @@ def join_resnet_block(block: Any, branch_input: Tensor, shortcut_input: Tensor) 
     """Run a block of a ResNet or RegNet whose branch and shortcut may see different inputs.
 
     Args:
-        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`.
+        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`; or a `join` of
+            its own, as blocks made for speed have.
         branch_input (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
         shortcut_input (`torch.Tensor`): Of the same shape.
 
     Returns:
         `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
     """
+    if hasattr(block, "join"):
+        return block.join(branch_input, shortcut_input)
     return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
 
 

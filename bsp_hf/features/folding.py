@@ -27,7 +27,7 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
     Returns:
         `int`: Number of batch norms that were folded.
     """
-    pairs = _find_pairs(encoder, pixel_values)
+    pairs = find_followers(encoder, pixel_values, _BatchNorm)
     for convolution_name, norm_name in pairs:
         # Any: what these names stand for was looked at when they were found
         convolution: Any = encoder.get_submodule(convolution_name)
@@ -37,8 +37,19 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
     return len(pairs)
 
 
-def _find_pairs(encoder: PreTrainedModel, pixel_values: Tensor) -> list[tuple[str, str]]:
-    """Names of the convolutions whose output is the input of a batch norm, and of that; each used once."""
+def find_followers(
+    encoder: PreTrainedModel, pixel_values: Tensor, kind: type[nn.Module]
+) -> list[tuple[str, str]]:
+    """Find the modules of a kind whose input is the output of a convolution, in one run.
+
+    Args:
+        encoder (`PreTrainedModel`): In evaluation mode.
+        pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
+        kind (`type`): Kind of modules; of batch norms only those that keep statistics count.
+
+    Returns:
+        `list[tuple[str, str]]`: Names of the convolutions and of what follows each; all used just once.
+    """
     makers: dict[int, str] = {}
     kept: list[Tensor] = []  # alive, so that no other tensor gets the id of one of them
     pairs: list[tuple[str, str]] = []
@@ -57,8 +68,8 @@ def _find_pairs(encoder: PreTrainedModel, pixel_values: Tensor) -> list[tuple[st
         hooks.append(module.register_forward_hook(after))
 
     for name, module in encoder.named_modules():
-        is_norm = isinstance(module, _BatchNorm) and module.running_mean is not None
-        if is_norm or isinstance(module, _CONVOLUTIONS):
+        lacks_statistics = isinstance(module, _BatchNorm) and module.running_mean is None
+        if isinstance(module, (kind, *_CONVOLUTIONS)) and not lacks_statistics:
             watch(name, module)
     try:
         encode_clips(encoder, pixel_values)
@@ -80,4 +91,4 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, module)
 
 
-__all__ = ["fold_batch_norms", "replace_module"]
+__all__ = ["find_followers", "fold_batch_norms", "replace_module"]

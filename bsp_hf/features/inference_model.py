@@ -5,13 +5,15 @@ import logging
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips
 
-from .folding import fold_batch_norms, replace_module
+from .folding import find_followers, fold_batch_norms, replace_module
+from .joined_blocks import join_blocks
+from .packed_convolution import PackedConv2d
 from .winograd import WinogradConv2d
 
 logger = logging.getLogger(__name__)
@@ -81,8 +83,9 @@ def prepare_encoder(
 
     Returns:
         `PreTrainedModel`: The encoder: evaluation mode, without gradients, batch norms folded, convolutions
-            in channels-last memory format, 3x3 ones by Winograd's method where that pays. If its features
-            differ from the model's by more than rounding, a plain copy.
+            in channels-last memory format and, on a CPU, with what follows in the same pass, 3x3 ones by
+            Winograd's method where that pays. If its features differ from the model's by more than
+            rounding, a plain copy.
     """
     plain: Any = copy.deepcopy(model.base_model).eval().float().requires_grad_(False).to(device)
     encoder = plain
@@ -97,7 +100,7 @@ def prepare_encoder(
             expected = encode_clips(plain, clip)
         encoder = copy.deepcopy(plain)
         fold_batch_norms(encoder, clip)
-        _save_memory_and_products(encoder, saves_products=_saves_products(dtype, device))
+        _use_fast_convolutions(encoder, clip, dtype)
         difference = float((encode_clips(encoder, clip) - expected).norm() / expected.norm().clamp(min=1e-12))
         if not difference <= _LARGEST_DIFFERENCE:  # NaN is no agreement either
             logger.warning(
@@ -125,12 +128,32 @@ def _saves_products(dtype: torch.dtype, device: torch.device) -> bool:
     )
 
 
-def _save_memory_and_products(encoder: nn.Module, saves_products: bool) -> None:
-    for name, module in list(encoder.named_modules()):
+def _packs(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether oneDNN may keep its layout of the weights; emulated bfloat16 is left to torch."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if dtype == torch.bfloat16 and not has_fast_bfloat16(device):
+        return False
+    return PackedConv2d.works(dtype)
+
+
+def _use_fast_convolutions(encoder: Any, clip: Tensor, dtype: torch.dtype) -> None:
+    for module in encoder.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True
-        elif saves_products and WinogradConv2d.takes(module):
-            replace_module(encoder, name, WinogradConv2d(module))  # type: ignore[arg-type]  # it took it
+    saves_products, packs = _saves_products(dtype, clip.device), _packs(dtype, clip.device)
+    rectifiers = dict(find_followers(encoder, clip, nn.ReLU))
+    for name, module in list(encoder.named_modules()):
+        if saves_products and WinogradConv2d.takes(module):
+            kind: type[WinogradConv2d | PackedConv2d] = WinogradConv2d
+        elif packs and PackedConv2d.takes(module):
+            kind = PackedConv2d
+        else:
+            continue
+        replace_module(encoder, name, kind(module, rectifies=name in rectifiers))
+        if name in rectifiers:
+            replace_module(encoder, rectifiers[name], nn.Identity())
+    join_blocks(encoder)
 
 
 __all__ = ["DTYPES", "choose_dtype", "has_fast_bfloat16", "prepare_encoder"]

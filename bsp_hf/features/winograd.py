@@ -33,15 +33,17 @@ class WinogradConv2d(nn.Module):
 
     Args:
         convolution (`nn.Conv2d`): One for which [`takes`] is true; not modified.
+        rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
 
     Raises:
         ValueError: If it is another kind of convolution.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, convolution: nn.Conv2d, rectifies: bool = False) -> None:
         super().__init__()
         if not self.takes(convolution):
             raise ValueError(f"Winograd's method is for 3x3 kernels, stride 1 and padding 1: {convolution}.")
+        self.rectifies = rectifies
         transform = torch.tensor(_KERNEL_TRANSFORM, dtype=torch.float64)
         weight = convolution.weight.detach()
         products = torch.einsum("rh,oihw,cw->crio", transform, weight.double(), transform)
@@ -73,11 +75,12 @@ class WinogradConv2d(nn.Module):
             and min(convolution.in_channels, convolution.out_channels) >= _FEWEST_CHANNELS
         )
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Convolve.
+    def forward(self, pixels: Tensor, added: Tensor | None = None) -> Tensor:
+        """Convolve, add and rectify.
 
         Args:
             pixels (`torch.Tensor`): `(batch, in_channels, height, width)`.
+            added (`torch.Tensor`, *optional*): What is added before rectifying, of the output's shape.
 
         Returns:
             `torch.Tensor`: `(batch, out_channels, height, width)`, with channels last.
@@ -88,9 +91,14 @@ class WinogradConv2d(nn.Module):
         out = pixels.new_empty(batch, num_down * _STEP, num_across * _STEP, self.kernel.shape[2])
         chunk = max(_CHUNK_BYTES // (tiles * _TILE**2 * channels * 4), -(-_FEWEST_ROWS // tiles))
         rows = pixels.permute(0, 2, 3, 1)
+        added_rows = None if added is None else added.permute(0, 2, 3, 1)
         for first in range(0, batch, chunk):
             part = slice(first, min(first + chunk, batch))
             self._convolve(rows[part], out[part])
+            if added_rows is not None:
+                out[part, :height, :width] += added_rows[part]
+            if self.rectifies:
+                out[part].relu_()
         return out[:, :height, :width].permute(0, 3, 1, 2)
 
     def _convolve(self, rows: Tensor, out: Tensor) -> None:

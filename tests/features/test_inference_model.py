@@ -14,6 +14,8 @@ from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.video_snippets import encode_clips
 from bsp_hf.features import inference_model
 from bsp_hf.features.inference_model import choose_dtype, prepare_encoder
+from bsp_hf.features.joined_blocks import JoinedBlock
+from bsp_hf.features.packed_convolution import PackedConv2d
 from bsp_hf.features.winograd import WinogradConv2d
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
@@ -42,6 +44,17 @@ def test_winograd_convolution_equals_the_direct_one(size, bias):
     assert found.shape == expected.shape
     assert (found - expected).norm() < 5e-6 * expected.norm()
     assert torch.equal(found, again)
+
+
+def test_winograd_convolution_adds_and_rectifies():
+    torch.manual_seed(0)
+    direct = nn.Conv2d(64, 66, 3, padding=1)
+    pixels, added = torch.randn(3, 64, 7, 9), torch.randn(3, 66, 7, 9)
+    with torch.inference_mode():
+        expected = WinogradConv2d(direct)(pixels)
+        convolution = WinogradConv2d(direct, rectifies=True)
+        assert torch.equal(convolution(pixels), expected.relu())
+        assert torch.equal(convolution(pixels, added), (expected + added).relu())
 
 
 def test_winograd_scratch_is_not_shared_by_layers_or_results():
@@ -74,10 +87,55 @@ def test_other_convolutions_are_not_taken(convolution):
         WinogradConv2d(convolution)
 
 
+needs_packing = pytest.mark.skipif(not PackedConv2d.works(torch.float32), reason="oneDNN is not to be had")
+
+
+@needs_packing
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        nn.Conv2d(16, 24, 1),
+        nn.Conv2d(16, 24, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(16, 16, (3, 5), padding=(2, 1), dilation=(2, 1), groups=16),
+        nn.Conv2d(16, 8, 7, stride=(2, 3), padding=3, groups=4),
+    ],
+)
+def test_packed_convolution_equals_the_direct_one(convolution):
+    packed, rectified = PackedConv2d(convolution), PackedConv2d(convolution, rectifies=True)
+    with torch.inference_mode():
+        for size in [(2, 16, 9, 12), (1, 16, 20, 5), (2, 16, 9, 12)]:  # each size is packed for anew
+            pixels = torch.randn(size, generator=torch.Generator().manual_seed(0))
+            expected = convolution(pixels)
+            added = torch.randn_like(expected)
+            kept = added.clone()
+            torch.testing.assert_close(packed(pixels), expected)
+            torch.testing.assert_close(rectified(pixels), expected.relu())
+            torch.testing.assert_close(packed(pixels, added), expected + added)
+            torch.testing.assert_close(rectified(pixels, added), (expected + added).relu())
+            assert torch.equal(added, kept)
+
+
+def test_convolutions_that_cannot_be_packed_are_refused():
+    for convolution in (
+        nn.Conv2d(8, 8, 3, padding="same"),
+        nn.Conv2d(8, 8, 3, padding_mode="reflect", padding=1),
+    ):
+        assert not PackedConv2d.takes(convolution)
+        with pytest.raises(ValueError, match="pad by zeros"):
+            PackedConv2d(convolution)
+
+
+def test_torch_without_the_operators_is_noticed(monkeypatch):
+    monkeypatch.setattr("bsp_hf.features.packed_convolution._OPERATORS", None)
+    assert not PackedConv2d.works(torch.float32)
+
+
 @pytest.mark.parametrize("layer_type", ["basic", "bottleneck"])
 @pytest.mark.parametrize("saves_products", [False, True])
-def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, monkeypatch):
+@pytest.mark.parametrize("packs", [False, pytest.param(True, marks=needs_packing)])
+def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, packs, monkeypatch):
     monkeypatch.setattr(inference_model, "_saves_products", lambda dtype, device: saves_products)
+    monkeypatch.setattr(inference_model, "_packs", lambda dtype, device: packs)
     backbone = ResNetConfig(
         embedding_size=16,
         hidden_sizes=[64, 256] if layer_type == "bottleneck" else [16, 64],
@@ -89,6 +147,9 @@ def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, mo
     kinds = [type(module) for module in encoder.modules()]
     assert nn.BatchNorm2d not in kinds
     assert (WinogradConv2d in kinds) == saves_products
+    assert (PackedConv2d in kinds) == packs
+    if packs:
+        assert kinds.count(JoinedBlock) == 4 and nn.ReLU not in kinds
     clips = random_clips(2, 8, 3, 32, 40)
     with torch.inference_mode():
         expected, found = encode_clips(model, clips), encode_clips(encoder, clips)
@@ -97,10 +158,10 @@ def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, mo
 
 
 def test_what_changes_a_feature_is_not_done(monkeypatch, caplog):
-    def spoil(encoder, saves_products):
+    def spoil(encoder, clip, dtype):
         encoder.backbone.embedder.embedder.convolution.weight.data *= 1.01
 
-    monkeypatch.setattr(inference_model, "_save_memory_and_products", spoil)
+    monkeypatch.setattr(inference_model, "_use_fast_convolutions", spoil)
     model = randomize(BSPModel(tiny_config())).eval()
     with caplog.at_level(logging.WARNING, logger="bsp_hf.features.inference_model"):
         encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
