@@ -9,14 +9,9 @@ from torch.nn import functional as F
 
 from bsp_hf.localization.grounding_checkpoints import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
 from bsp_hf.localization.grounding_decoding import decode_lgi
-from bsp_hf.localization.lgi import (
-    LGIConfig,
-    LGIForVideoGrounding,
-    attention_guidance_loss,
-    distinct_attention_loss,
-    span_loss,
-)
+from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
 from bsp_hf.localization.lgi_layers import AttentivePooling, LocalBlocks, NonLocalBlock, masked_softmax
+from bsp_hf.localization.lgi_losses import attention_guidance_loss, distinct_attention_loss, span_loss
 
 FULL_CASES = [
     "lgi/lgi_charades",
