@@ -167,6 +167,24 @@ def to_duration(value: Any, name: str = "duration") -> float:  # Any: a leaf of 
     return number
 
 
+def to_list(value: Any, name: str) -> list[Any]:  # Any: a leaf of somebody's JSON
+    """Return a list.
+
+    Args:
+        value: A list.
+        name (`str`): What it is, for the message.
+
+    Returns:
+        `list`: The same.
+
+    Raises:
+        BadRowError: If it is none.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise BadRowError(f"{name} is {value!r}, expected a list.")
+    return list(value)
+
+
 def to_window(value: Any, scale: float = 1.0) -> tuple[float, float]:  # Any: a leaf of somebody's JSON
     """Return start and end of a pair.
 
@@ -353,6 +371,7 @@ __all__ = [
     "read_table",
     "read_text",
     "to_duration",
+    "to_list",
     "to_number",
     "to_window",
 ]

@@ -14,6 +14,7 @@ from .annotation_files import (
     read_table,
     read_text,
     to_duration,
+    to_list,
     to_number,
 )
 from .annotations import AnnotationSet
@@ -99,9 +100,10 @@ def _add_record(
                 collector.note(line, f"video {video_id}: {error}")
     if not collector.add_video(line, video_id, **facts):
         return
-    entries = record.get(entries_name, [])
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        collector.note(line, f"video {video_id}: {entries_name} is {entries!r}, expected a list.")
+    try:
+        entries = to_list(record.get(entries_name, []), entries_name)
+    except BadRowError as error:
+        collector.note(line, f"video {video_id}: {error}")
         return
     for entry in entries:
         if not isinstance(entry, Mapping):

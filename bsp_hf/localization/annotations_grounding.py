@@ -1,7 +1,7 @@
 """Readers of sentence queries: ActivityNet Captions, TACoS, Charades-STA, QVHighlights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from .annotation_files import (
     read_table,
     read_text,
     to_duration,
+    to_list,
     to_number,
 )
 from .annotations import AnnotationSet
@@ -43,8 +44,8 @@ def read_captions(path: str | Path, subset: str = "", strict: bool = False) -> A
         try:
             if not isinstance(record, Mapping):
                 raise BadRowError(f"holds a {type(record).__name__}, expected a record.")
-            windows, sentences = _as_list(record.get("timestamps")), _as_list(record.get("sentences"))
-            if windows is None or sentences is None or len(windows) != len(sentences):
+            windows, sentences = (to_list(record.get(name), name) for name in ("timestamps", "sentences"))
+            if len(windows) != len(sentences):
                 raise BadRowError("timestamps and sentences must be lists of one length.")
             facts, scale = _facts_and_scale(record)
         except BadRowError as error:
@@ -150,9 +151,7 @@ def read_qvhighlights(path: str | Path, subset: str = "", strict: bool = False) 
             missing = [name for name in ("qid", "query", "vid", "duration") if name not in record]
             if missing:
                 raise BadRowError(f"{', '.join(missing)} missing.")
-            windows = _as_list(record.get("relevant_windows", []))
-            if windows is None:
-                raise BadRowError(f"relevant_windows is {record['relevant_windows']!r}, expected a list.")
+            windows = to_list(record.get("relevant_windows", []), "relevant_windows")
             facts = {"duration_s": to_duration(record["duration"])}
             query_id = int(to_number(record["qid"], "qid"))
         except ValueError as error:  # BadRowError, and what json raises
@@ -161,10 +160,6 @@ def read_qvhighlights(path: str | Path, subset: str = "", strict: bool = False) 
         if collector.add_video(line, record["vid"], subset=subset, **facts):
             collector.add_query(line, record["vid"], record["query"], windows, query_id=query_id)
     return collector.finish()
-
-
-def _as_list(value: Any) -> list[Any] | None:  # Any: somebody's JSON
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else None
 
 
 __all__ = ["read_captions", "read_charades_sta", "read_qvhighlights"]

@@ -231,6 +231,89 @@ def test_bad_records_of_json_layouts_name_the_line_of_their_video(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "layout", "lines", "bad"),
+    [
+        (
+            "anet.json",
+            "activitynet",
+            ['{"database": {',
+             '"a": {"subset": "t", "duration": 9, "annotations": [{"segment": [1, 2], "label": "x"}]},',
+             '"b": {"subset": "t", "duration": 9, "annotations": [{"segment": [2, 1], "label": "x"}]}}}'],
+            {3: "from 2 to 1 does not end after its start"},
+        ),
+        (
+            "captions.json",
+            "captions",
+            ['{"a": {"duration": 9, "timestamps": [[0, 1]], "sentences": ["one"]},',
+             '"b": {"duration": 9, "timestamps": [[0, 1], [1, 2]], "sentences": ["one"]},',
+             '"c": {"timestamps": [[0, 30]], "sentences": ["frames"], "fps": 0, "num_frames": 60},',
+             '"d": {"duration": 9, "timestamps": [[-1, 1]], "sentences": ["early"]}}'],
+            {2: "lists of one length", 3: "fps is 0", 4: "before the video"},
+        ),
+        (
+            "tacos.json",
+            "captions",
+            ['{"s1.avi": {"timestamps": [[0, 30]], "sentences": ["one"], "fps": 30, "num_frames": 90},',
+             '"s2.avi": {"timestamps": [[40, 30]], "sentences": ["two"], "fps": 30, "num_frames": 90}}'],
+            {2: "from 40 to 30"},
+        ),
+        (
+            "sta.txt",
+            "charades-sta",
+            ["AAAAA 0.0 2.0##a person runs.", "AAAAA 2.0##no end.", "BBBBB 3 x##a word.", "CCCCC 1 2##"],
+            {2: "VIDEO START END##sentence", 3: "end is 'x'", 4: "expected words"},
+        ),
+        (
+            "thumos.csv",
+            "thumos-table",
+            ["video,type,type_idx,start,end,startFrame,endFrame",
+             "video_test_1,Diving,12,1.0,2.0,30,60",
+             "video_test_1,Diving,12,5.0,nan,30,60",
+             "video_test_2,Ambiguous,0,9.0,2.0,1,2"],
+            {3: "end is 'nan'"},
+        ),
+        (
+            "official.json",
+            "coin",
+            ['{"database": {',
+             '"a": {"class": "Tea", "subset": "t", "duration": 9, "annotation": [',
+             '{"segment": [1, 3], "label": "boil"}]},',
+             '"b": {"class": "Tea", "subset": "t", "duration": 0, "annotation": [',
+             '{"segment": ["1"], "label": "boil"}]}}}'],
+            {4: ("duration is 0", "expected [start, end]")},
+        ),
+        (
+            "steps.csv",
+            "crosstask",
+            ["task,video,step,start,end", "1,a,1,0,2", "1,a,0,3,4", "1,b,2.5,3,4", "1,b,2,4,4"],
+            {3: "step is '0'", 4: "step is '2.5'", 5: "does not end"},
+        ),
+        (
+            "qv.jsonl",
+            "qvhighlights",
+            ['{"qid": 1, "query": "one", "vid": "a", "duration": 9, "relevant_windows": [[0, 2]]}',
+             '{"qid": 2, "query": "two", "vid": "a", "duration": 9}',
+             '{"qid": "x", "query": "three", "vid": "a", "duration": 9, "relevant_windows": [[0, 2]]}',
+             '{"query": "four", "vid": "a"}', '{"qid": 5,'],
+            {2: "no moment", 3: "qid is 'x'", 4: "qid, duration missing", 5: ""},
+        ),
+    ],
+)  # fmt: skip
+def test_bad_rows_of_every_layout_are_told_by_file_and_line(tmp_path, name, layout, lines, bad):
+    path = tmp_path / name
+    path.write_text("\n".join(lines) + "\n")
+    assert detect_layout(path) == layout
+    found = read_annotations(path)
+    assert found.videos[0].segments or found.videos[0].queries
+    expected = [
+        (line, text) for line, texts in bad.items() for text in ([texts] if isinstance(texts, str) else texts)
+    ]
+    assert [problem.line for problem in found.problems] == [line for line, _ in expected]
+    for problem, (line, text) in zip(found.problems, expected, strict=True):
+        assert f"{path}, line {line}: " in str(problem) and text in str(problem)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("cut.json", '{"database": {', "not a readable JSON"),
