@@ -2,6 +2,8 @@
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,11 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     data.add_argument("--validation_videos", type=Path, help="videos_val.csv of CrossTask")
     data.add_argument("--strict", action="store_true", help="stop at bad rows rather than leave them out")
     data.add_argument(
-        "--features", type=Path, nargs="+", required=True, help="several are joined (two-stream)"
+        "--features",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="several (or a,b) are joined: two-stream",
     )
     data.add_argument("--feature_layout", choices=SOURCE_LAYOUTS, default=TRACKS)
     data.add_argument("--feature_format", help="npy, npz, pt or csv, for opentad")
@@ -92,6 +98,12 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     train.add_argument("--weight_decay", type=float)
     train.add_argument("--max_grad_norm", type=float)
     train.add_argument("--decay_epochs", type=int, help="divide the rate by 10 every so many epochs")
+    train.add_argument(
+        "--plateau_factor",
+        type=float,
+        help="multiply the rate by this where the loss of the evaluation rests; 1 for never",
+    )
+    train.add_argument("--plateau_patience", type=int, help="evaluations that may pass before")
     train.add_argument("--mixed_precision", choices=("no", "bf16", "fp16"), default="no")
     train.add_argument("--cpu", action="store_true", help="train on the CPU even where there is a GPU")
     train.add_argument("--seed", type=int, default=0)
@@ -116,7 +128,10 @@ def load_task(args: argparse.Namespace) -> LocalizerTask:
     """
     train, evaluation = _read_parts(args)
     source = FeatureSource(
-        args.features, args.feature_layout, prefix=args.prefix, file_format=args.feature_format
+        _split_at_commas(args.features),
+        args.feature_layout,
+        prefix=args.prefix,
+        file_format=args.feature_format,
     )
     split = prepare_split(train, evaluation, source)
     options = TaskOptions(
@@ -128,7 +143,22 @@ def load_task(args: argparse.Namespace) -> LocalizerTask:
         args.stride_frames,
         args.seed,
     )
-    return TASKS[args.localizer](split, FeatureCache(source), options)
+    task = TASKS[args.localizer](split, FeatureCache(source), options)
+    if args.plateau_factor not in (None, 1) and not task.has_evaluation_loss:
+        raise ValueError(
+            f"--plateau_factor watches the loss of the evaluation, which {args.localizer} does not compute; "
+            "use --decay_epochs."
+        )
+    return task
+
+
+def _split_at_commas(paths: Sequence[Path]) -> list[Path]:
+    """Take `a,b` for two folders, as G-TAD's own option does, unless there is one of that name."""
+    return [
+        Path(part)
+        for path in paths
+        for part in ([path] if path.exists() else filter(None, str(path).split(",")))
+    ]
 
 
 def _read_parts(args: argparse.Namespace) -> tuple[AnnotationSet, AnnotationSet]:
@@ -169,9 +199,8 @@ def training_settings(args: argparse.Namespace, published: TrainingSettings) -> 
     Returns:
         `TrainingSettings`: What to train with.
     """
-    names = ("learning_rate", "batch_size", "epochs", "weight_decay", "max_grad_norm", "decay_epochs")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return TrainingSettings(**{**{name: getattr(published, name) for name in names}, **given})
+    names = [field.name for field in fields(TrainingSettings)]
+    return replace(published, **{name: value for name in names if (value := getattr(args, name)) is not None})
 
 
 _PLACES = {"output_dir", "cpu", "num_workers", "restart", "encoder", "save_every"}

@@ -33,6 +33,9 @@ class TrainingSettings:
         weight_decay (`float`, *optional*, defaults to 0.0): Weight decay of Adam (L2, not decoupled).
         max_grad_norm (`float`, *optional*): Gradients are clipped to this norm; not at all by default.
         decay_epochs (`int`, *optional*): The rate is divided by 10 every so many epochs; constant by default.
+        plateau_factor (`float`, *optional*): The rate is multiplied by this where the loss of the evaluation
+            has rested; 1 or `None` leaves it.
+        plateau_patience (`int`, *optional*, defaults to 20): Evaluations that may pass before.
     """
 
     learning_rate: float
@@ -41,6 +44,13 @@ class TrainingSettings:
     weight_decay: float = 0.0
     max_grad_norm: float | None = None
     decay_epochs: int | None = None
+    plateau_factor: float | None = None
+    plateau_patience: int = 20
+
+    @property
+    def watches_loss(self) -> bool:
+        """Whether the rate depends on the loss of the evaluation."""
+        return self.plateau_factor not in (None, 1)
 
 
 @dataclass(frozen=True)
@@ -296,6 +306,7 @@ class LocalizerTask(ABC):
     presets: ClassVar[dict[str, TrainingSettings]] = {}
     metric: ClassVar[str] = ""
     unit: ClassVar[str] = "videos"
+    has_evaluation_loss: ClassVar[bool] = False
 
     config: LocalizerConfig
 
@@ -366,6 +377,21 @@ class LocalizerTask(ABC):
     @abstractmethod
     def decode(self, output: Any, indices: Sequence[int]) -> dict[int, Any]:
         """Turn a batch of output into what is scored, by the index of the evaluation sample."""
+
+    def evaluation_losses(
+        self, output: Any, batch: Mapping[str, torch.Tensor], indices: Sequence[int]
+    ) -> dict[int, float]:
+        """Return the loss of every evaluation sample of a batch, by its index.
+
+        Args:
+            output: What the model returned.
+            batch (`Mapping[str, torch.Tensor]`): What it was given.
+            indices (`Sequence[int]`): The samples.
+
+        Returns:
+            `dict[int, float]`: Empty unless `has_evaluation_loss`: one published schedule alone watches it.
+        """
+        return {}
 
     @abstractmethod
     def score(self, decoded: Mapping[int, Any]) -> dict[str, float]:
