@@ -26,13 +26,11 @@ import time
 from dataclasses import asdict
 
 import torch
-import transformers
 from accelerate import Accelerator, skip_first_batches
 from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-import bsp_hf
 from bsp_hf.localization.localizer_folder import save_localizer_folder
 from bsp_hf.localization.training_arguments import (
     lasting_settings,
@@ -40,6 +38,14 @@ from bsp_hf.localization.training_arguments import (
     training_parser,
     training_settings,
 )
+from bsp_hf.localization.training_schedule import LocalizerSchedule
+from bsp_hf.pretraining.run_environment import (
+    describe_command,
+    describe_commit,
+    describe_hardware,
+    describe_versions,
+)
+from bsp_hf.publishing.cards import write_card
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,
@@ -53,25 +59,28 @@ logger = logging.getLogger("train_localizer")
 
 @torch.no_grad()
 def evaluate_model(model, task, loader, accelerator):
-    """Return what every evaluation sample was decoded to, the same on every process."""
+    """Return what the evaluation samples were decoded to, and their mean loss; alike on all processes."""
     model.eval()
-    decoded = {}
+    decoded, losses = {}, {}
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
         indices = batch.pop("indices").tolist()
-        decoded.update(task.decode(model(**batch), indices))
+        output = model(**batch)
+        decoded.update(task.decode(output, indices))
+        losses.update(task.evaluation_losses(output, batch, indices))
     model.train()
     # Processes that got a padded batch repeat samples; by index they fall together.
-    return dict(gather_object(list(decoded.items())))
+    decoded, losses = (dict(gather_object(list(found.items()))) for found in (decoded, losses))
+    return decoded, sum(losses[index] for index in sorted(losses)) / len(losses) if losses else None
 
 
-def save_best(model, task, decoded, args, settings, progress, results):
+def save_best(model, task, decoded, args, settings, progress, results, device):
     """Write the model, its predictions and how it was made into the output folder."""
     record = {
-        "localizer": args.localizer,
         "preset": task.preset,
         "arguments": lasting_settings(args),
         "hyper_parameters": asdict(settings),
         "step": progress.steps_done,
+        "metric": task.metric,
         "results": results,
         "evaluated": task.split.coverage,
         "num_samples": {"training": len(task.train_samples), "evaluation": len(task.eval_samples)},
@@ -80,13 +89,15 @@ def save_best(model, task, decoded, args, settings, progress, results):
             "evaluation": list(task.split.missing_evaluation),
         },
         "bad_rows": [str(problem) for problem in task.split.train.problems],
-        "versions": {
-            "bsp_hf": bsp_hf.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        "command": describe_command(),
+        "commit": describe_commit(),
+        "versions": describe_versions(),
+        "hardware": describe_hardware(device),
+        "time": progress.measure_time(),
+        "energy_kwh": None,
     }
     save_localizer_folder(model, args.output_dir, encoder=args.encoder, record=record, **task.companions)
+    write_card(args.output_dir)
     return task.write_results(decoded, args.output_dir)
 
 
@@ -132,9 +143,10 @@ def main() -> None:
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
+    if accelerator.process_index:  # what each draws, such as dropout, shall not be the same
+        set_seed(args.seed, device_specific=True)
     # Stepped by hand: Accelerate would step it once for every process.
-    decay_steps = (settings.decay_epochs or settings.epochs + 1) * steps_per_epoch
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer.optimizer, decay_steps, gamma=0.1)
+    schedule = LocalizerSchedule(optimizer.optimizer, settings, steps_per_epoch)
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
     checkpoints = args.output_dir / "checkpoints"
@@ -179,7 +191,7 @@ def main() -> None:
             running.append(loss.detach())
             if not accelerator.sync_gradients:
                 continue
-            schedule.step()
+            schedule.after_step()
             progress.steps_done += 1
             bar.update()
             step = progress.steps_done
@@ -188,16 +200,16 @@ def main() -> None:
             is_saved = step % args.save_every == 0 and step < total_steps
             if ends_epoch or is_saved:  # a checkpoint ends a mean, so that a resumed run logs the same ones
                 loss = accelerator.gather(torch.stack(running)).mean().item()
-                progress.history.append(
-                    {"step": step, "loss": loss, "learning_rate": schedule.get_last_lr()[0]}
-                )
+                progress.history.append({"step": step, "loss": loss, "learning_rate": schedule.learning_rate})
                 bar.set_postfix(loss=f"{loss:.3f}")
                 running = []
             if ends_epoch and (epochs_done % args.eval_every == 0 or step == total_steps):
-                decoded = evaluate_model(model, task, eval_loader, accelerator)
+                decoded, eval_loss = evaluate_model(model, task, eval_loader, accelerator)
+                schedule.after_evaluation(eval_loss)
                 results = task.score(decoded)
                 best = max((old[task.metric] for old in progress.history if task.metric in old), default=-1)
-                progress.history.append({"step": step, **results})
+                entry = {"step": step, **results}
+                progress.history.append(entry if eval_loss is None else {**entry, "eval_loss": eval_loss})
                 logger.info(
                     "epoch %d/%d: loss %.4f, %s (%s, %.0f s)",
                     *(epochs_done, settings.epochs, loss),
@@ -206,7 +218,8 @@ def main() -> None:
                 )
                 if results[task.metric] > best and accelerator.is_main_process:
                     files = save_best(
-                        accelerator.unwrap_model(model), task, decoded, args, settings, progress, results
+                        *(accelerator.unwrap_model(model), task, decoded, args, settings, progress, results),
+                        accelerator.device.type,
                     )
                     logger.info("best %s so far; wrote %s", task.metric, ", ".join(map(str, files)))
                 accelerator.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""`bsp-hf publish`: an encoder's folder onto the Hub."""
+"""`bsp-hf publish`: the folder of an encoder or a localizer onto the Hub."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from .application import report_errors
 
 
 def publish(
-    folder: Annotated[Path, typer.Argument(help="What pre-training or `bsp-hf convert` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="What a training or `bsp-hf convert` wrote.")],
     repo_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub; made if it does not exist.")],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the folder and list what would go; no network.")
@@ -23,6 +23,10 @@ def publish(
     training_data: Annotated[
         str | None, typer.Option(help="Which videos it was trained on, for the model card.")
     ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Hub id of a data set it was trained on, for the model card; may be repeated."),
+    ] = None,
     revision: Annotated[str, typer.Option(help="Branch; made if it does not exist.")] = "main",
     tag: Annotated[str | None, typer.Option(help="Tag to set on the commit, such as v1.0.")] = None,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
@@ -33,7 +37,7 @@ def publish(
         str | None, typer.Option(help="Fail unless the branch is at this commit.")
     ] = None,
 ) -> None:
-    r"""Publish an encoder: weights, preprocessing, code, model card, record and pictures in one commit.
+    r"""Publish an encoder or a localizer: weights, model card, record and what loading needs, in one commit.
 
     Refused if a file is missing or does not belong, if weights do not load, or if the model card has gaps.
 
@@ -43,6 +47,7 @@ def publish(
     Examples:
       bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --dry-run
       bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --license apache-2.0 --training-data "Kinetics-400, train"
+      bsp-hf publish runs/gtad org/gtad-activitynet --license mit --training-data "ActivityNet v1.3, training"
       bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --private --tag v1.0
     """
     with report_errors():
@@ -57,7 +62,7 @@ def publish(
             create_pr=create_pr,
             parent_commit=parent_commit,
             tag=tag,
-            card={"license": license_id, "training_data": training_data},
+            card={"license": license_id, "training_data": training_data, "datasets": dataset},
             dry_run=dry_run,
         )
         typer.echo(str(report))

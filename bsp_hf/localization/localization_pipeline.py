@@ -1,5 +1,6 @@
 """What the localization pipelines share: videos or feature tracks in, checked features, segments out."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from types import GeneratorType
@@ -18,8 +19,9 @@ from bsp_hf.features.track import FeatureTrack
 from .localized_segments import LocalizedSegments
 from .localizer_config import LocalizerConfig
 from .localizer_encoders import EncoderSource, load_encoders
-from .localizer_folder import save_localizer_folder
+from .localizer_folder import RECORD_FILE, save_localizer_folder
 from .localizer_tracks import check_track, name_video
+from .query_readers import find_companion_file
 
 logger = logging.get_logger(__name__)
 
@@ -149,6 +151,8 @@ class LocalizationPipeline(Pipeline):
                 raise
             logger.warning(f"{error}")
             return LocalizedSegments(video_id=name_video(video), error=str(error))
+        if not model_inputs["track"].num_snippets:
+            return self.find_nothing(model_inputs)
         return self.postprocess(self.forward(model_inputs), **result)
 
     def _split_item(self, item: Any) -> tuple[Any, dict[str, Any]]:
@@ -199,8 +203,16 @@ class LocalizationPipeline(Pipeline):
         check_track(track, config)
         return track
 
-    def _empty(self, track: FeatureTrack) -> LocalizedSegments:
-        record = track.record
+    def find_nothing(self, model_inputs: dict[str, Any]) -> Any:
+        """Return the result of a video that is too short for a snippet.
+
+        Args:
+            model_inputs (`dict`): What `preprocess` gave: the track, and nothing for the network.
+
+        Returns:
+            `LocalizedSegments`: No segment, and why.
+        """
+        record = model_inputs["track"].record
         too_short = f"{record.video_id} is shorter than one snippet of {record.snippet_frames} frames."
         return LocalizedSegments((), record.video_id, record.duration_s, record.error or too_short)
 
@@ -217,7 +229,20 @@ class LocalizationPipeline(Pipeline):
         except FileNotFoundError:
             encoders = None  # it served features only, and will again
         # Not the parent's: it would mark the config so that loading asks for trust in remote code.
-        save_localizer_folder(self.model, save_directory, encoder=encoders, **self._companions(), **kwargs)
+        save_localizer_folder(
+            self.model,
+            save_directory,
+            encoder=encoders,
+            record=self._read_record(),
+            **self._companions(),
+            **kwargs,
+        )
+
+    def _read_record(self) -> dict[str, Any] | None:
+        """Return how the localizer was made, if it was loaded from where that is written."""
+        commit = getattr(self.settings, "_commit_hash", None)
+        path = find_companion_file(self.model.name_or_path or "", RECORD_FILE, commit)
+        return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
     def _companions(self) -> dict[str, Any]:
         """Return what else lies in the folder, as `save_localizer_folder` takes it."""

@@ -23,10 +23,12 @@ from .localizer_encoders import (
     localizer_config,
     to_pipeline,
 )
+from .localizer_facts import describe_localizer
 from .queries import QueryVocabulary, TransformersQueryEncoder, WordVectors
 from .query_readers import WORD_VECTORS_FILE
 
 TEXT_ENCODER_FOLDER = "text_encoder"
+RECORD_FILE = "training_record.json"
 # Checkpoints of a training run, caches and the like are no part of an encoder.
 _ENCODER_FILES = ("*.json", "*.safetensors", "*.py", "*.md", "*.txt", "*.model")
 
@@ -60,7 +62,8 @@ def save_localizer_folder(
         word_vectors (`WordVectors`, *optional*): 2D-TAN, and LGI that reads word vectors: the vectors of the
             training queries' words, or of all words.
         text_encoder (`TransformersQueryEncoder`, *optional*): The text encoder in their place.
-        record (`dict`, *optional*): How the localizer was made; written as `training_record.json`.
+        record (`dict`, *optional*): How the localizer was made. It is written as `training_record.json`, with
+            a description of the localizer in it; the model card follows from it when it is published.
         kwargs: As for [`PreTrainedModel.save_pretrained`].
 
     Returns:
@@ -89,10 +92,10 @@ def save_localizer_folder(
     if word_vectors is not None:
         word_vectors.save(folder / WORD_VECTORS_FILE)
     model.save_pretrained(folder, **kwargs)
-    if record is not None:
-        (folder / "training_record.json").write_text(
-            json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-        )
+    # Described anew: a record may come from a folder with another encoder beside the localizer.
+    record = {**(record or {}), "localizer": describe_localizer(model, folder)}
+    content = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    (folder / RECORD_FILE).write_text(content, encoding="utf-8")
     return folder
 
 
@@ -126,4 +129,4 @@ def _save_encoder(source: EncoderSource, pipeline: VideoFeatureExtractionPipelin
                 shutil.copyfile(file, folder / file.name)
 
 
-__all__ = ["TEXT_ENCODER_FOLDER", "save_localizer_folder"]
+__all__ = ["RECORD_FILE", "TEXT_ENCODER_FOLDER", "save_localizer_folder"]

@@ -56,9 +56,7 @@ class StepLocalizationPipeline(LocalizationPipeline):
         return {"track": track, "features": torch.from_numpy(rows[None])}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        features = model_inputs.pop("features", None)
-        if features is None:
-            return model_inputs
+        features = model_inputs.pop("features")
         return {**model_inputs, "probabilities": self.model(features.to(self.model.dtype)).probabilities[0]}
 
     def postprocess(  # type: ignore[override]  # the parameters by name
@@ -70,8 +68,6 @@ class StepLocalizationPipeline(LocalizationPipeline):
     ) -> LocalizedSegments:
         """Join what is likely a step; ascending in time."""
         track, config = model_outputs["track"], self.settings
-        if "probabilities" not in model_outputs:
-            return self._empty(track)
         scores = model_outputs["probabilities"].float().numpy()
         span, segment_s = covered_span(track), float(config.segment_s)
         found = find_step_segments(

@@ -75,9 +75,7 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
         return {"track": track, "classes": classes, "features": torch.from_numpy(rows[None])}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        features = model_inputs.pop("features", None)
-        if features is None:
-            return model_inputs
+        features = model_inputs.pop("features")
         outputs = [self.model(part, return_dict=True) for part in features.split(_WINDOWS_AT_ONCE)]
         maps = {name: torch.cat([output[name] for output in outputs]) for name in ("iou_map", "start", "end")}
         return {**model_inputs, **maps}
@@ -87,8 +85,6 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
     ) -> LocalizedSegments:
         """Decode as published, name the classes, and rank by score."""
         track, config = model_outputs["track"], self.settings
-        if "iou_map" not in model_outputs:
-            return self._empty(track)
         classes: VideoClasses | None = model_outputs["classes"]
         scores = None if classes is None else classes.scores
         if config.time_axis == "windows":

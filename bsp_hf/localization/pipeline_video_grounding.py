@@ -134,10 +134,7 @@ class VideoGroundingPipeline(LocalizationPipeline):
         return {**state, "batch": dict(collate_grounding_samples(samples))}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        batch = model_inputs.pop("batch", None)
-        if batch is None:
-            return model_inputs
-        output = self.model(**batch, return_dict=True)
+        output = self.model(**model_inputs.pop("batch"), return_dict=True)
         name = "probabilities" if isinstance(self.model, TANForVideoGrounding) else "spans"
         return {**model_inputs, name: output[name]}
 
@@ -146,9 +143,6 @@ class VideoGroundingPipeline(LocalizationPipeline):
     ) -> LocalizedSegments | list[LocalizedSegments]:
         """Decode as published, inside the video and with the start first."""
         track, sentences = model_outputs["track"], model_outputs["sentences"]
-        if "probabilities" not in model_outputs and "spans" not in model_outputs:
-            results = [self._empty(track) for _ in sentences]
-            return results[0] if model_outputs["is_one"] else results
         span = covered_span(track)
         durations_s = [span.duration_s] * len(sentences)
         if "spans" in model_outputs:
@@ -163,6 +157,12 @@ class VideoGroundingPipeline(LocalizationPipeline):
             for moments, sentence in zip(found, sentences, strict=True)
         ]
         return results[0] if model_outputs["is_one"] else results
+
+    def find_nothing(self, model_inputs: dict[str, Any]) -> LocalizedSegments | list[LocalizedSegments]:
+        """Return the result of a video that is too short for a snippet, one for each sentence."""
+        find = super().find_nothing
+        results = [find(model_inputs) for _ in model_inputs["sentences"]]
+        return results[0] if model_inputs["is_one"] else results
 
     def _companions(self) -> dict[str, Any]:
         reader = self.reader

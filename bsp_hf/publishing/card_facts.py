@@ -1,6 +1,5 @@
-"""What a model card says, taken from the record of a training run or of a conversion."""
+"""What a model card says, whatever kind of model it is of."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,36 +9,17 @@ NOT_RECORDED = "Not recorded"
 # Stands where only the owner knows what to say; nothing with it in its card is published.
 TO_BE_FILLED_IN = "[To be filled in]"
 
-_INTENDED_USE = (
-    "Features of untrimmed videos, snippet by snippet, for temporal localization: action and step detection, "
-    "grounding of sentences, and finding where a video changes. The encoder is meant to stay frozen under a "
-    "localizer, alone or beside an encoder that knows actions."
-)
-_LIMITS = (
-    "It tells boundaries that were synthesized: cross-faded or hard cuts between clips and sudden changes of "
-    "speed. Much of that can be read from motion energy alone, so a high score on the pretext says little "
-    "about real boundaries; measure on your own task. Gradual changes, sound, and videos unlike the training "
-    "data are outside of what it has seen. It identifies nobody."
-)
-_LIMITS_OF_CONVERTED = (
+LIMITS_OF_CONVERTED = (
     "Those of the checkpoint that was converted. The conversion changes no weight; its record lists what was "
     "taken, what was left and which settings were assumed."
 )
-_BIAS_AND_PRIVACY = (
-    "It has the biases of its training videos: whose bodies, places and activities they show, and how they "
-    "were filmed. Nothing was balanced or filtered by this package. Videos show people, and features of a "
-    "video can carry traces of who and what was in it: ask for consent where the law or decency wants it, "
-    "and do not use the encoder to watch people."
-)
-_CITATION = """@inproceedings{xu2021boundary,
+CITATION = """@inproceedings{xu2021boundary,
   title     = {Boundary-sensitive Pre-training for Temporal Localization in Videos},
   author    = {Xu, Mengmeng and P{\\'e}rez-R{\\'u}a, Juan-Manuel and Escorcia, Victor and
                Mart{\\'i}nez, Brais and Zhu, Xiatian and Zhang, Li and Ghanem, Bernard and Xiang, Tao},
   booktitle = {ICCV},
   year      = {2021}
 }"""
-_CITE_CONVERTED = f"{TO_BE_FILLED_IN}: the paper behind the checkpoint that was converted"
-_TAGS = ("bsp_hf", "video", "temporal-localization", "boundary-detection")
 CARD_FIELDS = (
     "summary",
     "training_data",
@@ -94,14 +74,14 @@ class CardMetric:
 
 
 @dataclass(frozen=True)
-class EncoderCard:
-    """Everything that a card tells; see [`build_card`].
+class CardFacts:
+    """Everything that a card tells; see [`~bsp_hf.publishing.cards.build_card`].
 
     Args:
         model_id (`str`): Hub id or name of the folder, as one would load it.
         summary (`str`): What it is, in a sentence or two.
-        feature_dim (`int`): Width of a feature.
-        encoder (`tuple[CardRow, ...]`): Architecture and preprocessing.
+        usage (`str`): Python code that loads and uses it.
+        about (`tuple[CardRow, ...]`): What kind of model it is.
         training_data (`str`): Which videos, how many, under which licence.
         datasets (`tuple[str, ...]`): Ids of those that are on the Hub.
         training (`tuple[CardRow, ...]`): How it was trained, on what, for how long.
@@ -116,13 +96,15 @@ class EncoderCard:
         citation (`str`): A BibTeX entry.
         pipeline_tag (`str`): Task by which the Hub files it.
         tags (`tuple[str, ...]`): Further tags.
-        base_model (`str`, *optional*): Hub id of the image model it started from.
+        library_name (`str`): Library that loads it.
+        task_type (`str`): Task that its metrics are of, as the Hub spells it.
+        base_models (`tuple[str, ...]`): Hub ids of the models that it was made from.
     """
 
     model_id: str
     summary: str
-    feature_dim: int
-    encoder: tuple[CardRow, ...]
+    usage: str
+    about: tuple[CardRow, ...]
     training_data: str
     datasets: tuple[str, ...]
     training: tuple[CardRow, ...]
@@ -137,7 +119,9 @@ class EncoderCard:
     citation: str
     pipeline_tag: str
     tags: tuple[str, ...]
-    base_model: str | None = None
+    library_name: str
+    task_type: str
+    base_models: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -146,148 +130,96 @@ class EncoderCard:
 
     @property
     def metric_commands(self) -> tuple[str, ...]:
-        """The commands behind the metrics, each once, without those that trained the encoder."""
+        """The commands behind the metrics, each once, without those that trained the model."""
         commands = dict.fromkeys(metric.command for metric in self.metrics)
         return tuple(command for command in commands if command and command not in self.commands)
 
 
-def build_card(record: Mapping[str, Any], model_id: str) -> EncoderCard:
-    """Collect what a card says out of a record.
+def read_written_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what people wrote for a card.
 
     Args:
-        record (`Mapping`): What `training_record.json` holds. `encoder` describes the model; `card` holds
-            what people wrote, by the names in `CARD_FIELDS`; `is_trained` may be `False` for a mere plan; the
-            rest is what pre-training and conversion record.
-        model_id (`str`): Hub id or name of the folder.
+        record (`Mapping`): What `training_record.json` holds; its entry `card` is looked at.
 
     Returns:
-        `EncoderCard`: The card. What nobody told is `"Not recorded"` or `"Not measured"`, and what only the
-        owner can tell has the marker `TO_BE_FILLED_IN`.
+        `dict`: By the names in `CARD_FIELDS`.
 
     Raises:
-        ValueError: If `card` has a field of another name.
+        ValueError: If there is a field of another name.
     """
     written = dict(record.get("card") or {})
     if unknown := sorted(written.keys() - set(CARD_FIELDS)):
         raise ValueError(f"card: {', '.join(unknown)} is none of its fields ({', '.join(CARD_FIELDS)}).")
-    encoder = record.get("encoder") or {}
-    arguments = record.get("arguments") or {}
-    is_converted = "conversion" in record
-    license_id = written.get("license") or ""
-    init_from = arguments.get("init_from")
-    command = record.get("command")
-    is_hub_id = isinstance(init_from, str) and init_from.count("/") == 1 and init_from[0] not in "./~"
-    return EncoderCard(
-        model_id=model_id,
-        summary=written.get("summary") or _summarize(record, encoder),
-        feature_dim=int(encoder.get("feature_dim") or 0),
-        encoder=_describe_encoder(encoder),
-        training_data=written.get("training_data") or _describe_data(record),
-        datasets=tuple(written.get("datasets") or ()),
-        training=_describe_training(record),
-        commands=(command,) if isinstance(command, str) else tuple(command or ()),
-        metrics=collect_metrics(record),
-        results_note=written.get("results_note") or "",
-        intended_use=written.get("intended_use") or _INTENDED_USE,
-        limits=written.get("limits") or (_LIMITS_OF_CONVERTED if is_converted else _LIMITS),
-        bias_and_privacy=written.get("bias_and_privacy") or _BIAS_AND_PRIVACY,
-        license=license_id,
-        license_text=written.get("license_text")
-        or (
-            f"The weights: {license_id}." if license_id else f"{TO_BE_FILLED_IN}: the licence of the weights."
-        ),
-        citation=written.get("citation") or (_CITE_CONVERTED if is_converted else _CITATION),
-        # The Hub has no task for features of videos. Whoever calls `pipeline` without a task gets this one,
-        # so a model without a classifier must not claim it.
-        pipeline_tag="video-classification" if encoder.get("num_labels") else "feature-extraction",
-        tags=(*_TAGS, *(written.get("tags") or ())),
-        base_model=init_from if is_hub_id else None,
-    )
+    return written
 
 
-def collect_metrics(record: Mapping[str, Any]) -> tuple[CardMetric, ...]:
-    """Take the metrics of a record: those it lists, else those of its last evaluation.
+def describe_licence(written: Mapping[str, Any]) -> str:
+    """Return what a card says of licences; a gap where nobody told.
 
     Args:
-        record (`Mapping`): As for [`build_card`].
+        written (`Mapping`): What [`read_written_fields`] gives.
 
     Returns:
-        `tuple[CardMetric, ...]`: Finite numbers only.
+        `str`: A sentence.
     """
-    common: dict[str, Any] = {  # Any: the fields differ in type
+    license_id = written.get("license")
+    known = f"The weights: {license_id}." if license_id else f"{TO_BE_FILLED_IN}: the licence of the weights."
+    return str(written.get("license_text") or known)
+
+
+def list_commands(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the commands that trained a model.
+
+    Args:
+        record (`Mapping`): What `training_record.json` holds.
+
+    Returns:
+        `tuple[str, ...]`: Each of them.
+    """
+    command = record.get("command")
+    return (command,) if isinstance(command, str) else tuple(command or ())
+
+
+def describe_metric_origin(record: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the fields that all the metrics of a run share.
+
+    Args:
+        record (`Mapping`): What `training_record.json` holds.
+        task (`str`): What was asked.
+
+    Returns:
+        `dict`: Fields of [`CardMetric`].
+    """
+    return {
         "seed": (record.get("arguments") or {}).get("seed"),
         "command": record.get("command") or "",
         "commit": record.get("commit") or NOT_RECORDED,
-        "task": "Boundary classification",
+        "task": task,
     }
-    if "metrics" in record:
-        return tuple(CardMetric(**{"metric_type": row["name"], **common, **row}) for row in record["metrics"])
-    evaluations = [entry for entry in record.get("history") or () if "eval_loss" in entry]
-    if not evaluations:
-        return ()
-    last = evaluations[-1]
-    num_sources = (record.get("num_sources") or {}).get("held_out")
-    data = f"{last.get('eval_num_clips', 'the')} clips out of {num_sources or 'the'} held-out videos"
-    common["task"] = f"Pretext {record.get('task') or 'boundary'}"
-    numbers = {"accuracy": last.get("eval_accuracy"), "loss": last.get("eval_loss")}
-    metrics = [CardMetric(name, value, data, metric_type=name, **common) for name, value in numbers.items()
-               if isinstance(value, float) and math.isfinite(value)]  # fmt: skip
-    for label, recall in (last.get("eval_class_recall") or {}).items():
-        if math.isfinite(recall):
-            metrics.append(CardMetric(f"recall of {label}", recall, data, metric_type="recall", **common))
-    return tuple(metrics)
 
 
-def _summarize(record: Mapping[str, Any], encoder: Mapping[str, Any]) -> str:
-    kind = encoder.get("architecture") or "video encoder"
-    kind = f"{kind}, temporal shift"
-    if conversion := record.get("conversion"):
-        return f"A video encoder ({kind}), converted from `{conversion['source']['file']}` by bsp_hf."
-    return (
-        f"A video encoder ({kind}), pre-trained on boundaries that were synthesized out of trimmed clips, so "
-        "that its features tell where something changes."
-    )
+def is_hub_id(name: Any) -> bool:  # Any: whatever a record holds
+    """Tell whether a name may be the id of a model on the Hub, and is no path."""
+    return isinstance(name, str) and name.count("/") == 1 and name[0] not in "./~"
 
 
-def _describe_encoder(encoder: Mapping[str, Any]) -> tuple[CardRow, ...]:
-    num_parameters = encoder.get("num_parameters")
-    rows = {
-        "architecture": encoder.get("architecture"),
-        "class": encoder.get("model_class"),
-        "parameters": f"{num_parameters / 1e6:.2f} million" if num_parameters else None,
-        "feature": f"{encoder['feature_dim']} numbers a snippet" if encoder.get("feature_dim") else None,
-        "snippet": f"{encoder['num_frames']} frames" if encoder.get("num_frames") else None,
-        "frames": encoder.get("preprocessing"),
-    }
-    return tuple(CardRow(name, str(value or NOT_RECORDED)) for name, value in rows.items())
+def describe_run_rows(record: Mapping[str, Any], facts: Mapping[str, Any]) -> tuple[CardRow, ...]:
+    """Return the rows of a card's table of training.
 
+    Args:
+        record (`Mapping`): What `training_record.json` holds.
+        facts (`Mapping[str, Any]`): What is particular to the kind of model, by the names of the rows; `None`
+            for what is not known.
 
-def _describe_data(record: Mapping[str, Any]) -> str:
-    if conversion := record.get("conversion"):
-        source = conversion["source"]
-        return (
-            f"{TO_BE_FILLED_IN}: what the converted checkpoint was trained on. It was `{source['file']}`, "
-            f"SHA-256 `{source['sha256']}`."
-        )
-    if "num_sources" not in record:
-        return f"{TO_BE_FILLED_IN}: which videos, how many, under which licence."
-    counts = record["num_sources"]
-    text = f"{counts['training']} videos; {counts['held_out']} more were held out."
-    if not (record.get("arguments") or {}).get("video_dir"):
-        return f"{text} All of them were rendered by bsp_hf: moving shapes, and no people."
-    return f"{text} {TO_BE_FILLED_IN}: which videos they are, and under which licence."
-
-
-def _describe_training(record: Mapping[str, Any]) -> tuple[CardRow, ...]:
-    steps = [entry["step"] for entry in record.get("history") or () if "step" in entry]
+    Returns:
+        `tuple[CardRow, ...]`: Those, then seeds, commit, versions, hardware, time and energy.
+    """
     time, hardware = record.get("time") or {}, record.get("hardware") or {}
     seeds = record.get("seeds") or [(record.get("arguments") or {}).get("seed")]
     energy = record.get("energy_kwh")
     unknown = NOT_RECORDED if record.get("is_trained", True) else "Not trained"
     rows = {
-        "task": record.get("task"),
-        "optimizer steps": record.get("steps") or (max(steps) if steps else None),
-        "clips seen": record.get("clips_seen"),
+        **facts,
         "seeds": _join([str(seed) for seed in seeds if seed is not None]),
         "commit": record.get("commit"),
         "versions": _join([f"{name} {version}" for name, version in (record.get("versions") or {}).items()]),
@@ -313,12 +245,18 @@ def _write_duration(seconds: float | None) -> str:
 
 __all__ = [
     "CARD_FIELDS",
+    "CITATION",
+    "LIMITS_OF_CONVERTED",
     "NOT_MEASURED",
     "NOT_RECORDED",
     "TO_BE_FILLED_IN",
+    "CardFacts",
     "CardMetric",
     "CardRow",
-    "EncoderCard",
-    "build_card",
-    "collect_metrics",
+    "describe_licence",
+    "describe_metric_origin",
+    "describe_run_rows",
+    "is_hub_id",
+    "list_commands",
+    "read_written_fields",
 ]

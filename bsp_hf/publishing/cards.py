@@ -11,7 +11,9 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .card_facts import TO_BE_FILLED_IN, CardMetric, EncoderCard, build_card
+from .card_facts import TO_BE_FILLED_IN, CardFacts, CardMetric
+from .encoder_card import build_encoder_card
+from .localizer_card import build_localizer_card
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,24 @@ _TEMPLATE = Path(__file__).with_name("card_template.md")
 # The last line of a rendered card tells whether somebody has changed it since, and which record it is of.
 _STAMP = "<!-- rendered by bsp_hf: text {text}, record {record} -->"
 _STAMP_PATTERN = re.compile(r"<!-- rendered by bsp_hf: text (\w+), record (\w+) -->\s*\Z")
+
+
+def build_card(record: Mapping[str, Any], model_id: str) -> CardFacts:
+    """Collect what a card says out of a record.
+
+    Args:
+        record (`Mapping`): What `training_record.json` holds; with an entry `localizer` it is that of a
+            localizer, else of an encoder.
+        model_id (`str`): Hub id or name of the folder.
+
+    Returns:
+        `CardFacts`: See [`build_encoder_card`] and [`build_localizer_card`].
+
+    Raises:
+        ValueError: If `card` has a field of another name.
+    """
+    build = build_localizer_card if "localizer" in record else build_encoder_card
+    return build(record, model_id)
 
 
 def render_card(record: Mapping[str, Any], model_id: str) -> str:
@@ -101,7 +121,7 @@ def write_card(
 def plan_card(
     folder: str | Path, model_id: str, fields: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Any], str]:
-    """Fill in a folder's card and name the encoder as it will be published; nothing is written.
+    """Fill in a folder's card and name the model as it will be published; nothing is written.
 
     Args:
         folder (`str` or `Path`): The folder.
@@ -113,18 +133,19 @@ def plan_card(
         folder's own if somebody has edited it.
 
     Raises:
-        FileNotFoundError: If the folder has no record, or no card.
+        FileNotFoundError: If the folder has no record, or is of an encoder and has no card.
         ValueError: If fields are to be filled into a card that somebody has edited, or are unknown.
     """
     record = read_record(folder)
     path = Path(folder) / CARD_FILE
-    if not path.is_file():
+    # The room that saves localizers knows nothing of cards.
+    if not path.is_file() and "localizer" not in record:
         raise FileNotFoundError(f"{path} is missing; write_card makes it from the record.")
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8") if path.is_file() else None
     fields = {name: value for name, value in (fields or {}).items() if value}
     if fields:
         record["card"] = {**(record.get("card") or {}), **fields}
-    if is_as_rendered(text):
+    if text is None or is_as_rendered(text):
         return record, render_card(record, model_id)
     if fields:
         raise ValueError(f"{path} was edited, so {', '.join(fields)} must be filled in there.")
@@ -132,7 +153,7 @@ def plan_card(
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """Read how an encoder was made.
+    """Read how a model was made.
 
     Args:
         folder (`str` or `Path`): Its folder.
@@ -149,7 +170,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path} is missing; save_checkpoint_folder writes it. Save the encoder with it."
+            f"{path} is missing; save_checkpoint_folder and save_localizer_folder write it."
         ) from None
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}.") from error
@@ -206,23 +227,22 @@ def find_card_gaps(text: str, record: Mapping[str, Any] | None = None) -> tuple[
     return tuple(gaps)
 
 
-def _describe_for_hub(card: EncoderCard) -> ModelCardData:
+def _describe_for_hub(card: CardFacts) -> ModelCardData:
     return ModelCardData(
-        # The repositories carry their code, so transformers alone can load them.
-        library_name="transformers",
+        library_name=card.library_name,
         license=card.license or None,
         pipeline_tag=card.pipeline_tag,
         tags=list(card.tags),
         datasets=list(card.datasets) or None,
-        base_model=card.base_model,
+        base_model=card.base_models[0] if len(card.base_models) == 1 else list(card.base_models) or None,
         model_name=card.name if card.metrics else None,
-        eval_results=[_describe_metric(metric) for metric in card.metrics] or None,
+        eval_results=[_describe_metric(metric, card.task_type) for metric in card.metrics] or None,
     )
 
 
-def _describe_metric(metric: CardMetric) -> EvalResult:
+def _describe_metric(metric: CardMetric, task_type: str) -> EvalResult:
     return EvalResult(
-        task_type="video-classification",
+        task_type=task_type,
         task_name=metric.task,
         dataset_type=re.sub(r"[^a-z0-9]+", "-", metric.data.lower()).strip("-"),
         dataset_name=metric.data,
@@ -245,6 +265,7 @@ __all__ = [
     "RECORD_FILE",
     "REQUIRED_METADATA",
     "REQUIRED_SECTIONS",
+    "build_card",
     "find_card_gaps",
     "is_as_rendered",
     "plan_card",

@@ -1,4 +1,4 @@
-"""What of a checkpoint folder is published, and why it may not be yet."""
+"""What of the folder of an encoder or a localizer is published, and why it may not be yet."""
 
 import json
 import re
@@ -13,9 +13,11 @@ import torch
 from transformers import AutoFeatureExtractor, PreTrainedModel
 
 from bsp_hf.features.files import blame_file
+from bsp_hf.localization.localizer_config import LocalizerConfig
 
 from .cards import CARD_FILE, RECORD_FILE
 from .folder import ENCODER_CODE
+from .localizer_check import LOCALIZER_WORKING_FILES, check_companions, is_localizer_file
 
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -27,6 +29,10 @@ _REQUIRED = {
     _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
     RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
     CARD_FILE: "bsp_hf.publishing.cards.write_card makes it from the record",
+}
+_REQUIRED_OF_LOCALIZERS = {
+    _CONFIG_FILE: "save_localizer_folder writes it",
+    RECORD_FILE: "save_localizer_folder writes it",
 }
 # What people put beside a card.
 _EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
@@ -61,12 +67,12 @@ class FolderCheck:
 
 
 def check_folder(folder: str | Path) -> FolderCheck:
-    """Check that an encoder's folder is complete, loads, and holds nothing that should not go out.
+    """Check that the folder of a model is complete, loads, and holds nothing that should not go out.
 
     The card is not looked at; see [`find_card_gaps`].
 
     Args:
-        folder (`str` or `Path`): What [`save_checkpoint_folder`] wrote.
+        folder (`str` or `Path`): What [`save_checkpoint_folder`] or [`save_localizer_folder`] wrote.
 
     Returns:
         `FolderCheck`: What goes, what stays and what is in the way.
@@ -76,41 +82,65 @@ def check_folder(folder: str | Path) -> FolderCheck:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; give the one that an encoder was saved to.")
+        raise NotADirectoryError(f"{folder} is no folder; give the one that a model was saved to.")
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    left_out = {name for name in names if _is_working_file(name)}
-    problems = [f"{name} is missing; {remedy}" for name, remedy in _REQUIRED.items() if name not in names]
-    known = set(_REQUIRED)
-    if _CONFIG_FILE in names:
+    problems: list[str] = []
+    notes: list[str] = []
+    config: dict[str, Any] = {}
+    code: set[str] = set()
+    model_class: type[PreTrainedModel] | None = None
+    try:
+        config = json.loads((folder / _CONFIG_FILE).read_text("utf-8")) if _CONFIG_FILE in names else {}
+        model_class = _find_class(config)
+    except (ValueError, AttributeError, TypeError) as error:
+        problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
+    config_class = None if model_class is None else model_class.config_class
+    is_localizer = config_class is not None and issubclass(config_class, LocalizerConfig)
+    required = _REQUIRED_OF_LOCALIZERS if is_localizer else _REQUIRED
+    problems += [f"{name} is missing; {remedy}" for name, remedy in required.items() if name not in names]
+    if config and not is_localizer:
         try:
-            code, code_problems = _find_code(folder, json.loads((folder / _CONFIG_FILE).read_text("utf-8")))
-            known |= code
+            code, code_problems = _find_code(folder, config)
             problems += code_problems
         except (ValueError, AttributeError, TypeError) as error:
             problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
+    known = {*_REQUIRED, *code}
     try:
         weights = _find_weights(folder)
         known |= weights
         problems += [f"{name} is missing" for name in sorted(weights - set(names))]
     except (ValueError, KeyError, AttributeError) as error:
         problems.append(f"{WEIGHTS_INDEX} cannot be read: {error}")
-    files = [name for name in names if name in known or _matches(name, _EXTRAS)]
+    working_files = (*_WORKING_FILES, *(LOCALIZER_WORKING_FILES if is_localizer else ()))
+    left_out = {name for name in names if _is_working_file(name, working_files)}
+    files = [
+        name
+        for name in names
+        if name in known or _matches(name, _EXTRAS) or (is_localizer and is_localizer_file(name))
+    ]
+    kind = "a localizer" if is_localizer else "an encoder"
     for name in names:
         if name in left_out or name in files:
             continue
         if name.endswith(_PICKLES):
             problems.append(f"{name} may be a pickle, which runs code when it is read; take it out")
         else:
-            problems.append(f"{name} does not belong to an encoder; take it out")
+            problems.append(f"{name} does not belong to {kind}; take it out")
     if not problems:
-        problems += _try_loading(folder)
-    return FolderCheck(
-        tuple(files), tuple(sorted(left_out)), tuple(problems), tuple(_find_paths(folder, files))
-    )
+        problems, notes = _try_loading(folder, config, model_class, is_localizer)
+    notes += _find_paths(folder, files)
+    return FolderCheck(tuple(files), tuple(sorted(left_out)), tuple(problems), tuple(notes))
 
 
-def _is_working_file(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/")) or _matches(name, _WORKING_FILES)
+def _find_class(config: dict[str, Any]) -> type[PreTrainedModel] | None:
+    saved_class = (config.get("architectures") or [""])[0]
+    package = import_module(__name__.partition(".")[0])
+    found = getattr(package, saved_class) if saved_class in package.__all__ else None
+    return found if isinstance(found, type) and issubclass(found, PreTrainedModel) else None
+
+
+def _is_working_file(name: str, patterns: Iterable[str]) -> bool:
+    return any(part.startswith(".") for part in name.split("/")) or _matches(name, patterns)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -163,21 +193,22 @@ def _find_code(folder: Path, config: dict[str, Any]) -> tuple[set[str], list[str
     return found | seen, problems
 
 
-def _try_loading(folder: Path) -> list[str]:
-    config = json.loads((folder / _CONFIG_FILE).read_text("utf-8"))
-    saved_class = (config.get("architectures") or [""])[0]
-    package = import_module(__name__.partition(".")[0])
-    found = getattr(package, saved_class) if saved_class in package.__all__ else None
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
-        return [f"{_CONFIG_FILE} names the class {saved_class or 'of no model'}, which bsp_hf does not have"]
+def _try_loading(
+    folder: Path, config: dict[str, Any], model_class: type[PreTrainedModel] | None, is_localizer: bool
+) -> tuple[list[str], list[str]]:
+    """Load a model with all that lies beside it; return what is in the way, and what is worth knowing."""
+    if model_class is None:
+        named = (config.get("architectures") or [""])[0]
+        return [f"{_CONFIG_FILE} names the class {named or 'of no model'}, which bsp_hf does not have"], []
     loaded: tuple[PreTrainedModel, dict[str, Any]]
     try:
         with blame_file(folder / WEIGHTS_FILE, "weights"):
-            loaded = found.from_pretrained(folder, output_loading_info=True)  # type: ignore[assignment]
-        with blame_file(folder / _PREPROCESSOR_FILE, "settings"):
-            AutoFeatureExtractor.from_pretrained(folder)
+            loaded = model_class.from_pretrained(folder, output_loading_info=True)  # type: ignore[assignment]
+        if not is_localizer:
+            with blame_file(folder / _PREPROCESSOR_FILE, "settings"):
+                AutoFeatureExtractor.from_pretrained(folder)
     except (ValueError, OSError) as error:
-        return [f"it does not load: {error}"]
+        return [f"it does not load: {error}"], []
     model, loading = loaded
     problems = [
         f"{len(loading[kind])} weights are {word}, for instance {min(map(str, loading[kind]))}"
@@ -191,11 +222,13 @@ def _try_loading(folder: Path) -> list[str]:
     broken = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
     if broken:
         problems.append(f"{len(broken)} weights are not finite, for instance {broken[0]}")
-    return problems
+    if problems or not is_localizer:
+        return problems, []
+    return check_companions(model, folder)
 
 
 def _find_paths(folder: Path, files: Iterable[str]) -> list[str]:
-    """Find what tells of the machine that the encoder was made on."""
+    """Find what tells of the machine that the model was made on."""
     if RECORD_FILE not in files:
         return []
     text = (folder / RECORD_FILE).read_text("utf-8", errors="replace")

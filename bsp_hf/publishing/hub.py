@@ -105,14 +105,14 @@ def publish_folder(
     endpoint: str | None = None,
     dry_run: bool = False,
 ) -> PublishReport:
-    """Publish an encoder, so that `pipeline("video-feature-extraction", model=repo_id)` loads it anywhere.
+    """Publish an encoder or a localizer, so that `pipeline(task, model=repo_id)` loads it anywhere.
 
     Everything goes in one commit, or nothing does. An upload that was interrupted is gone on with by calling
     this again: large files that arrived are not sent again, nor are files that the repository holds already.
 
     Args:
-        folder (`str` or `Path`): What [`save_checkpoint_folder`] wrote. A model card that nobody has edited
-            is rendered again under the name `repo_id`.
+        folder (`str` or `Path`): What [`save_checkpoint_folder`] or [`save_localizer_folder`] wrote. A model
+            card that nobody has edited is rendered again under the name `repo_id`.
         repo_id (`str`): `"owner/name"` on the Hub; made if it does not exist.
         private (`bool`, *optional*): Who may see a new repository; `None` leaves that to the owner's
             settings.
@@ -156,20 +156,21 @@ def publish_folder(
     checked = check_folder(folder)
     problems = list(checked.problems)
     contents: dict[str, bytes] = {}
-    if (folder / RECORD_FILE).is_file() and (folder / CARD_FILE).is_file():
+    if (folder / RECORD_FILE).is_file() and not any(CARD_FILE in problem for problem in problems):
         record, text = plan_card(folder, repo_id, card)
         problems += [f"{CARD_FILE}: {gap}" for gap in find_card_gaps(text, record)]
         contents = {CARD_FILE: text.encode(), RECORD_FILE: _write_record(record)}
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise ValueError(f"{folder} cannot be published:\n{listed}")
-    sizes = {name: len(contents.get(name, b"")) or (folder / name).stat().st_size for name in checked.files}
+    names = sorted({*checked.files, *contents})
+    sizes = {name: len(contents.get(name, b"")) or (folder / name).stat().st_size for name in names}
     if dry_run:
         planned = tuple(PublishedFile(name, size, "planned") for name, size in sizes.items())
         return PublishReport(repo_id, revision, planned, checked.left_out, notes=checked.notes)
 
     for name, content in contents.items():
-        if (folder / name).read_bytes() != content:
+        if not (folder / name).is_file() or (folder / name).read_bytes() != content:
             with replace_when_done(folder / name) as temporary:
                 temporary.write_bytes(content)
     api = HfApi(endpoint=endpoint, token=token, library_name="bsp_hf")
@@ -177,7 +178,7 @@ def publish_folder(
     if parent_commit not in (None, head) and not create_pr:
         raise _conflict(repo_id, revision, str(parent_commit))
     remote = _list_files(api, repo_id, head)
-    states = {name: _compare(folder / name, remote.get(name)) for name in checked.files}
+    states = {name: _compare(folder / name, remote.get(name)) for name in names}
     url = f"{api.endpoint}/{repo_id}/tree/{head}"
     commit = head
     if set(states.values()) != {"unchanged"}:
@@ -196,7 +197,7 @@ def publish_folder(
         )
         commit, url = info.oid, info.pr_url or info.commit_url
         arrived = _list_files(api, repo_id, commit)
-        lost = [name for name in checked.files if _compare(folder / name, arrived.get(name)) != "unchanged"]
+        lost = [name for name in names if _compare(folder / name, arrived.get(name)) != "unchanged"]
         if lost:
             raise ValueError(
                 f"{repo_id} at {commit} holds other contents of {', '.join(lost)}; publish again."
@@ -209,7 +210,7 @@ def publish_folder(
         revision,
         tuple(PublishedFile(name, size, states[name]) for name, size in sizes.items()),
         checked.left_out,
-        tuple(sorted(set(remote) - set(checked.files) - {".gitattributes"})),
+        tuple(sorted(set(remote) - set(names) - {".gitattributes"})),
         checked.notes,
         commit,
         url,

@@ -164,10 +164,10 @@ def convert_localizer_checkpoint(
         num_tensors=len(converted),
         left=tuple(left),
     )
+    source_facts = {"file": report.source, "sha256": report.source_sha256, "layout": kind}
     record = {
-        "source": {"file": report.source, "sha256": report.source_sha256, "layout": kind},
+        "conversion": {"source": source_facts, "num_tensors": report.num_tensors},
         "preset": preset,
-        "num_tensors": report.num_tensors,
     }
     save_localizer_folder(model, output_folder, vocabulary=vocabulary, record=record)
     return report

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,19 @@ def folder(tmp_path_factory):
     return make_videos(tmp_path_factory.mktemp("made"))
 
 
-def train(folder, localizer, output, *more, dies=False, code=0):
+def launcher(num_processes: int) -> list[str]:
+    """What starts several processes on this machine's CPU."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [
+        *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(num_processes)),
+        *("--num_machines", "1", "--main_process_port", str(port)),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),
+    ]
+
+
+def train(folder, localizer, output, *more, dies=False, code=0, num_processes=1, config=None):
     extra = {
         "gtad": ["--class_scores", folder / "class_scores.json"],
         "tan": ["--word_vectors", folder / "words.npz"],
@@ -59,10 +72,11 @@ def train(folder, localizer, output, *more, dies=False, code=0):
     }
     words = [
         *([sys.executable, "-c", DIE_AT_STEP] if dies else [sys.executable]),
+        *(launcher(num_processes) if num_processes > 1 else []),
         *(EXAMPLE, "--localizer", localizer, "--output_dir", folder / output, "--cpu", "--epochs", "4"),
         *("--annotations", folder / "annotations.json", "--train_subset", "train", "--eval_subset", "test"),
         *("--features", folder / "features", "--batch_size", "4", "--save_every", "1"),
-        *("--config", json.dumps(TINY[localizer]), *extra.get(localizer, []), *more),
+        *("--config", json.dumps(TINY[localizer] | (config or {})), *extra.get(localizer, []), *more),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run(
@@ -99,6 +113,36 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
     history = json.loads((whole / "history.json").read_text())
     assert record["results"][metric] == max(entry[metric] for entry in history if metric in entry)
     assert json.loads((whole / "config.json").read_text())["encoder"] == ENCODER.to_dict()
+
+
+# What draws is left out, for it draws other numbers in another process.
+DRAWS_NOTHING = {"gtad": {"regression_loss_weight": 0}, "lgi": {"dropout": 0.0}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("localizer", TINY)
+def test_two_processes_train_and_evaluate_as_one(localizer, tmp_path):
+    folder = make_videos(tmp_path, num_test=5)  # so that a batch of evaluation is filled up with repeats
+    config = DRAWS_NOTHING.get(localizer)
+    train(folder, localizer, "one", "--gradient_accumulation_steps", "2", config=config)
+    train(folder, localizer, "two", num_processes=2, config=config)
+    one, two = (json.loads((folder / name / "history.json").read_text()) for name in ("one", "two"))
+    assert [entry.keys() for entry in one] == [entry.keys() for entry in two]
+    worst = {"loss": 0.0, "metric": 0.0}
+    for mine, other in zip(one, two, strict=True):
+        for name in mine.keys() - {"step"}:
+            kind = "loss" if name in ("loss", "learning_rate") else "metric"
+            worst[kind] = max(worst[kind], abs(mine[name] - other[name]))
+    print(f"\n{localizer}: losses differ by {worst['loss']:.1e}, metrics by {worst['metric']:.1e} at most")
+    assert worst["loss"] < 2e-6
+    # The running statistics of LGI's batch norms are those of one process.
+    assert worst["metric"] < (0.3 if localizer == "lgi" else 1e-6)
+    for name in ("one", "two"):
+        record = json.loads((folder / name / "training_record.json").read_text())
+        assert record["evaluated"] == "5 of 5 videos"
+        assert record["hardware"]["processes"] == (2 if name == "two" else 1)
+    lines = [len((folder / run / RESULTS[localizer][0]).read_text().splitlines()) for run in ("one", "two")]
+    assert lines[0] == lines[1]
 
 
 @pytest.mark.slow
