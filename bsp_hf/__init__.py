@@ -164,6 +164,8 @@ def __dir__() -> list[str]:
 
 def _is_command_line() -> bool:
     """Whether the running program is the installed command `bsp-hf`, and not one that imports the package."""
+    if sys.argv[:1] == ["-m"]:  # what it is while `python -m` looks for the module
+        return "bsp_hf.cli" in sys.orig_argv
     return bool(sys.argv) and Path(sys.argv[0]).stem in ("bsp-hf", "bsp-hf-script")
 
 

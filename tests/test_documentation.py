@@ -3,17 +3,14 @@
 import ast
 import importlib.util
 import re
-import shlex
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from doc_pages import PAGES, ROOT, commands_of, snippets, words_of
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "examples" / "space" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Options of what starts a script, not of the script.
 LAUNCHER = {
     "--multi_gpu",
@@ -23,10 +20,6 @@ LAUNCHER = {
     "--cpu",
     "--machine_rank",
 }
-
-
-def snippets(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
 
 
 @pytest.fixture
@@ -86,21 +79,6 @@ def test_python_snippets_parse_and_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def commands_of(page):
-    """The shell commands of a page, in blocks and in lines, a list of words each."""
-    text = page.read_text(encoding="utf-8")
-    blocks = [line for code in snippets(page, "bash") for line in re.split(r"(?<!\\)\n", code)]
-    inline = re.findall(
-        r"`((?:bsp-hf|accelerate launch|python examples)[^`]*)`", re.sub(r"```.*?```", "", text, flags=re.S)
-    )
-    for line in [*blocks, *inline]:
-        words = shlex.split(line.replace("\\\n", " "), comments=True)
-        while words and re.match(r"[A-Z_]+=", words[0]):
-            words = words[1:]
-        if words:
-            yield words
-
-
 def command_line_options(words):
     """The options of the `bsp-hf` command that `words` name."""
     from typer.main import get_command
@@ -126,7 +104,7 @@ def options_in_source(script):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_documented_commands_and_their_options_exist(page):
-    for words in commands_of(page):
+    for words in map(words_of, commands_of(page)):
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         if words[0] == "bsp-hf":
             known = command_line_options(words[1:])

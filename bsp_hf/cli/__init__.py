@@ -1,8 +1,10 @@
 """The command `bsp-hf`: one file a command; whatever is slow to import is imported inside it."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from importlib import import_module
+from typing import get_args
 
 import typer
 
@@ -39,23 +41,42 @@ def _help_of(command: Callable[..., None]) -> str:
     return (inspect.getdoc(command) or "").replace("\\b\n", "\b\n")
 
 
+def _hide_type_of_flags(command: Callable[..., None]) -> None:
+    """Keep a `<bool>` behind a flag, which takes no value, out of the help."""
+    for annotation in command.__annotations__.values():
+        for part in getattr(annotation, "__metadata__", ()):
+            if isinstance(part, typer.models.OptionInfo) and bool in (
+                annotation.__origin__,
+                *get_args(annotation.__origin__),
+            ):
+                part.metavar = ""
+
+
 for _name in COMMANDS:
     _module = import_module(f".{_name}", __name__)
     _command = getattr(_module, _name)
     _panel = next((panel for panel, names in _PANELS.items() if _name in names), None)
     if isinstance(_command, typer.Typer):
         for _part in _command.registered_commands:
-            _part.help = _help_of(_part.callback) if _part.callback else _part.help
+            if _part.callback:
+                _hide_type_of_flags(_part.callback)
+                _part.help = _help_of(_part.callback)
         app.add_typer(_command, name=_name, rich_help_panel=_panel)
     else:
+        _hide_type_of_flags(_command)
         _settings = getattr(_module, "CONTEXT_SETTINGS", None)
         app.command(name=_name, help=_help_of(_command), rich_help_panel=_panel, context_settings=_settings)(
             _command
         )
 
 
+def _one_line(message: Warning | str, *place: object, **line: object) -> str:
+    return f"{message}\n"
+
+
 def main() -> None:
     """Run the command line; the entry point of the installed command."""
+    warnings.formatwarning = _one_line  # users have no use for the line of code that warns
     app()
 
 

@@ -31,7 +31,10 @@ def _print_version(is_wanted: bool) -> None:
 @app.callback()
 def _set_up(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, metavar="", help="Print the version."
+        ),
     ] = False,
 ) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -47,9 +50,12 @@ def report_errors(registers: bool = True) -> Iterator[None]:
     """
     try:
         if registers:
+            from transformers.utils import logging as transformers_logging
+
             from bsp_hf.registration import register
 
             register()
+            transformers_logging.disable_progress_bar()  # of loading weights, which takes no time
         yield
     except (OSError, ValueError, TypeError, ImportError) as error:
         plain = (

@@ -1,29 +1,33 @@
 """The checks behind `bsp-hf doctor`; each says what it found and what mends it, and none raises."""
 
+import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 
-_PIP = f"{sys.executable} -m pip"
+_PIP = f"{shlex.quote(sys.executable)} -m pip"
 _EXTRA_USES = {
     "h5": "HDF5 features",
     "plot": "pictures",
     "tracking": "training curves in TensorBoard",
+    "trackio": "training curves in Trackio",
     "onnx": "export to ONNX",
     "demo": "the demo page",
 }
 _LEAST_FREE_GB = 2.0
-# What Linux calls the instructions that multiply bfloat16.
-_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,26 @@ class Finding:
 
 def check_everything() -> list[Finding]:
     """Look at everything; a check that fails itself is a finding too."""
-    checks: tuple[Callable[[], Iterable[Finding]], ...] = (
-        check_python,
-        check_packages,
-        check_package_itself,
-        check_torchvision,
-        check_devices,
-        check_bfloat16,
-        check_decoder,
-        check_extras,
-        check_folders,
+    # Beside each check the package that is to blame if the check itself fails.
+    checks: tuple[tuple[Callable[[], Iterable[Finding]], str], ...] = (
+        (check_python, "pip"),
+        (check_packages, "packaging"),
+        (check_package_itself, "transformers"),
+        (check_torchvision, "torch"),
+        (check_devices, "torch"),
+        (check_bfloat16, "torch"),
+        (check_decoder, "av"),
+        (check_extras, "packaging"),
+        (check_folders, "huggingface-hub"),
     )
     findings: list[Finding] = []
-    for check in checks:
+    for check, package in checks:
         try:
             findings += check()
         except Exception as error:  # a doctor must not fall ill, whatever a broken installation raises
             name = check.__name__.removeprefix("check_").replace("_", " ")
-            findings.append(Finding(name, "problem", f"{type(error).__name__}: {error}"))
+            remedy = f"{_PIP} install --force-reinstall {package}"
+            findings.append(Finding(name, "problem", f"{type(error).__name__}: {error}", remedy))
     return findings
 
 
@@ -90,8 +96,12 @@ def check_package_itself() -> list[Finding]:
         from bsp_hf import __version__
     except Exception as error:  # whatever a broken transformers or torch raises
         text = f"import fails: {type(error).__name__}: {error}"
-        return [Finding("bsp_hf", "broken", text, f'{_PIP} install --upgrade "bsp_hf"')]
-    return [Finding("bsp_hf", "ok", f"{__version__}, registered with transformers")]
+        return [Finding("bsp_hf", "broken", text, _own_install_command())]
+    text = f"{__version__}, registered with transformers"
+    if not _requirements():
+        text += f", but pip knows nothing of it; it runs from {_PACKAGE_PARENT}"
+        return [Finding("bsp_hf", "problem", text, _own_install_command())]
+    return [Finding("bsp_hf", "ok", text)]
 
 
 def check_torchvision() -> list[Finding]:
@@ -137,19 +147,17 @@ def check_devices() -> list[Finding]:
 
 
 def check_bfloat16() -> list[Finding]:
-    """Whether bfloat16 is fast here, or only emulated."""
+    """Whether the hardware multiplies in bfloat16, by the rule that extraction goes by."""
     import torch
 
-    if torch.cuda.is_available():
-        fast = torch.cuda.get_device_capability()[0] >= 8
-        return [Finding("bfloat16", "ok", "in hardware" if fast else "emulated by this GPU: use float32")]
-    flags = _processor_flags()
-    if flags is None:
-        return [Finding("bfloat16", "ok", "unknown on this processor: measure, or use float32")]
-    found = [name for name in _BFLOAT16_FLAGS if name in flags]
-    if found:
-        return [Finding("bfloat16", "ok", f"in hardware ({', '.join(found)})")]
-    return [Finding("bfloat16", "ok", "not in this processor's hardware: float32 is the faster one")]
+    from bsp_hf.features.inference_model import has_fast_bfloat16
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if has_fast_bfloat16(device):
+        return [Finding("bfloat16", "ok", "in hardware; extraction computes in it")]
+    owner = "GPU" if device.type == "cuda" else "processor"
+    text = f"not in the hardware of this {owner}; extraction computes in float32, which is faster here"
+    return [Finding("bfloat16", "ok", text)]
 
 
 def check_decoder() -> list[Finding]:
@@ -159,11 +167,13 @@ def check_decoder() -> list[Finding]:
 
     from bsp_hf.encoder.video import decoder_version, open_video
 
+    reinstall = f"{_PIP} install --force-reinstall --only-binary av av"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
         codec = next((name for name in ("libx264", "mpeg4") if name in av.codecs_available), None)
         if codec is None:
-            return [Finding("decoder", "problem", f"{decoder_version()} has no encoder to test it with")]
+            text = f"{decoder_version()} can write no video, neither for this test nor for rendered clips"
+            return [Finding("decoder", "problem", text, reinstall)]
         with av.open(str(path), "w") as container:
             stream = container.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -175,10 +185,12 @@ def check_decoder() -> list[Finding]:
             levels = [float(frame.image.mean()) for frame in video]
     if len(levels) != 10 or max(abs(a - b) for a, b in zip(levels, range(0, 250, 25), strict=True)) > 4:
         text = f"{decoder_version()} gives other frames than were written"
-        return [Finding("decoder", "broken", text, f"{_PIP} install --force-reinstall av")]
+        return [Finding("decoder", "broken", text, reinstall)]
     missing = [name for name in ("h264", "hevc", "vp9", "av1") if name not in av.codecs_available]
-    lacks = f"; it lacks {', '.join(missing)}" if missing else ""
-    return [Finding("decoder", "ok", f"{decoder_version()}, reads what it wrote{lacks}")]
+    if missing:  # as builds of distributions do; the wheels have them all
+        text = f"{decoder_version()} cannot read {', '.join(missing)}"
+        return [Finding("decoder", "problem", text, reinstall)]
+    return [Finding("decoder", "ok", f"{decoder_version()}, reads what it wrote")]
 
 
 def check_extras() -> list[Finding]:
@@ -190,36 +202,63 @@ def check_extras() -> list[Finding]:
         wrong = [finding for finding in states if finding.state != "ok"]
         names = ", ".join(finding.name for finding in wrong or states)
         if not needed:  # an installation that was made before the extra
-            findings.append(Finding(f"extra {extra}", "optional", f"for {use}", f"{_PIP} install -U bsp_hf"))
+            findings.append(Finding(f"extra {extra}", "optional", f"for {use}", _own_install_command(extra)))
         elif not wrong:
             findings.append(Finding(f"extra {extra}", "ok", f"{use} ({names})"))
         else:
             state = "problem" if any(f.state == "problem" for f in wrong) else "optional"
             text = f"for {use}: {'; '.join(f'{f.name} {f.text}' for f in wrong)}"
-            findings.append(Finding(f"extra {extra}", state, text, f'{_PIP} install "bsp_hf[{extra}]"'))
+            wanted = " ".join(f'"{r.name}{r.specifier}"' for r in needed)
+            findings.append(Finding(f"extra {extra}", state, text, f"{_PIP} install {wanted}"))
     return findings
 
 
 def check_folders() -> list[Finding]:
-    """Whether downloads and rendered clips have a place."""
+    """Whether downloads and rendered clips have a place, and who one is on the Hub."""
+    from huggingface_hub import get_token
     from huggingface_hub.constants import HF_HOME, HF_HUB_OFFLINE
 
     place = Path(HF_HOME)
     while not place.exists() and place != place.parent:
         place = place.parent
     free_gb = shutil.disk_usage(place).free / 1e9
-    state, text, remedy = "ok", f"{HF_HOME}, {free_gb:.0f} GB free", ""
+    cache = Finding("cache", "ok", f"{HF_HOME}, {free_gb:.0f} GB free")
     if not os.access(place, os.W_OK):
-        state, text = "problem", f"{HF_HOME} cannot be written"
-        remedy = "export HF_HOME=/a/folder/that/can"
+        cache = Finding("cache", "problem", f"{HF_HOME} cannot be written", 'export HF_HOME="$PWD/hf-home"')
     elif free_gb < _LEAST_FREE_GB:
-        state, remedy = "problem", "export HF_HOME=/a/folder/with/room"
+        text = f"{cache.text}, which a few models fill; name a folder on another disk"
+        cache = Finding("cache", "problem", text, 'export HF_HOME="$PWD/hf-home"')
     offline = "offline: only what is in the cache loads" if HF_HUB_OFFLINE else "downloads what it lacks"
-    return [Finding("cache", state, text, remedy), Finding("Hub", "ok", offline)]
+    login = Finding(
+        "Hub login", "optional", "none, which publishing and private models need", "hf auth login"
+    )
+    if get_token():
+        login = Finding("Hub login", "ok", "there is a token")
+    return [cache, Finding("Hub", "ok", offline), login]
+
+
+def _own_install_command(extra: str = "") -> str:
+    """Return what installs this package again: from its checkout or archive where it came from one."""
+    extras = f"[{extra}]" if extra else ""
+    try:
+        origin = json.loads(distribution("bsp_hf").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        return f'{_PIP} install -e "{_PACKAGE_PARENT}{extras}"'
+    url = str(origin.get("url", ""))
+    if url.startswith("file://"):
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f'{_PIP} install {editable}"{url2pathname(urlsplit(url).path)}{extras}"'
+    system = origin.get("vcs_info", {}).get("vcs")
+    place = f" @ {system}+{url}" if system else f" @ {url}" if url else ""
+    return f'{_PIP} install --upgrade "bsp_hf{extras}{place}"'
 
 
 def _requirements() -> list[Requirement]:
-    return [Requirement(text) for text in requires("bsp_hf") or ()]
+    """Return what the package needs; nothing where it was not installed."""
+    try:
+        return [Requirement(text) for text in requires("bsp_hf") or ()]
+    except PackageNotFoundError:
+        return []
 
 
 def _check_requirement(requirement: Requirement, state: str, optional: bool = False) -> Finding:
@@ -234,22 +273,12 @@ def _check_requirement(requirement: Requirement, state: str, optional: bool = Fa
 
 
 def _processor_name() -> str:
-    for line in _cpuinfo():
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    for line in lines:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _processor_flags() -> set[str] | None:
-    for line in _cpuinfo():
-        if line.lower().startswith(("flags", "features")):
-            return set(line.partition(":")[2].split())
-    return None
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
 
 __all__ = ["Finding", "check_everything"]

@@ -52,14 +52,17 @@ def convert(
       bsp-hf convert checkpoint_best.pth.tar gtad-anet --kind gtad
       bsp-hf convert bsp-tsm-r50 TSM_bsp_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth --to mit-han-lab
     """
-    with report_errors():
-        from bsp_hf.publishing.checkpoint_export import EXPORT_LAYOUTS
-        from bsp_hf.publishing.conversion import convert_checkpoint, export_checkpoint
-
+    with report_errors(registers=False):
+        if not source.exists():
+            raise ValueError(f"{source} does not exist; pass a checkpoint file or folder.")
         if output.is_file() and not force:
             raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
         if output.is_dir() and any(output.iterdir()) and not force:
             raise ValueError(f"{output} is not empty; empty it, pass --force, or choose another output.")
+    with report_errors():
+        from bsp_hf.publishing.checkpoint_export import EXPORT_LAYOUTS
+        from bsp_hf.publishing.conversion import convert_checkpoint, export_checkpoint
+
         if kind is not None:
             from bsp_hf.publishing.localizer_conversion import convert_localizer_checkpoint
 

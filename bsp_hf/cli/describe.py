@@ -10,6 +10,8 @@ import numpy as np
 
 Facts = dict[str, Any]  # Any: whatever JSON holds
 _CHECKPOINT_SUFFIXES = (".pth", ".tar", ".ckpt", ".bin")
+# Those of `bsp_hf.features.formats`, whose import takes seconds that a video or a checkpoint need not wait.
+_TRACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors")
 
 
 def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
@@ -27,8 +29,6 @@ def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If it is nothing that this package reads, or damaged.
     """
-    from bsp_hf.features.formats import TRACK_SUFFIXES
-
     from .describe_checkpoint import describe_checkpoint
 
     if not path.exists():
@@ -39,7 +39,7 @@ def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
         return describe_track_folder(path, most)
     if path.suffix in _CHECKPOINT_SUFFIXES:
         return describe_checkpoint(path)
-    if path.suffix in TRACK_SUFFIXES:
+    if path.suffix in _TRACK_SUFFIXES:
         return _describe_feature_file(path, most)
     return describe_video(path, read_all)
 
@@ -138,7 +138,10 @@ def describe_track_folder(folder: Path, most: int) -> Facts:
             shape = f"{track.num_snippets} x {track.dim}"
             listed.append(f"{track.record.video_id} ({shape}, {track.record.duration_s:.2f} s)")
     if not num_tracks:
-        raise ValueError(f"{folder} holds neither a checkpoint (config.json) nor features.")
+        raise ValueError(
+            f"{folder} holds neither a checkpoint (config.json) nor features; of videos, name the files: "
+            f"bsp-hf info {folder / '*'}"
+        )
     return {
         "kind": "features of several videos",
         "num_videos": num_tracks,

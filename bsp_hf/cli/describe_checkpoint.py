@@ -1,10 +1,12 @@
 """What `bsp-hf info` says of a checkpoint: of this package, of transformers, or of another code base."""
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
 _OWN_FIELDS = ("num_frames", "shift_div", "shift_place")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _PREPROCESSING_FIELDS = ("size", "crop_size", "image_mean", "image_std", "num_frames", "stride_frames", "fps")
 
 
@@ -68,7 +70,7 @@ def _summarize_backbone(backbone: dict[str, Any]) -> str:
 
 
 def _count_parameters(weights: list[Path]) -> tuple[int, list[str]]:
-    """Count numbers in the files' headers; running statistics of batch norm are among them."""
+    """Count the numbers that training moves by the files' headers, and name all their types."""
     from safetensors import safe_open
 
     total, dtypes = 0, set()
@@ -76,11 +78,9 @@ def _count_parameters(weights: list[Path]) -> tuple[int, list[str]]:
         with safe_open(str(path), framework="np") as file:
             for name in file.keys():  # noqa: SIM118 (not a mapping)
                 part = file.get_slice(name)
-                size = 1
-                for length in part.get_shape():
-                    size *= length
-                total += size
                 dtypes.add(str(part.get_dtype()))
+                if name.rpartition(".")[2] not in _STATISTICS:
+                    total += prod(part.get_shape())
     return total, sorted(dtypes)
 
 

@@ -34,7 +34,7 @@ def doctor(
             typer.echo(f"{_MARKS[finding.state]}  {finding.name:<{width}}  {finding.text}")
             if finding.remedy:
                 typer.echo(f"    {'':<{width}}  mend it with: {finding.remedy}")
-        typer.echo("\nok works   -- optional, not installed   !! does not work   XX nothing works without it")
+        typer.echo("\nok works   -- optional, not there   !! does not work   XX nothing works without it")
         typer.echo("Nothing in this package is compiled; a 'fix' that has you download a binary is not ours.")
     states = {finding.state for finding in findings}
     if "broken" in states:

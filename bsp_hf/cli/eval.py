@@ -32,7 +32,9 @@ def eval(
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Score the videos with predictions alone.")
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="JSON file of the metrics to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON file of the metrics to write.")
+    ] = None,
 ) -> None:
     r"""Score predictions by the official protocol of a benchmark.
 
@@ -47,7 +49,7 @@ def eval(
       bsp-hf eval actionness.csv crosstask/annotations --task actionness --durations durations.csv
       bsp-hf eval boundaries.json tapos_gt_val.json --task boundaries
     """
-    with report_errors():
+    with report_errors(registers=False):
         from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
 
         options = EvaluationOptions(

@@ -11,18 +11,16 @@ from .application import SOME_FAILED, report_errors
 
 def export(
     tracks: Annotated[
-        Path | None, typer.Argument(help="What `bsp-hf extract` wrote: a folder, a file or a data set.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Argument(help="Folder to write; for actionformer also a .hdf5.")
-    ] = None,
+        Path, typer.Argument(help="What `bsp-hf extract` wrote: a folder, a file or a data set.")
+    ],
+    output: Annotated[Path, typer.Argument(help="Folder to write; for actionformer also a .hdf5.")],
     layout: Annotated[
         str,
         typer.Option(
             "--for",
             help="actionformer, opentad, gtad, gtad-thumos, 2dtan, lgi, bmn or tsp: whose loader reads it.",
         ),
-    ] = "",
+    ],
     file_format: Annotated[
         str | None, typer.Option("--format", help="Format of the files, where the layout has several.")
     ] = None,
@@ -50,12 +48,10 @@ def export(
       bsp-hf export --for gtad features/ gtad-features/ --rescale 100
       bsp-hf export --for bmn features/ csv/
     """
-    with report_errors():
+    with report_errors(registers=False):
         from bsp_hf.features import LAYOUTS, export_tracks, read_tracks
         from bsp_hf.features import rescale as rescale_track
 
-        if tracks is None or output is None or not layout:
-            raise ValueError("pass the features, where to write them, and --for, whose loader reads them.")
         if layout not in LAYOUTS:
             raise ValueError(f"--for {layout} is none of {', '.join(LAYOUTS)}.")
         found = read_tracks(tracks, input_format)

@@ -7,19 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from .application import report_errors
+from .early_checks import check_inputs, check_model
 
 
 def extract(
+    model: Annotated[str, typer.Option(help="Encoder: a folder or a Hub id.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."
+        ),
+    ],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
             help="Folders, files, patterns ('clips/**/*.mp4'), lists (.txt), tables (.csv with file and, if "
             "wanted, id, start_s, end_s), archives (.tar, WebDataset) or addresses (s3://, hf://)."
         ),
-    ] = None,
-    model: Annotated[str, typer.Option(help="Encoder: a folder or a Hub id.")] = "",
-    output: Annotated[
-        Path | None, typer.Option(help="Folder to write to; a name that ends in .h5 for one file of all.")
     ] = None,
     file_format: Annotated[
         str | None,
@@ -72,18 +76,15 @@ def extract(
       bsp-hf extract recording.mp4 --start 600 --end 1200 --stride 1 --model bsp-tsm-r50 --output features/
       bsp-hf extract clips/ --model bsp-tsm-r50 --output features/ --shard 3/8
     """
-    with report_errors():
-        if not model or output is None:
-            raise ValueError(
-                "pass --model, a folder or Hub id of an encoder, and --output, a folder to write."
-            )
+    with report_errors(registers=False):
         if bool(inputs) == bool(dataset):
             raise ValueError("pass videos, or --dataset, and not both.")
-        from transformers.utils import logging as transformers_logging
-
+        part = _parse_shard(shard)
+        check_inputs(inputs or ())
+        check_model(model)
+    with report_errors():
         from bsp_hf import extract_features
 
-        transformers_logging.disable_progress_bar()
         # One line now and then where no terminal shows the bar.
         logging.getLogger("bsp_hf.features.job_progress").setLevel(logging.INFO)
         report = extract_features(
@@ -103,7 +104,7 @@ def extract(
             num_threads=num_threads,
             batch_size=batch_size,
             num_workers=num_workers,
-            shard=_parse_shard(shard),
+            shard=part,
             timeout_s=timeout,
             overwrite=overwrite,
             video_column=video_column,

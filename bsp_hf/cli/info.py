@@ -28,7 +28,8 @@ def info(
       bsp-hf info bsp-tsm-r50 tsm_kinetics.pth.tar --json
     """
     described, problems = {}, {}
-    with report_errors():
+    # Nothing here is loaded by an Auto class, and registering takes seconds.
+    with report_errors(registers=False):
         from .describe import describe
 
         for path in files:
@@ -50,10 +51,20 @@ def info(
 
 
 def _lay_out(facts: dict[str, object]) -> str:
-    width = max(len(name) for name in facts)
-    return "\n".join(
-        f"  {name.replace('_', ' '):<{width}}  {_as_text(value)}" for name, value in facts.items()
-    )
+    width = max(len(_as_label(name)) for name in facts)
+    return "\n".join(f"  {_as_label(name):<{width}}  {_with_unit(name, v)}" for name, v in facts.items())
+
+
+def _as_label(name: str) -> str:
+    return name.removesuffix("_s").replace("_", " ")
+
+
+def _with_unit(name: str, value: object) -> str:
+    if not name.endswith("_s") or value is None:
+        return _as_text(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{part} {_with_unit(name, number)}" for part, number in value.items())
+    return f"{_as_text(value)} s"
 
 
 def _as_text(value: object) -> str:
@@ -65,4 +76,6 @@ def _as_text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, int) and value >= 10_000:
+        return f"{value:,}"
     return "not stated" if value is None else str(value)

@@ -1,11 +1,13 @@
 """`bsp-hf localize`: the actions, moments, steps or boundaries of videos, in seconds."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .application import NOTHING_DONE, SOME_FAILED, report_errors
+from .early_checks import check_inputs, check_model
 
 _TASKS = {
     "gtad": "temporal-action-localization",
@@ -24,11 +26,13 @@ def localize(
             help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."
         ),
     ],
-    model: Annotated[str, typer.Option(help="Localizer, or boundary classifier: a folder or a Hub id.")] = "",
+    model: Annotated[str, typer.Option(help="Localizer, or boundary classifier: a folder or a Hub id.")],
     query: Annotated[
         list[str] | None, typer.Option(help="Sentence to look for; may be given several times.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="File to write the results to.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write the results to.")
+    ] = None,
     file_format: Annotated[
         str | None,
         typer.Option(
@@ -62,10 +66,11 @@ def localize(
       bsp-hf localize kitchen.mp4 --model tan-charades --query "a person opens the fridge"
       bsp-hf localize recordings/ --model bsp-tsm-r50 --threshold 0.7 --output cuts.csv
     """
-    with report_errors():
-        if not model:
-            raise ValueError("pass --model, the folder or Hub id of a localizer or boundary classifier.")
+    with report_errors(registers=False):
         file_format = _settle_format(file_format, output)
+        check_inputs(videos)
+        check_model(model)
+    with report_errors():
         task = _task_of(model)
         if (task == "video-grounding") != bool(query):
             raise ValueError(
@@ -83,7 +88,7 @@ def localize(
         results, failures = _run(find, videos, query or [], parameters)
         if output is not None and results:
             _write(results, output, file_format)
-            typer.echo(f"{output}: {sum(len(found) for _, found in results)} segments, {file_format}")
+            typer.echo(f"{output}: {sum(len(found) for _, found in results)} rows, {file_format}")
     for name, reason in failures:
         typer.echo(f"{name}: {reason}", err=True)
     if failures:
@@ -114,11 +119,12 @@ def _run(
     parameters: dict[str, Any],
 ) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
     """Localize one video after the other, and show each as it is done."""
-    from bsp_hf.encoder.video import VideoDecodeError
+    from bsp_hf.encoder.video import PartialVideoWarning, VideoDecodeError
     from bsp_hf.features import read_track
     from bsp_hf.features.inputs import find_videos
     from bsp_hf.features.video_items import VideoItem
 
+    takes_tracks = find.task != "video-boundary-detection"
     tracks = [text for text in inputs if Path(text).suffix in (".npy", ".npz", ".pt", ".safetensors")]
     videos = [text for text in inputs if text not in tracks]
     found = find_videos(videos) if videos else None
@@ -129,11 +135,14 @@ def _run(
         name = item if isinstance(item, str) else item.video_id
         sentences = {"query": queries} if queries else {}
         try:
+            if isinstance(item, str) and not takes_tracks:
+                raise ValueError("a boundary classifier looks at frames, not at features; pass the video.")
             if isinstance(item, str):
                 segments = find(read_track(Path(item)), **sentences, **parameters)
             else:
                 part = {"start_s": item.start_s or None, "end_s": item.end_s}
-                with item.origin.open() as source:
+                with item.origin.open() as source, warnings.catch_warnings():
+                    warnings.simplefilter("ignore", PartialVideoWarning)  # the error below says the same
                     segments = find(source, **sentences, **part, **parameters)
         except (VideoDecodeError, OSError, ValueError) as error:
             # Each on its own, because a broken video stops no other; what is wrong with all shows at each.
@@ -150,10 +159,13 @@ def _run(
 
 
 def _show(found: Any) -> None:  # Any: LocalizedSegments, slow to import
-    typer.echo(f"{found.video_id} ({found.duration_s:.2f} s): {len(found) or 'no'} segments")
+    are_boundaries = any("time_s" in segment for segment in found)
+    names = ("boundary", "boundaries") if are_boundaries else ("segment", "segments")
+    typer.echo(f"{found.video_id} ({found.duration_s:.2f} s): {len(found) or 'no'} {names[len(found) != 1]}")
     width = max([len(segment["label"]) for segment in found[:_SHOWN_ROWS]], default=0)
     for segment in found[:_SHOWN_ROWS]:
-        times = f"{segment['start_s']:9.2f} s {segment['end_s']:9.2f} s"
+        places = ("time_s",) if are_boundaries else ("start_s", "end_s")
+        times = " ".join(f"{segment[place]:9.2f} s" for place in places)
         typer.echo(f"  {times}  {segment['score']:.3f}  {segment['label']:<{width}}".rstrip())
     if len(found) > _SHOWN_ROWS:
         typer.echo(f"  and {len(found) - _SHOWN_ROWS} more")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .application import report_errors
+from .early_checks import check_model
 
 
 def onnx(
@@ -28,9 +29,11 @@ def onnx(
       bsp-hf onnx bsp-tsm-r50 bsp-tsm-r50.onnx
       bsp-hf onnx org/bsp-tsm-r50 encoder.onnx --dtype float16
     """
-    with report_errors():
+    with report_errors(registers=False):
         if output.exists() and not force:
             raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+        check_model(model)
+    with report_errors():
         from bsp_hf.publishing.onnx import export_onnx
 
         typer.echo(str(export_onnx(model, output, opset=opset, dtype=dtype, num_frames=num_frames)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .application import report_errors
+from .early_checks import check_inputs, check_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +69,9 @@ def timeline(
       bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o cuts.png --kinds diff-class,same-class
     """
     _check_output(output)
+    with report_errors(registers=False):
+        check_inputs([str(video)])
+        check_model(model)
     with report_errors():
         from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
@@ -113,7 +117,7 @@ def features(
       bsp-hf picture features features/recording.npz -o features.png
     """
     _check_output(output)
-    with report_errors():
+    with report_errors(registers=False):
         from bsp_hf.features import read_track
         from bsp_hf.visualization import plot_feature_track
 
@@ -149,7 +153,7 @@ def differences(
       bsp-hf picture differences BSP=bsp/v1.npz action=action/v1.npz --boundaries v1.json -o figure4.png
     """
     _check_output(output)
-    with report_errors():
+    with report_errors(registers=False):
         from bsp_hf.features import read_track
         from bsp_hf.visualization import plot_consecutive_differences
 

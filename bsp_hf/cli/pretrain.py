@@ -17,8 +17,9 @@ CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def find_example(name: str) -> Path:
-    """Return the script of an example: of the checkout, or the copy that an installed package carries."""
-    places = (_PACKAGE.parent / "examples" / name, _PACKAGE / "_examples" / name)
+    """Return the script of an example: the copy of an installed package, or that of the checkout."""
+    # In this order, because other packages leave an `examples` beside an installed one.
+    places = (_PACKAGE / "_examples" / name, _PACKAGE.parent / "examples" / name)
     for place in places:
         if place.is_file():
             return place
@@ -35,14 +36,20 @@ def pretrain(
     video_dir: Annotated[
         Path | None, typer.Option(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
     ] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="Folder for the encoder.")] = None,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", "-o", help="Folder for the encoder; needed.")
+    ] = None,
     preset: Annotated[
         str | None, typer.Option(help="'paper', or 'demo' for minutes on the CPU of a laptop.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="The pretext; 'boundary' by default.")] = None,
     launch: Annotated[str, typer.Option(help="Options of `accelerate launch`, in one pair of quotes.")] = "",
-    loop_options: Annotated[bool, typer.Option(help="Show all options of the loop, and stop.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Print the command that would run, and stop.")] = False,
+    loop_options: Annotated[
+        bool, typer.Option("--loop-options", help="Show all options of the loop, and stop.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the command that would run, and stop.")
+    ] = False,
 ) -> None:
     r"""Pre-train an encoder on boundaries synthesized out of trimmed clips.
 

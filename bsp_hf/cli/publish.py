@@ -50,6 +50,9 @@ def publish(
       bsp-hf publish runs/gtad org/gtad-activitynet --license mit --training-data "ActivityNet v1.3, training"
       bsp-hf publish bsp-tsm-r50 org/bsp-tsm-r50 --private --tag v1.0
     """
+    with report_errors(registers=False):
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is no folder; pass what pre-training or `bsp-hf convert` wrote.")
     with report_errors():
         from bsp_hf import publish_folder
 

@@ -15,12 +15,15 @@ def synth(
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Picture of some clips to write: .png, .pdf.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Data set to write: a folder for load_dataset, or a .parquet file.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Data set to write: a folder for load_dataset, or a .parquet file."
+        ),
     ] = None,
     push_to_hub: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="Hub data set repository to push to.")
     ] = None,
-    private: Annotated[bool, typer.Option(help="Make that repository a private one.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make that repository a private one.")] = False,
     metadata: Annotated[
         Path | None, typer.Option(help="CSV: file, class, and optionally split and group.")
     ] = None,
@@ -49,11 +52,16 @@ def synth(
       bsp-hf synth clips/ --output boundary-clips --num-clips 1000 --crop-size 112
       bsp-hf synth clips/ --push-to-hub org/boundary-clips --private
     """
-    with report_errors():
+    with report_errors(registers=False):
         if picture is None and output is None and push_to_hub is None:
             raise ValueError("there is nothing to do; pass --picture, --output or --push-to-hub.")
         if output is not None and output.exists():
             raise ValueError(f"{output} exists; delete it, or pass another --output.")
+        if split not in (None, "train", "test"):
+            raise ValueError(f"--split {split} must be train or test.")
+        if video_dir is not None and not video_dir.is_dir():
+            raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
+    with report_errors():
         from bsp_hf import BoundaryType, SynthesisConfig, load_boundary_clips
         from bsp_hf.pretraining.clip_folder import write_clip_folder
         from bsp_hf.pretraining.clip_picture import save_clip_picture
@@ -64,8 +72,6 @@ def synth(
         unknown = [name for name in kinds.split(",") if name not in by_label]
         if unknown:
             raise ValueError(f"--kinds: {', '.join(unknown)} is none of {', '.join(by_label)}.")
-        if split not in (None, "train", "test"):
-            raise ValueError(f"--split {split} must be train or test.")
         synthesis = SynthesisConfig(
             half_length=half_length,
             blend_half_width=blend_half_width,

@@ -52,11 +52,22 @@ class ExportReport:
     settings: LocalizerSettings
 
     def __str__(self) -> str:
-        settings = self.settings
+        settings, count = self.settings, len(self.video_ids)
+        grid = {
+            "feat_stride": "none (rows spread over the video)",
+            "num_frames": settings.num_frames,
+            "offset_frames": f"{settings.offset_frames:g}",
+            "fps": "several",
+            "input_dim": settings.input_dim,
+        }
+        grid |= {
+            name: value
+            for name, value in (("feat_stride", settings.feat_stride), ("fps", settings.fps))
+            if value is not None
+        }
         lines = [
-            f"{len(self.video_ids)} videos in {self.place}, layout {self.layout}",
-            f"feat_stride={settings.feat_stride} num_frames={settings.num_frames} "
-            f"offset_frames={settings.offset_frames:g} fps={settings.fps} input_dim={settings.input_dim}",
+            f"{count} video{'s' * (count != 1)} in {self.place}, layout {self.layout}",
+            " ".join(f"{name}={value}" for name, value in grid.items()),
             *(f"  {line}" for line in self.configuration()),
             *(f"note: {note}" for note in self.notes()),
             *(f"left out: {video.video_id}: {video.reason}" for video in self.left_out),

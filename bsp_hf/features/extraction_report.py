@@ -78,7 +78,11 @@ class ExtractionReport:
         """The failures, a row each, with the reasons below each other."""
         rows = [(video.file, "failed", video.reason) for video in self.failed]
         rows += [
-            (video.file, "partial, kept" if video.is_kept else "partial", video.reason)
+            (
+                video.file,
+                "partial, kept" if video.is_kept else "partial",
+                video.reason.removeprefix("partial: "),
+            )
             for video in self.partial
         ]
         rows.sort()
@@ -88,7 +92,9 @@ class ExtractionReport:
         widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
         table = [f"  {file:{widths[0]}}  {what:{widths[1]}}  {reason}" for file, what, reason in shown]
         more = [f"  and {len(rows) - _MOST_ROWS} more"] if len(rows) > _MOST_ROWS else []
-        return [*table, *more, f"all in {self.failures_file}"]
+        is_dropped = any(not video.is_kept for video in self.partial)
+        hint = ["what can be read of partial ones is written with keep_partial (--keep-partial)"] * is_dropped
+        return [*table, *more, f"all in {self.failures_file}", *hint]
 
 
 __all__ = ["ALL_DONE", "NOTHING_DONE", "SOME_FAILED", "ExtractionReport"]

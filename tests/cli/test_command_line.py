@@ -95,3 +95,34 @@ def test_a_file_that_is_not_there_is_named_first(capsys):
     with pytest.raises(typer.Exit), report_errors(registers=False):
         open("nowhere.json", encoding="utf-8")  # noqa: SIM115  # it does not open
     assert capsys.readouterr().err.strip() == "Error: nowhere.json: No such file or directory."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["extract", "vides", "--model", "org/x", "--output", "out"], "vides does not exist"),
+        (["extract", ".", "--model", "bsp", "--output", "out"], "bsp is neither a checkpoint folder here nor"),
+        (["localize", ".", "--model", "."], ". is no checkpoint folder: config.json is missing"),
+        (["onnx", "org/x", "x.onnx"], "offline mode is enabled: unset HF_HUB_OFFLINE"),
+        (["publish", "nowhere", "org/x"], "nowhere is no folder"),
+        (["convert", "nowhere.pth", "x"], "nowhere.pth does not exist"),
+        (["synth", "nowhere", "--picture", "x.png"], "nowhere is not a folder"),
+        (["info", "nowhere.mp4"], "there is nothing at nowhere.mp4"),
+    ],
+)
+def test_mistakes_are_told_before_anything_slow_is_imported(words, said, tmp_path, monkeypatch):
+    """In this process, where all is imported: what registers with transformers comes after."""
+
+    def fail():
+        raise AssertionError("this takes seconds")
+
+    monkeypatch.setattr("bsp_hf.registration.register", fail)
+    monkeypatch.chdir(tmp_path)
+    assert said in bsp(*words, code=2)
+
+
+def test_suffixes_of_features_are_those_of_their_room():
+    from bsp_hf.cli.describe import _TRACK_SUFFIXES
+    from bsp_hf.features.formats import TRACK_SUFFIXES
+
+    assert sorted(_TRACK_SUFFIXES) == sorted(TRACK_SUFFIXES)

@@ -3,11 +3,17 @@
 import json
 import sys
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from commands import bsp
 
 from bsp_hf.cli import checkup
+from bsp_hf.features import inference_model
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -55,7 +61,7 @@ def test_a_missing_extra_is_no_fault(versions):
     versions["h5py"] = None
     findings = by_name(checkup.check_extras())
     assert findings["extra h5"].state == "optional" and "HDF5" in findings["extra h5"].text
-    assert findings["extra h5"].remedy.endswith('pip install "bsp_hf[h5]"')
+    assert findings["extra h5"].remedy.endswith('-m pip install "h5py>=3.10"')
     versions["h5py"] = "2.0"
     assert by_name(checkup.check_extras())["extra h5"].state == "problem"
     bsp("doctor", code=1)
@@ -79,11 +85,47 @@ def test_a_check_that_fails_is_a_finding(monkeypatch):
     monkeypatch.setattr(checkup, "check_decoder", check_decoder)
     finding = by_name(checkup.check_everything())["decoder"]
     assert finding.state == "problem" and finding.text == "OSError: libavcodec is gone"
+    assert finding.remedy.endswith("-m pip install --force-reinstall av")
 
 
-def test_bfloat16_is_read_from_the_processors_flags(monkeypatch):
-    monkeypatch.setattr(checkup, "_cpuinfo", lambda: ["model name : X", "flags : fma avx512_bf16 amx_bf16"])
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_bfloat16_is_what_extraction_goes_by(is_fast, monkeypatch):
+    monkeypatch.setattr(inference_model, "has_fast_bfloat16", lambda device: is_fast)
     (finding,) = checkup.check_bfloat16()
-    assert finding.text == "in hardware (avx512_bf16, amx_bf16)"
-    monkeypatch.setattr(checkup, "_cpuinfo", lambda: ["flags : fma avx2"])
-    assert "float32 is the faster one" in checkup.check_bfloat16()[0].text
+    assert inference_model.choose_dtype("auto", torch.device("cpu")) is (
+        torch.bfloat16 if is_fast else torch.float32
+    )
+    assert finding.text.startswith("in hardware" if is_fast else "not in the hardware")
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        ('{"url": "file:///home/me/bsp_hf", "dir_info": {"editable": true}}', '-e "/home/me/bsp_hf[h5]"'),
+        ('{"url": "file:///tmp/bsp_hf.whl", "archive_info": {}}', '"/tmp/bsp_hf.whl[h5]"'),
+        (
+            '{"url": "https://example.org/bsp_hf", "vcs_info": {"vcs": "git"}}',
+            '--upgrade "bsp_hf[h5] @ git+https://example.org/bsp_hf"',
+        ),
+        (None, '--upgrade "bsp_hf[h5]"'),
+    ],
+)
+def test_the_package_is_installed_again_from_where_it_came(origin, command, monkeypatch):
+    monkeypatch.setattr(checkup, "distribution", lambda name: SimpleNamespace(read_text=lambda file: origin))
+    assert checkup._own_install_command("h5").endswith(f"-m pip install {command}")
+
+
+def test_a_folder_that_was_never_installed_says_so(monkeypatch):
+    def fail(name):
+        raise PackageNotFoundError(name)
+
+    for name in ("distribution", "requires"):
+        monkeypatch.setattr(checkup, name, fail)
+    (finding,) = checkup.check_package_itself()
+    assert finding.state == "problem" and finding.remedy.endswith(f'install -e "{ROOT}"')
+
+
+def test_a_cache_without_room_is_a_problem_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda place: SimpleNamespace(free=1e9))
+    cache = by_name(checkup.check_folders())["cache"]
+    assert cache.state == "problem" and cache.remedy.startswith("export HF_HOME=")

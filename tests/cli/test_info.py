@@ -88,7 +88,7 @@ def test_a_checkpoint_folder_is_described_without_loading_it(tmp_path):
     save_checkpoint_folder(model, BSPFeatureExtractor(), tmp_path / "encoder", record)
     facts = facts_of(tmp_path / "encoder")
     assert facts["labels"] == ["diff-class", "same-class", "diff-speed", "same-speed"]
-    assert facts["num_parameters"] == sum(value.numel() for value in model.state_dict().values())
+    assert facts["num_parameters"] == model.num_parameters()
     assert facts["preprocessing"]["crop_size"] == {"height": 224, "width": 224}
     assert facts["held_out"] == {"step": 8, "loss": 1.0, "accuracy": 0.5}
     assert "hidden_sizes [8, 16]" in facts["backbone"] and facts["loads_without_the_package"]

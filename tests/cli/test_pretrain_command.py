@@ -38,6 +38,8 @@ def test_an_installed_package_carries_the_loop(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="install bsp_hf again"):
         pretrain_command.find_example("pretrain.py")
     (package / "_examples" / "pretrain.py").touch()
+    (package.parent / "examples").mkdir()
+    (package.parent / "examples" / "pretrain.py").touch()  # of somebody else
     assert pretrain_command.find_example("pretrain.py") == package / "_examples" / "pretrain.py"
 
 

@@ -1,0 +1,49 @@
+"""Mistakes that are told before anything slow is imported."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def check_model(name: str) -> None:
+    """Refuse a model that is neither a checkpoint folder nor can come from the Hub or its cache.
+
+    Args:
+        name (`str`): A folder, or `OWNER/NAME`.
+
+    Raises:
+        ValueError: If it can be neither.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{name} is no checkpoint folder: config.json is missing.")
+        return
+    if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        raise ValueError(f"{name} is neither a checkpoint folder here nor an id OWNER/NAME on the Hub.")
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE and not isinstance(try_to_load_from_cache(name, "config.json"), str):
+        raise ValueError(
+            f"{name} is neither a folder here nor in the cache of the Hub, and offline mode is enabled: "
+            "unset HF_HUB_OFFLINE to download it."
+        )
+
+
+def check_inputs(inputs: Iterable[str]) -> None:
+    """Refuse a file or folder that is not there; patterns and addresses pass.
+
+    Args:
+        inputs (`Iterable[str]`): What was given on the command line.
+
+    Raises:
+        ValueError: If one is missing.
+    """
+    for word in inputs:
+        if not (re.search(r"[*?\[{]", word) or "://" in word or os.path.lexists(word)):
+            raise ValueError(f"{word} does not exist: give a folder, a video, a list or a pattern.")
+
+
+__all__ = ["check_inputs", "check_model"]
