@@ -64,6 +64,11 @@ def eval(
             only_predicted=only_predicted,
         )
         report = evaluate_files(predictions, annotations, task, options)
+        if not report.num_videos_with_predictions:
+            raise ValueError(
+                f"{predictions} names none of the {report.num_videos} videos to score in {annotations}; "
+                "compare the ids of both, and --subset."
+            )
         width = max(len(name) for name in report.metrics)
         typer.echo(f"{task}, {report.coverage}")
         for name, value in report.metrics.items():

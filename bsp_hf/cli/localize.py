@@ -192,7 +192,8 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
         if file_format == "activitynet":
             by_video: dict[str, list[dict[str, Any]]] = {}
             for name, found in results:
-                by_video.setdefault(name, []).extend(
+                # Its files of videos are called v_ID.mp4; annotations and results have the ID alone.
+                by_video.setdefault(name.removeprefix("v_"), []).extend(
                     {
                         "label": segment["label"],
                         "score": segment["score"],

@@ -122,7 +122,8 @@ def read_segments(results: Path, annotations: Path, video_id: str | None, most: 
     found = found.get("results", found) if isinstance(found, dict) else {}
     truth = truth.get("database", truth) if isinstance(truth, dict) else {}
     # ActivityNet's own results leave out the "v_" of the names of the videos.
-    known = {name: name if name in found else name.removeprefix("v_") for name in truth}
+    spelled = {name.removeprefix("v_"): name for name in found}
+    known = {name: spelled.get(name.removeprefix("v_"), name) for name in truth}
     shared = [name for name, other in known.items() if other in found]
     video_id = video_id or next(iter(shared), None)
     if video_id is None or video_id not in shared:

@@ -50,6 +50,14 @@ def test_a_table_in_seconds_and_a_file_for_the_evaluator(folder, tmp_path):
     assert set(first) == {"label", "score", "segment"} and 0 <= first["segment"][0] < first["segment"][1] <= 2
 
 
+def test_results_for_activitynet_have_its_ids(folder, tmp_path):
+    video = tmp_path / "v_levels.mp4"
+    video.symlink_to(folder / "videos" / "levels.mp4")
+    out = tmp_path / "results.json"
+    bsp("localize", video, "--model", folder / "gtad", "--output", out, "--format", "activitynet")
+    assert list(json.loads(out.read_text())["results"]) == ["levels"]
+
+
 def test_a_broken_video_is_named_and_the_others_are_written(folder, tmp_path):
     out = tmp_path / "results.csv"
     said = bsp(
