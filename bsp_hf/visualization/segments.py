@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ import numpy as np
 from .style import BLACK, BLUE, GREY, LINE_COLORS, label_time_axis, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH_IN = 11.0
+_WIDTH_IN, _LANE_IN, _ROW_GAP_IN = 11.0, 0.27, 0.14
+_LEAST_SHARE_OF_TEXT = 0.04  # of the width; narrower segments have no room for their score
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\")  # tells classes apart where colours run out or are not seen
 
 
@@ -26,7 +28,7 @@ class SegmentRow:
         segments_s (`Sequence`): Start and end of each segment in seconds, `(num_segments, 2)`.
         labels (`Sequence[str]`, *optional*, defaults to `()`): Label of each segment; none if empty.
         scores (`Sequence[float]`, *optional*, defaults to `()`): Score of each in 0 to 1, shown as how dark
-            it is; all are dark if empty.
+            it is and, where there is room, as a number; all are dark if empty.
     """
 
     name: str
@@ -45,7 +47,8 @@ def plot_segments(
 ) -> Figure:
     """Show rows of segments under each other, and a score over time below them.
 
-    Every label has a colour of the Okabe-Ito palette and a hatch, the same in all rows.
+    Every label has a colour of the Okabe-Ito palette and a hatch, the same in all rows. Segments of one row
+    that overlap lie in lanes of their own, the surest on top.
 
     Args:
         rows (`Sequence[SegmentRow]`): The rows, from top to bottom; true segments first, as a rule.
@@ -80,14 +83,20 @@ def plot_segments(
         for place, name in enumerate(names)
     }
     has_curve = len(scores) > 0
-    figure = new_figure(_WIDTH_IN, 1.5 + 0.42 * len(rows) + (1.3 if has_curve else 0))
-    heights = [0.42 * len(rows) + 0.3, 1.3] if has_curve else [1.0]
+    lanes = [_assign_lanes(row) for row in rows]
+    num_lanes = [max(lanes_of_row, default=0) + 1 for lanes_of_row in lanes]
+    rows_in = _ROW_GAP_IN * len(rows) + _LANE_IN * sum(num_lanes)
+    figure = new_figure(_WIDTH_IN, 1.5 + rows_in + (1.3 if has_curve else 0))
+    heights = [rows_in + 0.3, 1.3] if has_curve else [1.0]
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     axes = figure.add_subplot(grid[0, 0])
-    for place, row in enumerate(rows):
-        _draw_row(axes, place, row, looks)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    top, middles = 0.0, []
+    for row, lanes_of_row, count in zip(rows, lanes, num_lanes, strict=True):
+        _draw_row(axes, top, lanes_of_row, row, looks, duration_s)
+        middles.append(top + count / 2)
+        top += count + _ROW_GAP_IN / _LANE_IN
+    axes.set_yticks(middles, [row.name for row in rows])
+    axes.set_ylim(top, -_ROW_GAP_IN / _LANE_IN)
     axes.set_xlim(0, duration_s)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
@@ -114,23 +123,49 @@ def plot_segments(
     return figure
 
 
-def _draw_row(axes, place: int, row: SegmentRow, looks: dict[str, tuple[str, str]]) -> None:  # type: ignore[no-untyped-def]  # matplotlib's Axes
+def _assign_lanes(row: SegmentRow) -> list[int]:
+    """Return the lane of each segment: the first in which nothing surer overlaps it."""
     segments_s = np.asarray(row.segments_s, dtype=np.float64).reshape(-1, 2)
     for name, values in (("labels", row.labels), ("scores", row.scores)):
         if len(values) not in (0, len(segments_s)):
             raise ValueError(
                 f"Row {row.name!r} has {len(segments_s)} segments and {len(values)} {name}; give as many."
             )
-    # The surest last, so that it lies on top.
-    order = np.argsort(row.scores, kind="stable") if len(row.scores) else range(len(segments_s))
-    for index in order:
+    lanes = [0] * len(segments_s)
+    taken: list[list[np.ndarray]] = []
+    for index in np.argsort(-np.asarray(row.scores), kind="stable") if len(row.scores) else range(len(lanes)):
         start_s, end_s = segments_s[index]
+        free = (not any(start_s < other[1] and other[0] < end_s for other in lane) for lane in taken)
+        lanes[index] = next((lane for lane, is_free in enumerate(free) if is_free), len(taken))
+        if lanes[index] == len(taken):
+            taken.append([])
+        taken[lanes[index]].append(segments_s[index])
+    return lanes
+
+
+def _draw_row(
+    axes: Axes,
+    top: float,
+    lanes: Sequence[int],
+    row: SegmentRow,
+    looks: Mapping[str, tuple[str, str]],
+    duration_s: float,
+) -> None:
+    for index, (start_s, end_s) in enumerate(np.asarray(row.segments_s, dtype=np.float64).reshape(-1, 2)):
         color, hatch = looks[row.labels[index]] if len(row.labels) else (BLUE, "")
-        alpha = 0.25 + 0.75 * float(np.clip(row.scores[index], 0, 1)) if len(row.scores) else 1.0
+        score = float(np.clip(row.scores[index], 0, 1)) if len(row.scores) else None
+        alpha = 1.0 if score is None else 0.25 + 0.75 * score
+        middle = top + lanes[index] + 0.5
         axes.barh(
-            place, end_s - start_s, left=start_s, height=0.72, color=color, hatch=hatch, alpha=alpha,
+            middle, end_s - start_s, left=start_s, height=0.88, color=color, hatch=hatch, alpha=alpha,
             edgecolor="white", linewidth=1.2,
         )  # fmt: skip
+        shown_s = min(end_s, duration_s) - max(start_s, 0.0)
+        if score is not None and shown_s > _LEAST_SHARE_OF_TEXT * duration_s:
+            place, patch = max(start_s, 0.0) + shown_s / 2, {"facecolor": "white", "alpha": 0.75, "pad": 1}
+            text = axes.text(place, middle, f"{score:.2f}", ha="center", va="center", fontsize=8)
+            text.set_bbox({**patch, "linewidth": 0})
+            text.set_in_layout(False)
 
 
 __all__ = ["SegmentRow", "plot_segments"]

@@ -120,12 +120,14 @@ def plot_training_curves(
     ]
     if not panels:
         raise ValueError("The records hold no loss, metric or learning rate; there is nothing to show.")
+    last_step = max(steps[-1] for steps, _ in series.values())
     figure = new_figure(4.6 * len(panels), 3.8)
     for axes, (names, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for place, name in enumerate(names):
             _draw_series(axes, *series[name], name, place)
         if label == "held-out metric" and chance is not None:
             axes.axhline(chance, color=GREY, linewidth=1.2, linestyle=(0, (1, 3)), label="chance")
+        axes.set_xlim(0, 1.03 * max(last_step, 1))  # alike, however few evaluations there are
         axes.set_xlabel("step")
         axes.set_ylabel(label)
         axes.grid(color="#DDDDDD", linewidth=0.6)
