@@ -128,11 +128,12 @@ def test_the_api_reference_says_what_the_docstrings_say():
         assert written == text, f"docs/api/{name} is old; run: python docs/make_api_reference.py"
 
 
-def test_defaults_in_the_table_of_decisions_are_those_of_the_code():
+@pytest.mark.parametrize("page", ["README.md", "docs/decisions.md"])
+def test_defaults_in_the_table_of_decisions_are_those_of_the_code(page):
     from bsp_hf import BSPFeatureExtractor, SynthesisConfig
 
     config = SynthesisConfig()
-    table = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = (ROOT / page).read_text(encoding="utf-8")
     assert f"tau | {config.half_length}:" in table
     assert f"epsilon | {config.blend_half_width} frame" in table
     assert "gamma | 2, 3 or 4." in table and config.speeds == (2.0, 3.0, 4.0)
