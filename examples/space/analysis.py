@@ -22,7 +22,7 @@ from bsp_hf.localization.boundary_response import (
 )
 
 NUM_THUMBNAILS = 96
-THUMBNAIL_HEIGHT = 72
+THUMBNAIL_HEIGHT, MOST_WIDTH = 72, 640
 # What reading for the response takes of the whole, for the progress bar.
 _RESPONSE_SHARE = 0.75
 
@@ -87,10 +87,14 @@ def check_video(path: Path, longest_s: float, largest_mb: float) -> None:
     except (bsp_hf.VideoDecodeError, OSError) as error:
         raise UnsuitableVideoError(str(error).replace(str(path), path.name)) from error
     if declared_s is not None and declared_s > longest_s:
-        raise UnsuitableVideoError(
-            f"{path.name} is {declared_s:.0f} seconds long; this page takes up to {longest_s:g}. "
-            f"Cut a part out, for instance with: ffmpeg -ss 0 -t {longest_s:g} -i in.mp4 -c copy out.mp4"
-        )
+        raise UnsuitableVideoError(_too_long(path, f"{declared_s:.0f} seconds", longest_s))
+
+
+def _too_long(path: Path, length: str, longest_s: float) -> str:
+    return (
+        f"{path.name} is {length} long; this page takes up to {longest_s:g}. "
+        f"Cut a part out, for instance with: ffmpeg -ss 0 -t {longest_s:g} -i in.mp4 -c copy out.mp4"
+    )
 
 
 def analyse(
@@ -109,17 +113,19 @@ def analyse(
 
     progress(0.0, "reading the video")
     try:
-        # A header may lie about the length, so reading stops by itself.
+        # A header may lie about the length or not say it, so reading stops by itself.
         response = boundary_response(
-            encoder.classifier, encoder.extractor, path, stride_frames, end_s=longest_s, progress=reached
+            encoder.classifier, encoder.extractor, path, stride_frames, end_s=longest_s + 1, progress=reached
         )
+        if response.duration_s > longest_s:
+            raise UnsuitableVideoError(_too_long(path, f"more than {longest_s:g} seconds", longest_s))
         progress(_RESPONSE_SHARE, "extracting features")
         extract = pipeline(
             "video-feature-extraction",
             model=encoder.classifier.base_model,
             feature_extractor=encoder.extractor,
         )
-        result = extract(str(path), end_s=longest_s, batch_size=8)
+        result = extract(str(path), batch_size=8)
         progress(0.95, "taking thumbnails")
         sprite, times_s, width = take_thumbnails(path, response.duration_s)
     except (bsp_hf.VideoDecodeError, OSError, ValueError) as error:
@@ -135,7 +141,8 @@ def take_thumbnails(path: Path, duration_s: float) -> tuple[bytes, tuple[float, 
     with VideoReader(path, fps=rate, end_s=duration_s) as video:
         for frame in video:
             height, width = frame.image.shape[:2]
-            size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
+            # A JPEG has at most 65535 pixels in a row.
+            size = (min(max(1, round(width * THUMBNAIL_HEIGHT / height)), MOST_WIDTH), THUMBNAIL_HEIGHT)
             images.append(Image.fromarray(frame.image).resize(size))
             times_s.append(frame.time_s)
     width = images[0].width

@@ -53,7 +53,12 @@ def render_timeline(
     sprite = base64.b64encode(analysis.sprite).decode()
     count = len(analysis.thumbnail_times_s)
     thumbnail = f"width:{analysis.thumbnail_width}px;height:{THUMBNAIL_HEIGHT}px"
-    summary = f"{len(found)} boundaries" if len(found) != 1 else "1 boundary"
+    record = analysis.track.record
+    damage = (
+        "" if record.complete else f" (damaged, the rest is missing: {escape(record.error or 'cut off')})"
+    )
+    count_text = f"{len(found)} boundaries" if len(found) != 1 else "1 boundary"
+    summary = f"<b>{count_text}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}{damage}"
     return f"""
 <div class="bsp-timeline" data-duration-s="{duration_s:.4f}" data-thumbnails="{count}"
      data-thumbnail-width="{analysis.thumbnail_width}" style="--sprite:url(data:image/jpeg;base64,{sprite})">
@@ -72,7 +77,7 @@ def render_timeline(
   <div class="bsp-cursor" hidden><div class="bsp-preview" style="{thumbnail}"></div><span></span></div>
   <div class="bsp-axis">{ticks}</div>
 </div>
-<p class="bsp-summary"><b>{summary}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}</p>
+<p class="bsp-summary">{summary}</p>
 <div class="bsp-chips">{chips}</div>
 """
 

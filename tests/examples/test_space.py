@@ -20,6 +20,7 @@ import analysis as space_analysis
 import timeline as space_timeline
 
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf.encoder.video import PartialVideoWarning
 from bsp_hf.features import read_track
 from bsp_hf.localization.boundary_response import BoundaryResponse
 from bsp_hf.pretraining.rendered_clips import render_long_video
@@ -124,6 +125,28 @@ def test_unsuitable_videos_are_refused_with_what_to_do(video, tmp_path):
     with pytest.raises(space_analysis.UnsuitableVideoError, match=r"^text\.mp4") as caught:
         space_analysis.check_video(text, 100, 100)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_video_that_hides_its_length_is_refused_when_it_goes_on_too_long(encoder_folder, video, tmp_path):
+    encoder = space_analysis.load_encoder(str(encoder_folder))
+    with pytest.raises(space_analysis.UnsuitableVideoError, match=r"more than 1 seconds long; .* up to 1\."):
+        space_analysis.analyse(video, encoder, 1)
+
+
+def test_damage_is_told_beside_what_could_be_read(encoder_folder, shared_data):
+    encoder = space_analysis.load_encoder(str(encoder_folder))
+    with pytest.warns(PartialVideoWarning):
+        result = space_analysis.analyse(shared_data / "hostile" / "truncated_tail.mp4", encoder, 60)
+    values, found = space_analysis.find_boundaries(result, LABELS[:3], 0.5)
+    assert "damaged, the rest is missing" in space_timeline.render_timeline(result, values, found, 0.5)
+
+
+@pytest.mark.slow
+def test_the_strip_of_a_panorama_fits_into_a_picture(tmp_path):
+    path = tmp_path / "wide.mp4"
+    render_long_video(path, num_actions=1, width=1024, height=64, min_action_s=9.7, max_action_s=9.8, fps=10)
+    _, times_s, width = space_analysis.take_thumbnails(path, 9.7)
+    assert width == 640 and len(times_s) > 90
 
 
 # The page in a browser
