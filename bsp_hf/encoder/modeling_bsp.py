@@ -251,15 +251,24 @@ class BSPModel(BSPPreTrainedModel):
         output = BSPModelOutput(
             last_hidden_state=encoded.frame_features,
             pooler_output=encoded.frame_features.mean(1),
-            hidden_states=_select(encoded.hidden_states, output_hidden_states),
+            hidden_states=select_hidden_states(encoded.hidden_states, output_hidden_states),
         )
         return output if return_dict else output.to_tuple()
 
 
-def _select(
+def select_hidden_states(
     hidden_states: tuple[Tensor, ...] | None, wanted: bool | Sequence[int] | None
 ) -> tuple[Tensor | None, ...] | None:
-    """Keep the hidden states whose places are named; True keeps all."""
+    """Keep the hidden states whose places are named.
+
+    Args:
+        hidden_states (`tuple[torch.Tensor]`, *optional*): All of them, in order.
+        wanted (`bool` or `Sequence[int]`, *optional*): The places to keep, negative ones counted from the
+            end; a bool keeps all.
+
+    Returns:
+        `tuple[torch.Tensor]` or `None`: As many, with None in place of those that are not kept.
+    """
     if hidden_states is None or isinstance(wanted, bool) or wanted is None:
         return hidden_states
     kept = {place % len(hidden_states) for place in wanted}
@@ -292,7 +301,7 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPClassifierOutput | tuple[Tensor, ...]:
@@ -301,7 +310,8 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
         Args:
             pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`.
             labels (`torch.Tensor`, *optional*): `(batch,)`, int64, values of [`BoundaryType`].
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 
@@ -344,7 +354,7 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPClassifierOutput | tuple[Tensor, ...]:
@@ -353,7 +363,8 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
         Args:
             pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`.
             labels (`torch.Tensor`, *optional*): float `(batch, num_frames)`, the heatmap, in [0, 1].
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 
@@ -386,4 +397,5 @@ __all__ = [
     "BSPModel",
     "BSPModelOutput",
     "BSPPreTrainedModel",
+    "select_hidden_states",
 ]

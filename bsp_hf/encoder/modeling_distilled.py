@@ -1,6 +1,6 @@
 """Feature distillation: a student that matches an action and a boundary teacher (Fig. 3c)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,7 @@ class BSPForFeatureDistillation(BSPPreTrainedModel):
         labels: Tensor | None = None,
         teacher_features: Mapping[str, Tensor] | None = None,
         num_labels_expected: float | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPDistillationOutput | tuple[Tensor, ...]:
@@ -128,7 +128,8 @@ class BSPForFeatureDistillation(BSPPreTrainedModel):
                 boundary_feature_size)`. No gradient reaches them.
             num_labels_expected (`float`, *optional*): What the sum of the cross-entropies is divided by; by
                 default the number of labels in this batch.
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPDistillationOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 

@@ -1,5 +1,6 @@
 """The two-head fusion: one trunk that learns boundaries and actions together (Fig. 3b)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,7 @@ class BSPForTwoHeadClassification(BSPPreTrainedModel):
         labels: Tensor | None = None,
         action_labels: Tensor | None = None,
         num_actions_expected: float | None = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPTwoHeadOutput | tuple[Tensor, ...]:
@@ -103,7 +104,8 @@ class BSPForTwoHeadClassification(BSPPreTrainedModel):
                 default the number of clips of this batch that have an action. A number that is the same for
                 every batch makes the gradients of several processes or accumulated batches add up to those
                 of one large batch.
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPTwoHeadOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 

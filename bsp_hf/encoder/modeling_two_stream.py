@@ -1,7 +1,7 @@
 """The two-stream fusion: any number of encoders side by side, their features concatenated (Fig. 3a)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from .configuration_fusion import BSPTwoStreamConfig
-from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel
+from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel, select_hidden_states
 from .modeling_distilled import BSPDistilledModel
 from .modeling_two_head import BSPTwoHeadModel
 from .provenance import identify_weights, relevant_settings
@@ -57,7 +57,7 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: bool | Sequence[int] | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> BSPModelOutput | tuple[Tensor, ...]:
@@ -66,8 +66,9 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
         Args:
             pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised as the feature
                 extractor does.
-            output_hidden_states (`bool`, *optional*): Also return the feature maps of every stage of the
-                first stream, then those of the second, and so on.
+            output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
+                every stage of the first stream, then those of the second, and so on; or those named by
+                their places in this row, with None in place of the others.
             return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
             kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
 
@@ -80,11 +81,12 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
         return_dict = config.return_dict if return_dict is None else return_dict
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
-        outputs = [_run_stream(stream, pixel_values, output_hidden_states) for stream in self.streams]
+        outputs = [_run_stream(stream, pixel_values, bool(output_hidden_states)) for stream in self.streams]
         has_frames = all(output.last_hidden_state.shape[1] == pixel_values.shape[1] for output in outputs)
         hidden_states = None
         if output_hidden_states:
-            hidden_states = tuple(maps for output in outputs for maps in output.hidden_states)
+            maps = tuple(maps for output in outputs for maps in output.hidden_states)
+            hidden_states = select_hidden_states(maps, output_hidden_states)
         output = BSPModelOutput(
             last_hidden_state=torch.cat([output.last_hidden_state for output in outputs], -1)
             if has_frames
@@ -168,7 +170,7 @@ def _build_stream(config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(config) if model_class is None else model_class(config)
 
 
-def _run_stream(stream: Any, pixel_values: Tensor, output_hidden_states: bool | None) -> Any:
+def _run_stream(stream: Any, pixel_values: Tensor, output_hidden_states: bool) -> Any:
     # Any: a model of ours or another video model of transformers, whose outputs are classes of their own
     inputs = {stream.main_input_name: pixel_values.to(stream.dtype)}
     return stream(**inputs, output_hidden_states=output_hidden_states, return_dict=True)

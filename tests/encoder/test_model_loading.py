@@ -1,4 +1,4 @@
-"""Loading the encoder: saved models, image models, missing ones, precision, gradient checkpointing."""
+"""Loading the encoder: saved models, image models, missing ones, precision."""
 
 import pytest
 import torch
@@ -145,30 +145,6 @@ def test_meta_device_loads_every_tensor(tmp_path):
     for name, tensor in [*loaded.named_parameters(), *loaded.named_buffers()]:
         assert tensor.device.type == "cpu", name
         assert torch.isfinite(tensor).all(), name
-
-
-# --- gradient checkpointing --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("use_reentrant", [None, True, False])
-def test_gradient_checkpointing_changes_neither_gradients_nor_statistics(use_reentrant):
-    clips, labels = random_clips(2, 4, 3, 32, 32), torch.tensor([0, 2])
-    kwargs = None if use_reentrant is None else {"use_reentrant": use_reentrant}
-    models = []
-    for is_checkpointed in (False, True):
-        model = tiny_model(BSPForBoundaryClassification, classifier_dropout=0.0).train()
-        if is_checkpointed:
-            # The name changed within the supported range of transformers.
-            enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-            enable(kwargs)
-            assert model.bsp.gradient_checkpointing
-        model(clips, labels=labels).loss.backward()
-        models.append(model)
-    plain, checkpointed = models
-    for (name, expected), actual in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
-        torch.testing.assert_close(actual.grad, expected.grad, msg=name)
-    for (name, expected), actual in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
-        assert torch.equal(actual, expected), name
 
 
 # --- starting from an image model --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The encoder: golden features of TSM, any clip and size, precision, checkpointing, starting weights."""
+"""The encoder: golden features of TSM, any clip and size, outputs, loss, export."""
 
 import re
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from every_model import FUSIONS, WIDTH, distilled, teacher_features, two_head, two_stream
 from huggingface_hub.errors import StrictDataclassError
 from rendered import render_video
 from tiny import random_clips, randomize, tiny_config, tiny_extractor, tiny_model
@@ -38,42 +39,6 @@ from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.features.encoders import EncoderRecord
 
 CLIPS = (2, 4, 3, 32, 32)
-WIDTH = 32  # of a tiny encoder's feature
-
-
-def two_head(**fields) -> BSPForTwoHeadClassification:
-    backbone = tiny_config().backbone_config
-    config = BSPTwoHeadConfig(backbone_config=backbone, action_names=["run", "walk", "wave"], **fields)
-    return randomize(BSPForTwoHeadClassification(config)).eval()
-
-
-def distilled(**fields) -> BSPForFeatureDistillation:
-    fields = {"action_feature_size": 5, "num_labels": 3} | fields
-    config = BSPDistilledConfig(backbone_config=tiny_config().backbone_config, **fields)
-    return randomize(BSPForFeatureDistillation(config)).eval()
-
-
-def two_stream() -> BSPTwoStreamModel:
-    shallow = BSPConfig(
-        backbone_config={
-            "hidden_sizes": [8, 16],
-            "depths": [1, 1],
-            "embedding_size": 8,
-            "layer_type": "basic",
-        }
-    )
-    return randomize(BSPTwoStreamModel(BSPTwoStreamConfig(stream_configs=[tiny_config(), shallow]))).eval()
-
-
-FUSIONS = {"two-head": two_head, "distilled": distilled, "two-stream": two_stream}
-
-
-def teacher_features(batch: int = 2, action: int = 5, boundary: int = WIDTH) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    return {
-        "action": torch.randn(batch, action, generator=generator),
-        "boundary": torch.randn(batch, boundary, generator=generator),
-    }
 
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:
@@ -170,6 +135,20 @@ def test_another_video_model_of_transformers_is_a_stream():
         expected = torch.cat([other(clips).last_hidden_state.mean(1), tiny_model()(clips).pooler_output], -1)
     assert torch.equal(output.pooler_output, expected)
     assert output.last_hidden_state is None
+
+
+def test_hidden_states_are_those_of_the_streams_in_turn_or_the_ones_that_are_named():
+    """By a number in the whole row; an encoder of its own takes such lists too."""
+    model, clips = two_stream(), random_clips(*CLIPS)
+    with torch.no_grad():
+        every = model(clips, output_hidden_states=True).hidden_states
+        alone = [maps for stream in model.streams for maps in stream(clips, True).hidden_states]
+        some = model(clips, output_hidden_states=[0, -1, 4]).hidden_states
+        assert model(clips, output_hidden_states=[]).hidden_states is None
+    assert len(every) == len(alone) == 8
+    for place, (maps, expected, kept) in enumerate(zip(every, alone, some, strict=True)):
+        assert torch.equal(maps, expected)
+        assert kept is None if place not in (0, 4, 7) else torch.equal(kept, expected)
 
 
 def test_encoders_that_were_trained_on_other_pictures_are_refused(encoder_folders, tmp_path):
@@ -459,25 +438,6 @@ def test_bf16_keeps_batch_norms_in_float32(fusion, tmp_path):
     with torch.no_grad():
         exact, rounded = (m.base_model(clips).pooler_output for m in (model, loaded))
     assert (rounded.float() - exact).abs().max() < 0.05 * exact.abs().max()
-
-
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_gradient_checkpointing_changes_neither_gradients_nor_statistics(fusion):
-    clips = random_clips(*CLIPS)
-    models = []
-    for is_checkpointed in (False, True):
-        model = FUSIONS[fusion]().train()
-        if is_checkpointed:
-            # The name changed within the supported range of transformers.
-            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
-        model.base_model(clips).pooler_output.square().sum().backward()
-        models.append(model)
-    plain, checkpointed = models
-    for (name, expected), actual in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
-        if expected.grad is not None:
-            torch.testing.assert_close(actual.grad, expected.grad, msg=name)
-    for (name, expected), actual in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
-        assert torch.equal(actual, expected), name
 
 
 @pytest.mark.parametrize("model_class", [BSPForTwoHeadClassification, BSPForFeatureDistillation])

@@ -1,0 +1,142 @@
+"""What every model must survive: gradient checkpointing, `torch.compile`, training in two processes.
+
+Each test leaves the largest difference that it saw in the report; `benchmarks/model_properties.py` makes a
+table of them.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from every_model import EVERY_MODEL, loss_of
+from torch import nn
+
+from bsp_hf.encoder.modeling_bsp import BSPModel, BSPPreTrainedModel
+
+every_model = pytest.mark.parametrize("name", EVERY_MODEL)
+
+
+def largest_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    """Over the largest number that is expected, so that gradients of any size can be compared."""
+    scale = max(expected.abs().max().item(), 1e-6)
+    return (actual - expected).abs().max().item() / scale
+
+
+def gradient_differences(model: nn.Module, expected: nn.Module) -> dict[str, float]:
+    """Of every parameter; one that got no gradient in one of the two models is as far off as can be."""
+    differences = {}
+    for (name, parameter), other in zip(model.named_parameters(), expected.parameters(), strict=True):
+        if parameter.grad is None or other.grad is None:
+            differences[name] = 0.0 if parameter.grad is other.grad else float("inf")
+        else:
+            differences[name] = largest_difference(parameter.grad, other.grad)
+    return differences
+
+
+def test_every_class_of_models_is_tested():
+    """But for trunks, which are encoders under another name."""
+
+    def derived_from(base):
+        return {base}.union(*map(derived_from, base.__subclasses__()))
+
+    ours = {c for c in derived_from(BSPPreTrainedModel) if c.__module__.startswith("bsp_hf.encoder")}
+    trunks = derived_from(BSPModel) - {BSPModel}
+    tested = {name.partition("-")[0] for name in EVERY_MODEL}
+    assert tested == {c.__name__ for c in ours - trunks - {BSPPreTrainedModel}}
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@every_model
+def test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics(
+    name, use_reentrant, record_property
+):
+    kind, models = EVERY_MODEL[name], []
+    for is_checkpointed in (False, True):
+        model = kind.build().train()
+        if is_checkpointed:
+            # The name changed within the supported range of transformers.
+            enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+            enable({"use_reentrant": use_reentrant})
+        runs = []
+        in_blocks = [m for part, m in model.base_model.named_modules() if "layer" in part]
+        last = [m for m in in_blocks if isinstance(m, (nn.Linear, nn.Conv2d))][-1]
+        last.register_forward_pre_hook(lambda *_: runs.append(1))  # noqa: B023
+        loss_of(model(**kind.inputs(2))).backward()
+        assert len(runs) == 1 + is_checkpointed
+        models.append(model)
+    plain, checkpointed = models
+    difference = max(gradient_differences(checkpointed, plain).values())
+    record_property("model", name)
+    record_property("difference", difference)
+    assert difference < 1e-5
+    for (part, expected), actual in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
+        assert torch.equal(actual, expected), part
+
+
+def compile_and_compare(name: str, backend: str) -> float:
+    """Train a compiled and a plain model on batches of three sizes; return the largest difference.
+
+    The graphs are counted: one for the first size, and one for all others.
+    """
+    torch._dynamo.reset()
+    kind = EVERY_MODEL[name]
+    counted = torch._dynamo.testing.CompileCounterWithBackend(backend)
+    plain, compiled = kind.build().train(), kind.build().train()
+    run = torch.compile(compiled, fullgraph=True, backend=counted)
+    differences = {}
+    for batch in (2, 3, 5):
+        plain.zero_grad(), compiled.zero_grad()
+        expected, actual = plain(**kind.inputs(batch)), run(**kind.inputs(batch))
+        loss_of(expected).backward(), loss_of(actual).backward()
+        assert actual.keys() == expected.keys()
+        for part in expected:
+            differences[batch, part] = largest_difference(actual[part].detach(), expected[part].detach())
+        for part, difference in gradient_differences(compiled, plain).items():
+            differences[batch, f"gradient of {part}"] = difference
+    for (part, expected), actual in zip(plain.named_buffers(), compiled.buffers(), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5, msg=part)
+    assert counted.frame_count <= 2
+    worst = max(differences, key=differences.get)
+    assert differences[worst] < 1e-3, (worst, differences[worst])
+    return differences[worst]
+
+
+@pytest.mark.slow
+@every_model
+def test_compiled_model_is_one_graph_for_all_batches_but_the_first(name):
+    compile_and_compare(name, "aot_eager")
+
+
+@pytest.mark.slow
+@every_model
+def test_compiled_code_trains_alike(name, record_property):
+    record_property("model", name)
+    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+        pytest.skip("there is no C++ compiler, which inductor needs")
+    record_property("difference", compile_and_compare(name, "inductor"))
+
+
+@pytest.fixture(scope="module")
+def two_process_losses(tmp_path_factory) -> dict[str, dict[str, list[float]]]:
+    """`{model: {"one": losses, "two": losses}}` of three steps, of all models in one go."""
+    report = tmp_path_factory.mktemp("two_processes") / "losses.json"
+    script = Path(__file__).with_name("two_processes.py")
+    command = [sys.executable, str(script), str(report)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    return json.loads(report.read_text())
+
+
+@pytest.mark.slow
+@every_model
+def test_two_processes_have_the_losses_of_one(name, two_process_losses, record_property):
+    one, two = two_process_losses[name]["one"], two_process_losses[name]["two"]
+    assert len(one) == len(two) == 6 and len(set(one)) == 6
+    difference = max(abs(a - b) / abs(a) for a, b in zip(one, two, strict=True))
+    record_property("model", name)
+    record_property("difference", difference)
+    assert difference < 2e-5
