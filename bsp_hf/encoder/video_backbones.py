@@ -87,8 +87,8 @@ class VideoFamily(BackboneFamily):
             )
 
     def input_embeddings(self, backbone: Any) -> nn.Module:
-        """Return the module that cuts pixels into tokens."""
-        return backbone.embeddings.patch_embeddings
+        """Return the convolution that cuts pixels into tokens."""
+        return backbone.embeddings.patch_embeddings.projection
 
     def encode(
         self,
@@ -184,8 +184,8 @@ class VJEPA2Family(VideoFamily):
         return int(config.in_chans)
 
     def input_embeddings(self, backbone: Any) -> nn.Module:
-        """Return the module that cuts pixels into tokens."""
-        return backbone.encoder.embeddings.patch_embeddings
+        """Return the convolution that cuts pixels into tokens."""
+        return backbone.encoder.embeddings.patch_embeddings.proj
 
 
 __all__ = ["ClipGrid", "TimesformerFamily", "VJEPA2Family", "VideoFamily", "VideoMAEFamily", "VivitFamily"]

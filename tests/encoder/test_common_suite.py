@@ -9,14 +9,25 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from every_model import EVERY_MODEL
 
 import bsp_hf
 
 pytestmark = pytest.mark.slow
 
 CASES = Path(__file__).with_name("common_suite_cases.py")
-MODELS = ["BSPModel", "BSPForBoundaryClassification", "BSPForBoundaryRegression"]
-MODELS += ["MobileNetV2", "ConvNext", "VideoMAE"]  # classifiers over other backbones
+# The names of the test classes, where they are not those of the models.
+FAMILIES = {
+    "regnet": "RegNet",
+    "convnext": "ConvNext",
+    "convnextv2": "ConvNextV2",
+    "mobilenet_v2": "MobileNetV2",
+    "videomae": "VideoMAE",
+    "timesformer": "Timesformer",
+    "vivit": "Vivit",
+    "vjepa2": "VJEPA2",
+}
+MODELS = {name: FAMILIES.get(name.partition("-")[2], name) for name in EVERY_MODEL}
 
 # A skip hides a failure as well as it hides what does not apply; these must have run.
 MUST_RUN = {
@@ -41,9 +52,8 @@ MUST_RUN = {
     "test_training_gradient_checkpointing",
     "test_training_gradient_checkpointing_use_reentrant_false",
 }
-
-# The module that cuts a video into tokens keeps its weight one level deeper than this test looks for it.
-MAY_SKIP = {"VideoMAE": {"test_enable_input_require_grads_with_gradient_checkpointing"}}
+# Why is said where it is skipped.
+MAY_SKIP = {"Timesformer": {"test_enable_input_require_grads_with_gradient_checkpointing"}}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +100,7 @@ def outcomes(transformers_tests, tmp_path_factory) -> dict[str, dict[str, str]]:
     )
     # 1 is a run with failures; anything else was no run.
     assert finished.returncode in (0, 1), finished.stdout[-3000:] + finished.stderr[-3000:]
-    found: dict[str, dict[str, str]] = {model: {} for model in MODELS}
+    found: dict[str, dict[str, str]] = {model: {} for model in MODELS.values()}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         model = case.get("classname", "").rpartition(".")[2].removesuffix("Test")
         problems = [part for part in case if part.tag in ("failure", "error", "skipped")]
@@ -102,14 +112,20 @@ def outcomes(transformers_tests, tmp_path_factory) -> dict[str, dict[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_transformers_own_tests_pass(model, outcomes):
-    failed = {name: outcome for name, outcome in outcomes[model].items() if outcome.startswith("failed")}
+@pytest.mark.parametrize("name", MODELS)
+def test_transformers_own_tests_pass(name, outcomes, record_property):
+    model = MODELS[name]
+    failed = {test: outcome for test, outcome in outcomes[model].items() if outcome.startswith("failed")}
     assert not failed
-    passed = {name for name, outcome in outcomes[model].items() if outcome == "passed"}
+    passed = {test for test, outcome in outcomes[model].items() if outcome == "passed"}
     assert passed >= MUST_RUN - MAY_SKIP.get(model, set())
-    print(f"{model}: {len(passed)} passed, {len(outcomes[model]) - len(passed)} do not apply")
+    record_property("model", name)
+    record_property("passed", len(passed))
+    record_property("not_applicable", len(outcomes[model]) - len(passed))
 
 
-def test_transformers_own_tests_of_the_config_pass(outcomes):
-    assert outcomes["BSPModel"]["test_config"] == "passed"
+@pytest.mark.parametrize(
+    "model", ["BSPModel", "BSPTwoStreamModel", "BSPForTwoHeadClassification", "BSPForFeatureDistillation"]
+)
+def test_transformers_own_tests_of_the_configs_pass(model, outcomes):
+    assert outcomes[model]["test_config"] == "passed"

@@ -14,26 +14,32 @@ import pytest
 import torch
 from every_model import EVERY_MODEL, loss_of
 from torch import nn
+from torch._dynamo.utils import counters
 
 from bsp_hf.encoder.modeling_bsp import BSPModel, BSPPreTrainedModel
 
 every_model = pytest.mark.parametrize("name", EVERY_MODEL)
+# Inductor writes C++ with OpenMP, which only Linux is sure to compile; elsewhere its graphs run as they are.
+HAS_COMPILER = sys.platform == "linux" and any(map(shutil.which, ("c++", "g++", "clang++")))
 
 
-def largest_difference(actual: torch.Tensor, expected: torch.Tensor) -> float:
-    """Over the largest number that is expected, so that gradients of any size can be compared."""
-    scale = max(expected.abs().max().item(), 1e-6)
+def largest_difference(actual: torch.Tensor, expected: torch.Tensor, floor: float = 1e-6) -> float:
+    """Over the largest number that is expected, so that tensors of any size can be compared."""
+    scale = max(expected.abs().max().item(), floor)
     return (actual - expected).abs().max().item() / scale
 
 
 def gradient_differences(model: nn.Module, expected: nn.Module) -> dict[str, float]:
     """Of every parameter; one that got no gradient in one of the two models is as far off as can be."""
+    gradients = [parameter.grad for parameter in expected.parameters()]
+    # Some gradients are zero but for rounding, such as those of the biases of keys in attention.
+    floor = 1e-3 * max(gradient.abs().max().item() for gradient in gradients if gradient is not None)
     differences = {}
-    for (name, parameter), other in zip(model.named_parameters(), expected.parameters(), strict=True):
-        if parameter.grad is None or other.grad is None:
-            differences[name] = 0.0 if parameter.grad is other.grad else float("inf")
+    for (name, parameter), gradient in zip(model.named_parameters(), gradients, strict=True):
+        if parameter.grad is None or gradient is None:
+            differences[name] = 0.0 if parameter.grad is gradient else float("inf")
         else:
-            differences[name] = largest_difference(parameter.grad, other.grad)
+            differences[name] = largest_difference(parameter.grad, gradient, floor)
     return differences
 
 
@@ -77,16 +83,16 @@ def test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics(
         assert torch.equal(actual, expected), part
 
 
-def compile_and_compare(name: str, backend: str) -> float:
-    """Train a compiled and a plain model on batches of three sizes; return the largest difference.
-
-    The graphs are counted: one for the first size, and one for all others.
-    """
-    torch._dynamo.reset()
+@pytest.mark.slow
+@every_model
+def test_compiled_model_trains_alike_with_one_graph_for_all_batches_but_the_first(name, record_property):
+    record_property("model", name)
+    backend = "inductor" if HAS_COMPILER else "aot_eager"
+    torch.compiler.reset()
+    counters.clear()
     kind = EVERY_MODEL[name]
-    counted = torch._dynamo.testing.CompileCounterWithBackend(backend)
     plain, compiled = kind.build().train(), kind.build().train()
-    run = torch.compile(compiled, fullgraph=True, backend=counted)
+    run = torch.compile(compiled, fullgraph=True, backend=backend)
     differences = {}
     for batch in (2, 3, 5):
         plain.zero_grad(), compiled.zero_grad()
@@ -99,25 +105,10 @@ def compile_and_compare(name: str, backend: str) -> float:
             differences[batch, f"gradient of {part}"] = difference
     for (part, expected), actual in zip(plain.named_buffers(), compiled.buffers(), strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5, msg=part)
-    assert counted.frame_count <= 2
+    assert counters["stats"]["unique_graphs"] == 2
     worst = max(differences, key=differences.get)
-    assert differences[worst] < 1e-3, (worst, differences[worst])
-    return differences[worst]
-
-
-@pytest.mark.slow
-@every_model
-def test_compiled_model_is_one_graph_for_all_batches_but_the_first(name):
-    compile_and_compare(name, "aot_eager")
-
-
-@pytest.mark.slow
-@every_model
-def test_compiled_code_trains_alike(name, record_property):
-    record_property("model", name)
-    if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
-        pytest.skip("there is no C++ compiler, which inductor needs")
-    record_property("difference", compile_and_compare(name, "inductor"))
+    record_property("difference", differences[worst])
+    assert differences[worst] < 1e-3, worst
 
 
 @pytest.fixture(scope="module")
