@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.encoder.modeling_bsp import BSPPreTrainedModel
+from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression, BSPPreTrainedModel
 from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.features.files import replace_when_done
 
@@ -71,8 +71,9 @@ def export_onnx(
     """Export an encoder to one ONNX file and check in onnxruntime that it computes the same.
 
     The file takes `pixel_values` `(batch, num_frames, 3, height, width)` with any batch, and gives
-    `last_hidden_state`, `pooler_output` and, of a model with a classifier, its logits. Its metadata holds the
-    encoder's record, its preprocessing and its class names; see [`read_onnx_metadata`].
+    `last_hidden_state` (unless a stream of a fusion has none), `pooler_output` and, of a model with a
+    classifier, its logits. Its metadata holds the encoder's record, its preprocessing and its class names;
+    see [`read_onnx_metadata`].
 
     Args:
         model (`PreTrainedModel`, `str` or `Path`): A model, or a checkpoint folder or Hub id. A model is left
@@ -207,7 +208,9 @@ class _FeaturesAndLogits(nn.Module):
             output = self.model(pixel_values=pixel_values, return_dict=True)
         finally:
             hook.remove()
-        features = {name: caught[0][name] for name in ("last_hidden_state", "pooler_output")}
+        # Streams that give tokens have no features of frames, only the pooled ones.
+        names = ("last_hidden_state", "pooler_output")
+        features = {name: caught[0][name] for name in names if name in caught[0]}
         logits = {name: value for name, value in output.items() if name in ("logits", "action_logits")}
         return features | logits
 
@@ -221,7 +224,8 @@ def _random_clips(batch_size: int, shape: tuple[int, ...], dtype: torch.dtype) -
 
 
 def _describe(model: PreTrainedModel, extractor: BSPFeatureExtractor) -> dict[str, str]:
-    has_classes = "Classification" in type(model).__name__
+    # The regression's classifier rates frames, and has no classes.
+    has_classes = hasattr(model, "classifier") and not isinstance(model, BSPForBoundaryRegression)
     facts = {
         "format_version": FORMAT_VERSION,
         "encoder": describe_encoder(model, extractor),

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModel
 from typer.testing import CliRunner
 
 from bsp_hf import (
-    BSPConfig,
     BSPForBoundaryClassification,
     BSPForBoundaryRegression,
     BSPModel,
+    BSPTwoStreamModel,
     save_checkpoint_folder,
 )
 from bsp_hf.cli import app
@@ -22,7 +23,8 @@ from bsp_hf.publishing import onnx as exporter
 from bsp_hf.publishing.onnx import export_onnx, load_with_head, read_onnx_metadata
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from tiny import FAMILIES, random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
+from every_model import EVERY_MODEL, one_encoder
+from tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -119,15 +121,49 @@ def test_checkpoints_are_loaded_with_the_head_they_were_saved_with(tmp_path):
         assert type(load_with_head(tmp_path / model_class.__name__)) is model_class
 
 
+OUTPUTS = {
+    "BSPModel": [],
+    "BSPTwoStreamModel": [],
+    "BSPForTwoHeadClassification": ["logits", "action_logits"],
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "resnet"])
-def test_every_family_computes_the_same_in_onnxruntime(family, tmp_path):
-    config = BSPConfig(backbone_config=tiny_backbone(family))
-    model = randomize(BSPForBoundaryClassification(config)).eval()
+@pytest.mark.parametrize("name", EVERY_MODEL)
+def test_every_model_computes_the_same_in_onnxruntime_for_any_batch(name, tmp_path, record_property):
+    model = EVERY_MODEL[name].build()
     report = export_onnx(model, tmp_path / "model.onnx", tiny_extractor(num_frames=8))
-    assert set(report.max_abs_diffs) == {"last_hidden_state", "pooler_output", "logits"}
-    assert max(report.max_abs_diffs.values()) < 1e-4
-    print(f"{family}: {report.max_abs_diffs}")
+    outputs = ["last_hidden_state", "pooler_output", *OUTPUTS.get(name, ["logits"])]
+    assert list(report.max_abs_diffs) == outputs
+    differences = list(report.max_abs_diffs.values())
+    for batch in (1, 2, 7):
+        clips = random_clips(batch, 8, 3, 32, 32, seed=batch)
+        found = run(tmp_path / "model.onnx", clips)
+        assert list(found) == outputs
+        with torch.no_grad():
+            expected = {**model.base_model(clips), **model(clips)}
+        for output, array in found.items():
+            assert array.shape == tuple(expected[output].shape)
+            differences.append(np.abs(array - expected[output].numpy()).max())
+    record_property("model", name)
+    record_property("difference", float(max(differences)))
+    assert max(differences) < 1e-4
+    labels = read_onnx_metadata(tmp_path / "model.onnx")["labels"]
+    has_classes = "logits" in outputs and name != "BSPForBoundaryRegression"
+    assert (None if labels is None else len(labels)) == (model.config.num_labels if has_classes else None)
+
+
+@pytest.mark.slow
+def test_streams_that_give_tokens_leave_only_the_pooled_features(tmp_path):
+    other = randomize(AutoModel.from_config(tiny_backbone("videomae"))).eval()
+    model = BSPTwoStreamModel.from_encoders({"action": other, "boundary": one_encoder(BSPModel)})
+    report = export_onnx(model, tmp_path / "model.onnx", tiny_extractor(num_frames=8))
+    assert list(report.max_abs_diffs) == ["pooler_output"]
+    clips = random_clips(2, 8, 3, 32, 32)
+    with torch.no_grad():
+        np.testing.assert_allclose(
+            run(report.path, clips)["pooler_output"], model(clips).pooler_output, atol=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -141,15 +177,14 @@ def test_half_precision_is_half_as_large(folder, exported, tmp_path):
 
 
 @pytest.mark.slow
-def test_regressed_heatmap_is_an_output_and_frames_may_be_chosen(tmp_path):
-    model = randomize(BSPForBoundaryRegression(tiny_config())).eval()
+def test_number_of_frames_may_be_chosen(tmp_path):
+    model = one_encoder(BSPForBoundaryRegression)
     export_onnx(model, tmp_path / "model.onnx", tiny_extractor(), num_frames=6)
     clips = random_clips(2, 6, 3, 32, 32)
     with torch.no_grad():
         np.testing.assert_allclose(
             run(tmp_path / "model.onnx", clips)["logits"], model(clips).logits, atol=1e-4
         )
-    assert read_onnx_metadata(tmp_path / "model.onnx")["labels"] is None
 
 
 @pytest.mark.slow
