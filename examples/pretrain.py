@@ -12,33 +12,30 @@ The paper's setting (Kinetics-400, some days on 8 GPUs) is
         --backbone resnet50 --init_from microsoft/resnet-50 --epochs 50 --batch_size 16 --num_workers 16
 """
 
-import json
 import logging
-import sys
-import time
 
 import torch
-from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
-from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
+from bsp_hf.pretraining.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.pictures import save_training_pictures
 from bsp_hf.pretraining.pretexts import find_pretext
 from bsp_hf.pretraining.run_data import build_run_data
 from bsp_hf.pretraining.run_model import label_fields, start_model
 from bsp_hf.pretraining.run_record import describe_run
+from bsp_hf.pretraining.run_start import count_steps, start_accelerator
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,
     resume_training_state,
     save_training_state,
 )
-from bsp_hf.training.sampler import EpochSampler
+from bsp_hf.training.log import TrainingLog, shows_progress
+from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("pretrain")
 
@@ -56,7 +53,7 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
     model.eval()
     metric, losses = BoundaryTypeAccuracy(), []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
-    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
+    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
         output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
         losses.append(accelerator.gather_for_metrics(output.loss.repeat(len(batch["labels"]))))
         if pretext.head == "classification":
@@ -70,27 +67,9 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
     return results
 
 
-def show_progress(accelerator) -> bool:
-    return accelerator.is_main_process and sys.stderr.isatty()
-
-
 def main() -> None:
     args = parse_with_preset(pretraining_parser(__doc__))
-    accelerator = Accelerator(
-        cpu=args.cpu,
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        log_with=args.report_to or None,
-        project_dir=args.output_dir,
-    )
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
-    for name in ("pretrain", "bsp_hf"):
-        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
-    set_seed(args.seed)
-    if args.report_to:
-        accelerator.init_trackers(
-            "bsp-pretrain", config={name: str(value) for name, value in vars(args).items()}
-        )
+    accelerator = start_accelerator(args, "pretrain", "bsp-pretrain")
 
     data = build_run_data(args, find_pretext(args.task), accelerator)
     train_clips, eval_clips, extractor = data.train_clips, data.eval_clips, data.extractor
@@ -112,23 +91,14 @@ def main() -> None:
     )
     eval_loader = DataLoader(eval_clips, args.batch_size, generator=torch.Generator(), **options)
 
-    default_rate = 0.02 * total_batch / 128 if args.optimizer == "sgd" else 1e-3
-    optimizer = build_optimizer(
-        args.optimizer, model, args.learning_rate or default_rate, args.weight_decay, args.momentum
-    )
+    steps = count_steps(args, len(train_clips), total_batch)
+    learning_rate = args.learning_rate or default_learning_rate(args.optimizer, total_batch)
+    optimizer = build_optimizer(args.optimizer, model, learning_rate, args.weight_decay, args.momentum)
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
-    steps_per_epoch = len(sampler) // total_batch
-    if steps_per_epoch == 0:
-        raise SystemExit(f"{len(train_clips)} clips do not fill a step of {total_batch}; lower --batch_size.")
-    total_steps = args.epochs * steps_per_epoch
-    if args.max_steps is not None:
-        total_steps = min(args.max_steps, total_steps)
     # The schedule is stepped by hand: Accelerate would step it once for every process.
-    schedule = build_schedule(
-        args.schedule, optimizer.optimizer, total_steps, warmup_steps=round(args.warmup_share * total_steps)
-    )
+    schedule = build_schedule(args.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
     checkpoints = args.output_dir / "checkpoints"
@@ -143,27 +113,15 @@ def main() -> None:
         args.task,
         accelerator.device,
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        total_steps,
+        steps.total,
         total_batch,
         accelerator.mixed_precision,
     )
-    bar = tqdm(
-        total=total_steps,
-        initial=progress.steps_done,
-        desc="pre-training",
-        disable=not show_progress(accelerator),
-    )
-    eval_every, log_every = args.eval_every or steps_per_epoch, max(1, min(50, total_steps // 20))
-    running, started, clips_seen = [], time.perf_counter(), 0
+    log = TrainingLog(accelerator, progress, steps.total, "pre-training")
     model.train()
-    while progress.steps_done < total_steps:
+    while progress.steps_done < steps.total:
         train_clips.set_epoch(progress.epoch)
-        loader = (
-            skip_first_batches(train_loader, progress.batches_done) if progress.batches_done else train_loader
-        )
-        sampler.set_epoch(progress.epoch)
-        loader.set_epoch(progress.epoch)
-        for batch in loader:
+        for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
                 output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
                 accelerator.backward(output.loss)
@@ -172,57 +130,27 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            running.append(output.loss.detach())
-            clips_seen += args.batch_size * accelerator.num_processes
+            log.add_batch(output.loss, args.batch_size)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
             progress.steps_done += 1
-            bar.update()
             step = progress.steps_done
-            # A checkpoint ends a mean, so that a resumed run logs the same ones.
-            is_saved = step % args.save_every == 0 and step < total_steps
-            if step % log_every == 0 or is_saved or step == total_steps:
-                loss = accelerator.gather(torch.stack(running)).mean().item()
-                rate = clips_seen / (time.perf_counter() - started)
-                learning_rate = schedule.get_last_lr()[0]
-                entry = {"step": step, "loss": loss, "learning_rate": learning_rate, "clips_per_s": rate}
-                progress.history.append(entry)
-                accelerator.log(entry, step=step)
-                bar.set_postfix(loss=f"{loss:.3f}", clips_per_s=f"{rate:.1f}")
-                if bar.disable:
-                    logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, total_steps, loss, rate)
-                running, started, clips_seen = [], time.perf_counter(), 0
-            if step % eval_every == 0 or step == total_steps:
-                results = {
-                    "step": step,
-                    **evaluate_model(model, eval_loader, extractor, accelerator, pretext),
-                }
-                progress.history.append(results)
-                accelerator.log(
-                    {name: value for name, value in results.items() if isinstance(value, float)}, step=step
-                )
-                logger.info("step %d: %s", step, json.dumps(results, default=str))
-                started, clips_seen = time.perf_counter(), 0
+            is_saved = step % args.save_every == 0 and step < steps.total
+            log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
+            if step % (args.eval_every or steps.per_epoch) == 0 or step == steps.total:
+                log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, pretext))
             if is_saved:
                 save_training_state(accelerator, checkpoints, step, settings)
-            if step == total_steps:
+            if step == steps.total:
                 break
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
-    bar.close()
+    log.close()
 
     if accelerator.is_main_process:
-        clips_seen = progress.steps_done * total_batch
-        record = describe_run(
-            args,
-            train_clips,
-            eval_clips,
-            progress.history,
-            clips_seen,
-            accelerator.device.type,
-            progress,
-        )
+        seen, device = progress.steps_done * total_batch, accelerator.device.type
+        record = describe_run(args, train_clips, eval_clips, progress.history, seen, device, progress)
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
         save_training_pictures(args.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))

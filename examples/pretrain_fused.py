@@ -15,16 +15,11 @@ With --teacher_features DIR the teachers run once: DIR keeps their features of t
 epoch shows these clips. All else is as in `examples/pretrain.py`, the exact resuming too.
 """
 
-import json
 import logging
-import sys
-import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator, skip_first_batches
-from accelerate.utils import set_seed
 from torch.utils.data import DataLoader, default_collate
 from tqdm.auto import tqdm
 
@@ -40,10 +35,11 @@ from bsp_hf.encoder.modeling_distilled import TEACHERS
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.joint_pretext import BoundaryWithAction
-from bsp_hf.pretraining.optimization import build_optimizer, build_schedule
+from bsp_hf.pretraining.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.run_data import build_run_data
 from bsp_hf.pretraining.run_model import label_fields, start_model
 from bsp_hf.pretraining.run_record import describe_run
+from bsp_hf.pretraining.run_start import count_steps, start_accelerator
 from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
@@ -51,7 +47,8 @@ from bsp_hf.training.checkpoints import (
     resume_training_state,
     save_training_state,
 )
-from bsp_hf.training.sampler import EpochSampler
+from bsp_hf.training.log import TrainingLog, shows_progress
+from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("pretrain_fused")
 
@@ -80,6 +77,8 @@ def parse_arguments():
 
 def build_two_stream(args) -> None:
     """Put the two trained encoders side by side, and save them as one."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
+    logger.setLevel("INFO")
     streams = {"action": args.action_teacher, "boundary": args.boundary_teacher}
     model = BSPTwoStreamModel.from_encoders(streams)
     extractor = BSPFeatureExtractor.from_pretrained(args.action_teacher)
@@ -148,7 +147,7 @@ def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
     model.eval()
     metric, kept, errors = BoundaryTypeAccuracy(), [], []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
-    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
+    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
         output = model(**model_inputs(batch, extractor, teachers, None, is_training=False))
         if teachers is None:
             boundary, action_logits = output.logits.argmax(-1), output.action_logits
@@ -174,28 +173,12 @@ def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
     return results | {f"eval_{name}_feature_loss": mean for name, mean in means.items()}
 
 
-def show_progress(accelerator) -> bool:
-    return accelerator.is_main_process and sys.stderr.isatty()
-
-
 def main() -> None:
     args = parse_arguments()
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
-    logger.setLevel("INFO")
     if args.fusion == "two-stream":
         return build_two_stream(args)
-    accelerator = Accelerator(
-        cpu=args.cpu,
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        log_with=args.report_to or None,
-        project_dir=args.output_dir,
-    )
-    for name in ("pretrain_fused", "bsp_hf"):
-        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
-    set_seed(args.seed)
-    if args.report_to:
-        accelerator.init_trackers("bsp-fused", config={name: str(v) for name, v in vars(args).items()})
+    accelerator = start_accelerator(args, "pretrain_fused", "bsp-fused")
+
     data = build_run_data(args, BoundaryWithAction, accelerator)
     train_clips, extractor, pretext = data.train_clips, data.extractor, data.train_clips.pretext
     teachers = prepare_teachers(args, data, accelerator) if args.fusion == "distillation" else None
@@ -211,19 +194,14 @@ def main() -> None:
         DataLoader(IndexedClips(clips), args.batch_size, generator=torch.Generator(), **kind, **options)
         for clips, kind in ((train_clips, {"sampler": sampler}), (data.eval_clips, {}))
     )
-    rate = args.learning_rate or (0.02 * total_batch / 128 if args.optimizer == "sgd" else 1e-3)
-    optimizer = build_optimizer(args.optimizer, model, rate, args.weight_decay, args.momentum)
-    parts = (model, optimizer, train_loader, eval_loader)
-    model, optimizer, train_loader, eval_loader = accelerator.prepare(*parts)
-    steps_per_epoch = len(sampler) // total_batch
-    if steps_per_epoch == 0:
-        raise SystemExit(f"{len(train_clips)} clips do not fill a step of {total_batch}; lower --batch_size.")
-    total_steps = args.epochs * steps_per_epoch
-    total_steps = total_steps if args.max_steps is None else min(args.max_steps, total_steps)
-    # The schedule is stepped by hand: Accelerate would step it once for every process.
-    schedule = build_schedule(
-        args.schedule, optimizer.optimizer, total_steps, warmup_steps=round(args.warmup_share * total_steps)
+    steps = count_steps(args, len(train_clips), total_batch)
+    learning_rate = args.learning_rate or default_learning_rate(args.optimizer, total_batch)
+    optimizer = build_optimizer(args.optimizer, model, learning_rate, args.weight_decay, args.momentum)
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(
+        model, optimizer, train_loader, eval_loader
     )
+    # The schedule is stepped by hand: Accelerate would step it once for every process.
+    schedule = build_schedule(args.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
     checkpoints = args.output_dir / "checkpoints"
@@ -237,17 +215,11 @@ def main() -> None:
 
     # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
     num_actions = args.batch_size * pretext.action_share(train_clips.cases)
-    eval_every, log_every = args.eval_every or steps_per_epoch, max(1, min(50, total_steps // 20))
-    bar = tqdm(total=total_steps, initial=progress.steps_done, disable=not show_progress(accelerator))
-    running, started, clips_seen = [], time.perf_counter(), 0
+    log = TrainingLog(accelerator, progress, steps.total, args.fusion)
     model.train()
-    while progress.steps_done < total_steps:
+    while progress.steps_done < steps.total:
         train_clips.set_epoch(0 if args.teacher_features else progress.epoch)
-        done = progress.batches_done
-        loader = skip_first_batches(train_loader, done) if done else train_loader
-        sampler.set_epoch(progress.epoch)
-        loader.set_epoch(progress.epoch)
-        for batch in loader:
+        for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
                 output = model(**model_inputs(batch, extractor, teachers, num_actions))
                 accelerator.backward(output.loss)
@@ -256,36 +228,26 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            running.append(output.loss.detach())
-            clips_seen += args.batch_size * accelerator.num_processes
+            log.add_batch(output.loss, args.batch_size)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
             progress.steps_done += 1
-            bar.update()
             step = progress.steps_done
-            # A checkpoint ends a mean, so that a resumed run logs the same ones.
-            is_saved = step % args.save_every == 0 and step < total_steps
-            if step % log_every == 0 or is_saved or step == total_steps:
-                entry = {"step": step, "loss": accelerator.gather(torch.stack(running)).mean().item()}
-                entry |= {"learning_rate": schedule.get_last_lr()[0]}
-                entry |= {"clips_per_s": clips_seen / (time.perf_counter() - started)}
-                progress.history.append(entry)
-                accelerator.log(entry, step=step)
-                logger.info("step %d/%d: loss %.3f", step, total_steps, entry["loss"])
-                running, started, clips_seen = [], time.perf_counter(), 0
-            if step % eval_every == 0 or step == total_steps:
-                found = evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
-                progress.history.append({"step": step, **found})
-                accelerator.log({k: v for k, v in found.items() if isinstance(v, float)}, step=step)
-                logger.info("step %d: %s", step, json.dumps(found, default=str))
-                started, clips_seen = time.perf_counter(), 0
+            is_saved = step % args.save_every == 0 and step < steps.total
+            log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
+            if step % (args.eval_every or steps.per_epoch) == 0 or step == steps.total:
+                log.write_scores(
+                    evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
+                )
             if is_saved:
                 save_training_state(accelerator, checkpoints, step, settings)
-            if step == total_steps:
+            if step == steps.total:
                 break
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
+    log.close()
+
     if accelerator.is_main_process:
         seen, device = progress.steps_done * total_batch, accelerator.device.type
         record = describe_run(args, train_clips, data.eval_clips, progress.history, seen, device, progress)

@@ -1,9 +1,13 @@
 """The order of samples: a fresh permutation every epoch, the same for any number of workers and processes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from accelerate import skip_first_batches
 from torch.utils.data import Sampler
+
+from .checkpoints import TrainingProgress
 
 
 class EpochSampler(Sampler[int]):
@@ -40,4 +44,26 @@ class EpochSampler(Sampler[int]):
         return self.num_samples // self.multiple_of * self.multiple_of
 
 
-__all__ = ["EpochSampler"]
+# Any: a loader of Accelerate, whose class depends on what was prepared.
+def continue_epoch(loader: Any, sampler: EpochSampler, progress: TrainingProgress) -> Any:
+    """Return the batches of the running epoch that are still to come, in its order.
+
+    Accelerate's loaders count their own iterations, which would be another number after resuming; so both are
+    told which epoch it is.
+
+    Args:
+        loader (`DataLoader`): What Accelerate made of the loader of the training data.
+        sampler (`EpochSampler`): The order that it was made with.
+        progress (`TrainingProgress`): Tells the epoch, and the batches that are done.
+
+    Returns:
+        `DataLoader`: The loader, or one that leaves out those batches.
+    """
+    if progress.batches_done:
+        loader = skip_first_batches(loader, progress.batches_done)
+    sampler.set_epoch(progress.epoch)
+    loader.set_epoch(progress.epoch)
+    return loader
+
+
+__all__ = ["EpochSampler", "continue_epoch"]

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_pretrain import DIE_AT_BATCH, history, options, pretrain, run, weights, workplace  # noqa: F401
+from test_pretrain import (
+    DIE_AT_BATCH,
+    history,
+    options,
+    pretrain,
+    run,
+    train_in_one_and_two_processes,
+    weights,
+    workplace,  # noqa: F401
+)
 from transformers import AutoModel, AutoModelForVideoClassification
 
 from bsp_hf.encoder.provenance import identify_weights
@@ -61,6 +70,15 @@ def test_killed_run_goes_on_to_the_same_bits(fusion, workplace, teachers):  # no
     assert "step-00000008" in fuse(workplace, f"{fusion}-cut", **settings)
     assert history(workplace, f"{fusion}-cut") == history(workplace, f"{fusion}-whole")
     assert weights(workplace, f"{fusion}-cut") == weights(workplace, f"{fusion}-whole")
+
+
+@pytest.mark.parametrize("fusion", ["two-head", "distillation"])
+def test_two_processes_train_like_two_accumulated_batches(fusion, workplace, teachers, record_property):  # noqa: F811
+    settings = {"fusion": fusion, **(teachers if fusion == "distillation" else {})}
+    difference = train_in_one_and_two_processes(EXAMPLE, workplace, f"{fusion}-twice", **settings)
+    record_property("model", f"examples/pretrain_fused.py --fusion {fusion}")
+    record_property("difference", difference)
+    assert difference < 2e-5
 
 
 def test_stored_features_train_like_those_on_the_fly(workplace, teachers):  # noqa: F811

@@ -1,8 +1,12 @@
 """The order of clips: a permutation that only (seed, epoch) decides, cut to whole optimizer steps."""
 
 import pytest
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
 
-from bsp_hf.training.sampler import EpochSampler
+from bsp_hf.training.checkpoints import TrainingProgress
+from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 
 def order(*arguments, epoch: int = 0, **fields) -> list[int]:
@@ -44,3 +48,12 @@ def test_clips_left_over_in_one_epoch_come_in_another():
 def test_multiple_of_nothing_is_refused():
     with pytest.raises(ValueError, match="multiple_of=0"):
         EpochSampler(10, multiple_of=0)
+
+
+@pytest.mark.parametrize("batches_done", [0, 3])
+def test_an_interrupted_epoch_goes_on_with_the_batches_that_are_left(batches_done):
+    sampler = EpochSampler(20, seed=1)
+    loader = Accelerator(cpu=True).prepare(DataLoader(range(20), 4, sampler=sampler))
+    list(loader)  # Accelerate has counted one iteration, and this is no epoch of ours
+    rest = continue_epoch(loader, sampler, TrainingProgress(epoch=5, batches_done=batches_done))
+    assert torch.cat(list(rest)).tolist() == order(20, 1, epoch=5)[4 * batches_done :]

@@ -1,0 +1,113 @@
+"""What a training loop tells while it runs: a bar, means of losses, scores; all of it kept in its history."""
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .checkpoints import TrainingProgress
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLog:
+    """Keeps the mean losses and the scores of a run: in its history, its trackers, and on the screen.
+
+    Make it when the training starts, after a checkpoint was loaded. Calls are made by every process alike.
+
+    Args:
+        accelerator (`Accelerator`): Averages over processes, and holds the trackers.
+        progress (`TrainingProgress`): Where the run stands; its history takes the entries.
+        total_steps (`int`): Optimizer steps of the whole training. About 20 means are logged, and one at
+            least every 50 steps.
+        description (`str`): What the bar is called.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, progress: TrainingProgress, total_steps: int, description: str
+    ):
+        self.accelerator, self.progress, self.total_steps = accelerator, progress, total_steps
+        self.log_every = max(1, min(50, total_steps // 20))
+        self.bar = tqdm(
+            total=total_steps,
+            initial=progress.steps_done,
+            desc=description,
+            disable=not shows_progress(accelerator),
+        )
+        self._losses: list[Tensor] = []
+        self._restart_clock()
+
+    def add_batch(self, loss: Tensor, num_clips: int) -> None:
+        """Count a batch.
+
+        Args:
+            loss (`torch.Tensor`): Scalar, the loss of this process.
+            num_clips (`int`): Clips of one process in the batch.
+        """
+        self._losses.append(loss.detach())
+        self._num_clips += num_clips * self.accelerator.num_processes
+
+    def end_step(self, learning_rate: float, ends_mean: bool = False) -> None:
+        """Count an optimizer step that `progress` has counted; log a mean where one is due.
+
+        Args:
+            learning_rate (`float`): The rate from here on.
+            ends_mean (`bool`, *optional*, defaults to `False`): Log one in any case. Where a checkpoint
+                follows, a resumed run then logs the same means as one that was not interrupted.
+        """
+        self.bar.update()
+        step = self.progress.steps_done
+        if not (ends_mean or step % self.log_every == 0 or step == self.total_steps):
+            return
+        loss = self.accelerator.gather(torch.stack(self._losses)).mean().item()
+        rate = self._num_clips / (time.perf_counter() - self._started)
+        self._write({"step": step, "loss": loss, "learning_rate": learning_rate, "clips_per_s": rate})
+        self.bar.set_postfix(loss=f"{loss:.3f}", clips_per_s=f"{rate:.1f}")
+        if self.bar.disable:
+            logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, self.total_steps, loss, rate)
+        self._losses = []
+        self._restart_clock()
+
+    def write_scores(self, scores: dict[str, Any]) -> None:
+        """Log an evaluation; the time it took does not count as training.
+
+        Args:
+            scores (`dict`): Values by name, fit for JSON; trackers get those that are floats.
+        """
+        entry = {"step": self.progress.steps_done, **scores}
+        self._write(entry)
+        logger.info("step %d: %s", entry["step"], json.dumps(entry, default=str))
+        self._restart_clock()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self.progress.history.append(entry)
+        numbers = {name: value for name, value in entry.items() if isinstance(value, float)}
+        self.accelerator.log(numbers, step=entry["step"])
+
+    def _restart_clock(self) -> None:
+        self._started, self._num_clips = time.perf_counter(), 0
+
+
+def shows_progress(accelerator: Accelerator) -> bool:
+    """Return whether bars are drawn: by one process, on a terminal.
+
+    Args:
+        accelerator (`Accelerator`): Tells which process this is.
+
+    Returns:
+        `bool`: Whether this process draws.
+    """
+    return accelerator.is_main_process and sys.stderr.isatty()
+
+
+__all__ = ["TrainingLog", "shows_progress"]

@@ -1,0 +1,81 @@
+"""What a training loop logs: means between two entries, scores, and no time that evaluation took."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bsp_hf.training.checkpoints import TrainingProgress
+from bsp_hf.training.log import TrainingLog
+
+
+class TwoProcesses(SimpleNamespace):
+    """An accelerator whose other process always has a loss that is larger by 2."""
+
+    num_processes, is_main_process = 2, True
+
+    def gather(self, losses):
+        return torch.cat([losses, losses + 2])
+
+    def log(self, values, step):
+        self.tracked.append((step, values))
+
+
+def log_of(total_steps):
+    progress = TrainingProgress()
+    return TrainingLog(TwoProcesses(tracked=[]), progress, total_steps, "training"), progress
+
+
+def run_step(log, progress, *losses, **options):
+    for loss in losses:
+        log.add_batch(torch.tensor(loss, requires_grad=True), 4)
+    progress.steps_done += 1
+    log.end_step(0.5, **options)
+
+
+def test_a_mean_covers_all_batches_since_the_last_one_on_every_process():
+    log, progress = log_of(total_steps=60)  # every third step
+    run_step(log, progress, 1.0, 2.0)
+    run_step(log, progress, 3.0, 6.0)
+    assert progress.history == []
+    run_step(log, progress, 0.0, 0.0)
+    run_step(log, progress, 7.0, ends_mean=True)
+    run_step(log, progress, 8.0)
+    run_step(log, progress, 10.0)
+    assert [(entry["step"], entry["loss"]) for entry in progress.history] == [(3, 3.0), (4, 8.0), (6, 10.0)]
+    assert list(progress.history[0]) == ["step", "loss", "learning_rate", "clips_per_s"]
+    assert progress.history[0]["learning_rate"] == 0.5
+    assert [step for step, _ in log.accelerator.tracked] == [3, 4, 6]
+
+
+@pytest.mark.parametrize(("total_steps", "every"), [(2, 1), (39, 1), (100, 5), (5000, 50)])
+def test_about_twenty_means_are_logged_and_none_is_later_than_fifty_steps(total_steps, every):
+    assert log_of(total_steps)[0].log_every == every
+
+
+def test_the_last_step_is_always_logged():
+    log, progress = log_of(total_steps=50)  # every second step
+    progress.steps_done = 48
+    run_step(log, progress, 1.0)
+    run_step(log, progress, 3.0)
+    assert [(entry["step"], entry["loss"]) for entry in progress.history] == [(50, 3.0)]
+
+
+def test_scores_are_kept_whole_and_trackers_get_their_numbers():
+    log, progress = log_of(total_steps=2)
+    progress.steps_done = 1
+    log.write_scores({"eval_accuracy": 0.5, "eval_num_clips": 8, "eval_recall": [0.1, 0.9]})
+    log.close()
+    kept = {"step": 1, "eval_accuracy": 0.5, "eval_num_clips": 8, "eval_recall": [0.1, 0.9]}
+    assert progress.history == [kept]
+    assert log.accelerator.tracked == [(1, {"eval_accuracy": 0.5})]
+
+
+def test_the_rate_counts_the_clips_of_all_processes_and_no_evaluation(monkeypatch):
+    seconds = iter([0.0, 100.0, 102.0, 102.0])
+    monkeypatch.setattr("bsp_hf.training.log.time.perf_counter", lambda: next(seconds))
+    log, progress = log_of(total_steps=60)
+    log.add_batch(torch.tensor(1.0), 4)
+    log.write_scores({})  # ends at 100 s, and what came before is not counted
+    run_step(log, progress, 1.0, 1.0, ends_mean=True)  # 2 batches of 4 clips, 2 processes, 2 seconds
+    assert progress.history[-1]["clips_per_s"] == 8.0
