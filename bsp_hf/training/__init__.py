@@ -1,1 +1,1 @@
-"""What every training loop of the package shares: checkpoints that are whole, and the order of samples."""
+"""What every training loop of the package shares: whole checkpoints, the order of samples, the log."""

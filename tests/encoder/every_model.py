@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from tiny import FAMILIES, random_clips, randomize, tiny_backbone, tiny_config
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf import (
     BSPConfig,
@@ -26,27 +26,41 @@ WIDTH = 32  # of a tiny encoder's feature
 NUM_FRAMES = 8
 
 
+def small_backbone(family: str) -> PreTrainedConfig:
+    """As few layers as there are kinds of them, because exporting and compiling take long for each."""
+    two_stages = {"hidden_sizes": [8, 16], "depths": [1, 1]}
+    fields: dict[str, dict[str, Any]] = {
+        "resnet": two_stages,
+        "regnet": two_stages,
+        "convnext": {"num_stages": 2, **two_stages},
+        "convnextv2": {"num_stages": 2, **two_stages},
+        "mobilenet_v2": {},  # has as many as it has
+    }
+    return tiny_backbone(family, **fields.get(family, {"num_hidden_layers": 1}))
+
+
 def one_encoder(model_class: type[PreTrainedModel], family: str = "resnet", **fields: Any) -> PreTrainedModel:
-    return randomize(model_class(BSPConfig(backbone_config=tiny_backbone(family), **fields))).eval()
+    return randomize(model_class(BSPConfig(backbone_config=small_backbone(family), **fields))).eval()
 
 
 def two_head(**fields: Any) -> BSPForTwoHeadClassification:
-    backbone = tiny_config().backbone_config
-    config = BSPTwoHeadConfig(backbone_config=backbone, action_names=["run", "walk", "wave"], **fields)
-    return randomize(BSPForTwoHeadClassification(config)).eval()
+    fields = {
+        "backbone_config": tiny_config().backbone_config,
+        "action_names": ["run", "walk", "wave"],
+    } | fields
+    return randomize(BSPForTwoHeadClassification(BSPTwoHeadConfig(**fields))).eval()
 
 
 def distilled(**fields: Any) -> BSPForFeatureDistillation:
-    fields = {"action_feature_size": 5, "num_labels": 3} | fields
-    config = BSPDistilledConfig(backbone_config=tiny_config().backbone_config, **fields)
-    return randomize(BSPForFeatureDistillation(config)).eval()
+    fields = {"action_feature_size": 5, "boundary_feature_size": WIDTH, "num_labels": 3} | fields
+    fields = {"backbone_config": tiny_config().backbone_config} | fields
+    return randomize(BSPForFeatureDistillation(BSPDistilledConfig(**fields))).eval()
 
 
-def two_stream(**fields: Any) -> BSPTwoStreamModel:
-    """The second stream is shallower than the first; its features are 16 wide."""
-    shallow = {"hidden_sizes": [8, 16], "depths": [1, 1], "embedding_size": 8, "layer_type": "basic"}
-    streams = [tiny_config(), BSPConfig(backbone_config=shallow)]
-    return randomize(BSPTwoStreamModel(BSPTwoStreamConfig(stream_configs=streams, **fields))).eval()
+def two_stream(first: BSPConfig | None = None) -> BSPTwoStreamModel:
+    """The second stream is shallower than the first by default; its features are 16 wide."""
+    streams = [first or tiny_config(), BSPConfig(backbone_config=small_backbone("resnet"))]
+    return randomize(BSPTwoStreamModel(BSPTwoStreamConfig(stream_configs=streams))).eval()
 
 
 FUSIONS = {"two-head": two_head, "distilled": distilled, "two-stream": two_stream}
@@ -107,7 +121,8 @@ def _taught(batch: int) -> dict[str, Any]:
     }
 
 
-_plain = {"classifier_dropout": 0.0}
+_plain: dict[str, Any] = {"classifier_dropout": 0.0}
+_small = {"backbone_config": small_backbone("resnet"), **_plain}
 EVERY_MODEL = {
     "BSPModel": Kind(partial(one_encoder, BSPModel)),
     "BSPForBoundaryClassification": Kind(
@@ -121,7 +136,7 @@ EVERY_MODEL = {
         for family in FAMILIES
         if family != "resnet"
     },
-    "BSPTwoStreamModel": Kind(two_stream),
-    "BSPForTwoHeadClassification": Kind(partial(two_head, **_plain), _two_labels),
-    "BSPForFeatureDistillation": Kind(partial(distilled, **_plain), _taught),
+    "BSPTwoStreamModel": Kind(partial(two_stream, BSPConfig(backbone_config=small_backbone("regnet")))),
+    "BSPForTwoHeadClassification": Kind(partial(two_head, **_small), _two_labels),
+    "BSPForFeatureDistillation": Kind(partial(distilled, **_small), _taught),
 }
