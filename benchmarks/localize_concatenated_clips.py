@@ -88,17 +88,32 @@ def plan_video(sources, actions, rng):
     return [by_label[labels[place]][picked[labels[place]].pop()] for place in order]
 
 
+def plan_videos(args):
+    """Return `{subset: {video: its clips}}`; videos that are already there must be of this plan."""
+    sources = scan_video_folder(args.video_dir, args.metadata)
+    parts = zip(("train", "test"), split_sources(sources, 0.3, args.seed), strict=True)
+    counts = {"train": args.num_train, "test": args.num_test}
+    rng = np.random.default_rng(args.seed)
+    plan = {
+        subset: {f"{subset}_{k:03d}": plan_video(part, args.actions, rng) for k in range(counts[subset])}
+        for subset, part in parts
+    }
+    path = args.output_dir / "plan.json"
+    names = {
+        subset: {v: [c.path.name for c in clips] for v, clips in p.items()} for subset, p in plan.items()
+    }
+    if path.is_file() and json.loads(path.read_text()) != names:
+        sys.exit(f"{args.output_dir} holds videos of other clips. Choose another --output_dir.")
+    (args.output_dir / "videos").mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(names))
+    return plan
+
+
 def make_videos(args):
     """Write the long videos and their annotations."""
-    sources = scan_video_folder(args.video_dir, args.metadata)
-    parts = dict(zip(("train", "test"), split_sources(sources, 0.3, args.seed), strict=True))
-    rng = np.random.default_rng(args.seed)
     database = {}
-    (args.output_dir / "videos").mkdir(parents=True, exist_ok=True)
-    for subset, count in (("train", args.num_train), ("test", args.num_test)):
-        for number in range(count):
-            video_id = f"{subset}_{number:03d}"
-            clips = plan_video(parts[subset], args.actions, rng)
+    for subset, plan in plan_videos(args).items():
+        for video_id, clips in plan.items():
             path = args.output_dir / "videos" / f"{video_id}.mp4"
             frames = [read_clip(clip.path, LONGEST_S) for clip in clips]
             if not path.is_file():
