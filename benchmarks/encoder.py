@@ -9,7 +9,8 @@ Winograd's method needs fewer multiplications than are counted here, so its shar
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -29,14 +30,21 @@ def clips(batch: int, channels_last: bool) -> torch.Tensor:
     return pixels if channels_last else pixels.contiguous()
 
 
-def prepared(model: BSPModel, dtype: torch.dtype, saves_products: bool) -> BSPModel:
-    """The engine's encoder, with or without Winograd's method whatever the processor."""
-    chosen = inference_model._saves_products
-    inference_model._saves_products = lambda dtype, device: saves_products and dtype == torch.float32
+@contextmanager
+def allowing(packs: bool, saves_products: bool) -> Iterator[None]:
+    """Let `prepare_encoder` use packed and Winograd convolutions, or not."""
+    kept = inference_model._packs, inference_model._saves_products
+    inference_model._packs = lambda dtype, device: packs
+    inference_model._saves_products = lambda dtype, device: saves_products
     try:
-        return prepare_encoder(model, BSPFeatureExtractor(), dtype, CPU)
+        yield
     finally:
-        inference_model._saves_products = chosen
+        inference_model._packs, inference_model._saves_products = kept
+
+
+def prepared(model: BSPModel, dtype: torch.dtype, packs: bool, saves_products: bool) -> BSPModel:
+    with allowing(packs, saves_products):
+        return prepare_encoder(model, BSPFeatureExtractor(), dtype, CPU)
 
 
 def without_shift(encoder: BSPModel) -> Callable[[torch.Tensor], None]:
@@ -79,22 +87,24 @@ def run_model(name: str, repeats: int) -> None:
     flops = counter.get_total_flops()
     nchw, last, two = clips(1, False), clips(1, True), clips(2, True)
     eager_last = BSPModel(model.config).eval().to(memory_format=torch.channels_last)
-    folded = prepared(model, torch.float32, False)
-    winograd = prepared(model, torch.float32, True)
+    folded = prepared(model, torch.float32, False, False)
+    packed = prepared(model, torch.float32, True, False)
+    winograd = prepared(model, torch.float32, True, True)
     forms: dict[str, tuple[Callable[[], object], int, torch.dtype]] = {
         "float32 eager, NCHW": (lambda: encode_clips(model, nchw), 1, torch.float32),
         "float32 eager, channels last": (lambda: encode_clips(eager_last, last), 1, torch.float32),
         "float32 folded": (lambda: encode_clips(folded, last), 1, torch.float32),
-        "float32 folded, batch 2": (lambda: encode_clips(folded, two), 2, torch.float32),
-        "float32 folded, Winograd": (lambda: encode_clips(winograd, last), 1, torch.float32),
-        "float32 folded, Winograd, batch 2": (lambda: encode_clips(winograd, two), 2, torch.float32),
+        "float32 packed": (lambda: encode_clips(packed, last), 1, torch.float32),
+        "float32 packed, Winograd": (lambda: encode_clips(winograd, last), 1, torch.float32),
+        "float32 packed, Winograd, batch 2": (lambda: encode_clips(winograd, two), 2, torch.float32),
     }
-    shift_of, batch_form = winograd, "float32 folded, Winograd"
+    shift_of, batch_form = winograd, "float32 packed, Winograd"
     if has_fast_bfloat16(CPU):
-        half = prepared(model, torch.bfloat16, False)
+        half, half_packed = (prepared(model, torch.bfloat16, packs, False) for packs in (False, True))
         forms["bfloat16 folded"] = (lambda: encode_clips(half, last), 1, torch.bfloat16)
-        forms["bfloat16 folded, batch 2"] = (lambda: encode_clips(half, two), 2, torch.bfloat16)
-        shift_of, batch_form = half, "bfloat16 folded"
+        forms["bfloat16 packed"] = (lambda: encode_clips(half_packed, last), 1, torch.bfloat16)
+        forms["bfloat16 packed, batch 2"] = (lambda: encode_clips(half_packed, two), 2, torch.bfloat16)
+        shift_of, batch_form = half_packed, "bfloat16 packed"
     unshifted = without_shift(shift_of)
     jobs = {label: run for label, (run, _, _) in forms.items()}
     seconds = measure({**jobs, "no shift": lambda: unshifted(last)}, repeats)
