@@ -149,24 +149,40 @@ def extract_features(args, annotations):
     return folders
 
 
+def row_labels(video, centers_s, actions):
+    """Return the action at each row, `len(actions)` where there is none."""
+    labels = np.full(len(centers_s), len(actions))
+    for segment in video.segments:
+        labels[(centers_s >= segment.start_s) & (centers_s < segment.end_s)] = actions.index(segment.label)
+    return labels
+
+
 def classify_videos(source, annotations, actions, path):
-    """Train a linear classifier of whole videos on the training part and write its scores of all videos."""
-    means = {v.video_id: source.read(v.video_id).features.mean(axis=0) for v in annotations.videos}
-    rows = torch.tensor(np.stack(list(means.values())))
-    train = torch.tensor([video.subset == "train" for video in annotations.videos])
-    rows = (rows - rows[train].mean(0)) / (rows[train].std(0) + 1e-6)
-    labels = torch.tensor([actions.index(video.segments[0].label) for video in annotations.videos])
-    layer = torch.nn.Linear(rows.shape[1], len(actions))
+    """Train a linear classifier of rows on the training part; what it finds on average is a video's score."""
+    rows, labels, is_train = {}, [], []
+    for video in annotations.videos:
+        found = source.read(video.video_id)
+        rows[video.video_id] = torch.tensor(found.features)
+        labels.append(torch.tensor(row_labels(video, found.centers_s, actions)))
+        is_train.append(video.subset == "train")
+    train_rows = torch.cat([part for part, train in zip(rows.values(), is_train, strict=True) if train])
+    train_labels = torch.cat([part for part, train in zip(labels, is_train, strict=True) if train])
+    mean, scale = train_rows.mean(0), train_rows.std(0) + 1e-6
+    layer = torch.nn.Linear(train_rows.shape[1], len(actions) + 1)
     optimizer = torch.optim.AdamW(layer.parameters(), 1e-2, weight_decay=0.1)
     for _ in range(200):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(layer(rows[train]), labels[train]).backward()
+        torch.nn.functional.cross_entropy(layer((train_rows - mean) / scale), train_labels).backward()
         optimizer.step()
-    scores = layer(rows).softmax(1).detach().double()
-    accuracy = (scores.argmax(1) == labels)[~train].double().mean().item()
-    found = ClassScoreFile(tuple(actions), dict(zip(means, scores.numpy(), strict=True)))
+    scores = {}
+    for video_id, part in rows.items():
+        share = layer((part - mean) / scale).softmax(1)[:, : len(actions)].mean(0).detach().double()
+        scores[video_id] = (share / share.sum()).numpy()
+    tested = [video for video in annotations.videos if video.subset != "train"]
+    right = [actions[scores[v.video_id].argmax()] == v.segments[0].label for v in tested]
+    found = ClassScoreFile(tuple(actions), scores)
     write_class_score_file(path, found)
-    return found, accuracy
+    return found, float(np.mean(right))
 
 
 def without_localizer(annotations, classes, rng):
