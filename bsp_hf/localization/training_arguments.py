@@ -11,14 +11,8 @@ from bsp_hf.features.feature_source import SOURCE_LAYOUTS, TRACKS, FeatureSource
 
 from .annotation_layouts import ANNOTATION_LAYOUTS, read_annotations
 from .annotations import AnnotationSet
-from .training_data import (
-    FeatureCache,
-    LocalizerTask,
-    TaskOptions,
-    TrainingSettings,
-    prepare_split,
-    split_at_random,
-)
+from .localizer_split import prepare_split, split_at_random
+from .training_data import FeatureCache, LocalizerTask, TaskOptions, TrainingSettings
 from .training_data_actionness import ActionnessTask
 from .training_data_gtad import GTADTask
 from .training_data_lgi import LGITask

@@ -1,6 +1,7 @@
 """What training is made of: splits, missing videos, samples, scores and result files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from made_videos import CLASSES, DIM, ENCODER, make_videos
 
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
 from bsp_hf.localization.annotation_layouts import read_annotations
+from bsp_hf.localization.localizer_split import prepare_split, split_at_random
 from bsp_hf.localization.postprocess import Detections
 from bsp_hf.localization.result_files import (
     MomentPrediction,
@@ -20,7 +22,7 @@ from bsp_hf.localization.result_files import (
     write_thumos_text,
 )
 from bsp_hf.localization.training_arguments import TASKS, load_task, training_parser, training_settings
-from bsp_hf.localization.training_data import FeatureCache, prepare_split, split_at_random
+from bsp_hf.localization.training_data import FeatureCache
 from bsp_hf.localization.training_data_gtad import read_class_score_file
 
 TINY = {
@@ -145,6 +147,17 @@ def test_durations_come_from_features_where_annotations_are_silent(folder):
     source = FeatureSource(folder / "features")
     split = prepare_split(silent.of_subset("train"), silent.of_subset("test"), source)
     assert split.train.videos[0].duration_s == everything.videos[0].duration_s
+
+
+def test_features_of_other_cuts_of_the_videos_are_noticed(folder, caplog):
+    everything = read_annotations(folder / "annotations.json")
+    source = FeatureSource(folder / "features")
+    prepare_split(everything.of_subset("train"), everything.of_subset("test"), source)
+    assert not caplog.text
+    longer = type(everything)(tuple(replace(v, duration_s=v.duration_s + 2) for v in everything.videos))
+    prepare_split(longer.of_subset("train"), longer.of_subset("test"), source)
+    assert "4 of the first 4 videos last longer or shorter than annotated" in caplog.text
+    assert longer.of_subset("test").videos[0].video_id in caplog.text
 
 
 def test_a_random_split_is_disjoint_and_repeatable(folder):
