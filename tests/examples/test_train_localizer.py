@@ -67,7 +67,8 @@ def launcher(num_processes: int) -> list[str]:
 def train(folder, localizer, output, *more, dies=False, code=0, num_processes=1, config=None):
     extra = {
         "gtad": ["--class_scores", folder / "class_scores.json"],
-        "tan": ["--word_vectors", folder / "words.npz"],
+        # A plateau as soon as there can be one, so that it acts in the few epochs of a test.
+        "tan": ["--word_vectors", folder / "words.npz", "--plateau_factor", "0.5", "--plateau_patience", "0"],
         "actionness": ["--learning_rate", "0.05"],
     }
     words = [
@@ -111,6 +112,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
     record = json.loads((whole / "training_record.json").read_text())
     assert report.metrics[metric] == pytest.approx(record["results"][metric])
     history = json.loads((whole / "history.json").read_text())
+    if localizer == "tan":
+        assert len({entry["learning_rate"] for entry in history if "loss" in entry}) > 1
+        assert all(entry["eval_loss"] > 0 for entry in history if metric in entry)
     assert record["results"][metric] == max(entry[metric] for entry in history if metric in entry)
     assert json.loads((whole / "config.json").read_text())["encoder"] == ENCODER.to_dict()
 
