@@ -35,8 +35,12 @@ def facts(annotations):
     [
         # videos, segments, queries, bad rows: what the data sets' papers and the kit's list state
         ("activitynet_captions/train.json.gz", "captions", (10009, 0, 37421 - 4, 4)),
-        ("activitynet_captions/val.json.gz", "captions", (4917, 0, 17505, 0)),
-        ("activitynet_captions/test.json.gz", "captions", (4885, 0, 17031, 0)),
+        pytest.param(
+            *("activitynet_captions/val.json.gz", "captions", (4917, 0, 17505, 0)), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("activitynet_captions/test.json.gz", "captions", (4885, 0, 17031, 0)), marks=pytest.mark.slow
+        ),
         ("tacos/train.json.gz", "captions", (75, 0, 9790, 0)),
         ("tacos/val.json.gz", "captions", (27, 0, 4436, 0)),
         ("tacos/test.json.gz", "captions", (25, 0, 4001, 0)),

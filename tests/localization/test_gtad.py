@@ -90,7 +90,7 @@ def tiny_model(seed=0, **changes):
 
 
 class TestPublishedWeights:
-    @pytest.mark.parametrize("name", CASES)
+    @pytest.mark.parametrize("name", [*CASES[:4], pytest.param(CASES[4], marks=pytest.mark.slow)])
     def test_reproduces_the_network(self, golden, name):
         case = golden(f"gtad/{name}")
         model = load_published(case)
