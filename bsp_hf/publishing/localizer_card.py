@@ -177,9 +177,10 @@ def collect_localizer_metrics(record: Mapping[str, Any]) -> tuple[CardMetric, ..
     file = arguments.get("eval_annotations") or arguments.get("annotations")
     parts = [Path(file).name if file else None, arguments.get("eval_subset"), record.get("evaluated")]
     data = ", ".join(str(part) for part in parts if part)
+    results = record.get("results") or {}
     return tuple(
         CardMetric(name, float(value), data, metric_type=name, **common)
-        for name, value in (record.get("results") or {}).items()
+        for name, value in sorted(results.items(), key=lambda item: item[0] != record.get("metric"))
         if name not in _NO_METRIC and isinstance(value, int | float) and math.isfinite(value)
     )
 
@@ -227,6 +228,8 @@ def _describe_data(record: Mapping[str, Any]) -> str:
 
 def _describe_training(record: Mapping[str, Any]) -> tuple[CardRow, ...]:
     settings = {name: value for name, value in (record.get("hyper_parameters") or {}).items() if value}
+    if "plateau_factor" not in settings:
+        settings.pop("plateau_patience", None)
     missing = {part: len(videos) for part, videos in (record.get("missing_videos") or {}).items() if videos}
     return describe_run_rows(
         record,

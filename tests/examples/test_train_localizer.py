@@ -15,6 +15,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
 from made_videos import ENCODER, make_videos
 
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
+from bsp_hf.publishing.cards import find_card_gaps
+from bsp_hf.publishing.folder_check import check_folder
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_localizer.py"
 TINY = {
@@ -117,6 +119,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
         assert all(entry["eval_loss"] > 0 for entry in history if metric in entry)
     assert record["results"][metric] == max(entry[metric] for entry in history if metric in entry)
     assert json.loads((whole / "config.json").read_text())["encoder"] == ENCODER.to_dict()
+    # The folder can be published as it is, but for what only its owner knows.
+    found = check_folder(whole)
+    assert not found.problems and {"history.json", name} <= set(found.left_out)
+    card = (whole / "README.md").read_text()
+    assert f"| annotations.json, test, 4 of 4 videos | {metric} |" in card
+    assert {gap.partition("`")[2].partition("`")[0] for gap in find_card_gaps(card)} == {
+        "license:", "## Training data", "## Licence",
+    }  # fmt: skip
 
 
 # What draws is left out, for it draws other numbers in another process.
