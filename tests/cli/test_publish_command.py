@@ -39,7 +39,9 @@ def test_publishing_and_what_it_says(folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     with serve_hub() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        said = publish(folder, REPO, *CARD, "--private", "--tag", "v1", "--message", "First light")
+        words = ["--private", "--tag", "v1", "--message", "First light", "--dataset", "org/clips"]
+        said = publish(folder, REPO, *CARD, *words)
+        assert "datasets:\n- org/clips\n" in hub.read(REPO, "README.md").decode()
         repository = hub.repositories["models", REPO]
         commit = repository.branches["main"]
         assert f"commit {commit[:12]}, tag v1" in said and f"{hub.url}/{REPO}/commit/{commit}" in said
