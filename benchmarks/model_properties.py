@@ -1,6 +1,6 @@
 """Measure what every model of the encoder room survives, and print it as a table.
 
-    python benchmarks/model_properties.py                 # about 25 minutes on one core
+    python benchmarks/model_properties.py                 # slow: give --reports, and go on later
     python benchmarks/model_properties.py --columns ONNX checkpointing
 
 A column is a test of every model, tiny and with random weights; the numbers are the largest differences that
@@ -28,7 +28,6 @@ COLUMNS = {
     "compiled graph": [
         f"{ENCODER}::test_compiled_model_trains_alike_with_one_graph_for_all_batches_but_the_first"
     ],
-    "machine code": [f"{ENCODER}::test_machine_code_trains_alike"],
     "two processes": [f"{ENCODER}::test_two_processes_have_the_losses_of_one"],
     "checkpointing": [
         f"{ENCODER}::test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics"
