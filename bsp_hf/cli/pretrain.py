@@ -73,6 +73,8 @@ def pretrain(
             command = [sys.executable, str(script), "--help"]
         elif output_dir is None:
             raise ValueError("--output-dir is missing: the folder for the encoder.")
+        elif video_dir is not None and not video_dir.is_dir() and not dry_run:
+            raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
     if dry_run:
         typer.echo(shlex.join(command))
     else:

@@ -29,6 +29,8 @@ def test_options_go_to_the_loop_in_its_spelling_and_launch_options_before_it():
 
 def test_without_a_folder_nothing_is_done():
     assert "--output-dir is missing" in bsp("pretrain", "--preset", "demo", code=2)
+    said = bsp("pretrain", "--video-dir", "nowhere", "--output-dir", "out", code=2)
+    assert "nowhere is not a folder" in said
 
 
 def test_an_installed_package_carries_the_loop(tmp_path, monkeypatch):
