@@ -85,7 +85,7 @@ def _write_annotations(folder: Path) -> None:
 
 
 def _save_models(folder: Path) -> None:
-    extractor = BSPFeatureExtractor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32})
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     encoder = randomize(BSPForBoundaryClassification(tiny_config())).eval()
     record = {"task": "boundary", "history": [{"step": 1, "loss": 1.0}]}
     for name in ("bsp-tsm-r50", "bsp-tsm-r18", "action-encoder"):
