@@ -84,7 +84,7 @@ def plan_video(sources, actions, rng):
     labels = [str(rng.choice([label for label in actions if label in by_label]))] * int(rng.integers(1, 3))
     labels += rng.choice(background, int(rng.integers(4, 6)), replace=False).tolist()
     order = rng.permutation(len(labels))
-    picked = {label: rng.permutation(len(by_label[label])).tolist() for label in set(labels)}
+    picked = {label: rng.permutation(len(by_label[label])).tolist() for label in sorted(set(labels))}
     return [by_label[labels[place]][picked[labels[place]].pop()] for place in order]
 
 
