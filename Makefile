@@ -22,9 +22,14 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
 
+# bf16 only where the processor multiplies in it: emulated, it takes twice as long as float32.
+PRECISION = $(shell $(BIN)/python -c "from torch import device; \
+	from bsp_hf.features.inference_model import has_fast_bfloat16 as is_fast; \
+	print('bf16' if is_fast(device('cpu')) else 'no')")
+
 # --cpu keeps the demo the same on every machine; on a GPU, launch examples/pretrain.py without it.
 demo: $(READY)
-	$(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision bf16 --dynamo_backend no \
+	$(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision $(PRECISION) --dynamo_backend no \
 		--num_cpu_threads_per_process $(THREADS) examples/pretrain.py --preset demo \
 		--frame_cache $(DEMO)/frames --output_dir $(DEMO)/bsp-tsm-demo
 	$(BIN)/python examples/find_boundaries.py --model $(DEMO)/bsp-tsm-demo --output_dir $(DEMO)/long-video
