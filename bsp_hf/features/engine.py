@@ -18,6 +18,7 @@ from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, enc
 
 from .encoders import EncoderRecord
 from .inference_model import choose_dtype, prepare_encoder
+from .kept_memory import keep_freed_memory
 from .row_buffer import RowBuffer
 from .track import FeatureTrack
 from .worker_pool import PoolClock, map_in_threads
@@ -55,7 +56,8 @@ class ExtractionEngine:
     the engine is made: training the model further does not reach it.
 
     On processors with AVX2 and no more, 3x3 convolutions in float32 are computed by Winograd's method;
-    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video.
+    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video. With
+    glibc, an engine on a CPU makes the process keep the memory that it frees; see [`keep_freed_memory`].
 
     Several threads may call one engine at a time.
 
@@ -111,6 +113,8 @@ class ExtractionEngine:
         dtype_name = str(self.dtype).removeprefix("torch.")
         self.encoder = EncoderRecord.from_dict({**description, "dtype": dtype_name})
         """`EncoderRecord`: Who makes the features; goes into every track."""
+        if is_cpu:
+            keep_freed_memory()
         self._of_thread = threading.local()
         self._extractor = extractor
         self._config = model.config
