@@ -27,7 +27,7 @@ NOT_RUN = {
     "make test": "runs the tests, of which this is one",
     "pip install": "needs a package index",
     "python examples/space/app.py": "serves until it is stopped; tests/examples/test_space.py runs it",
-    "python benchmarks/boundary_controls.py": "compares three trainings of half an hour each",
+    "python benchmarks/": "measures for minutes to hours",
 }
 # How a command differs here from how it stands on the page: what is left out or put in its place, and what
 # is added at its end, where the last of two equal options holds.
