@@ -1,7 +1,6 @@
 """Which videos a localizer trains on and is evaluated on, and whether their features are really theirs."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +92,7 @@ def prepare_split(train: AnnotationSet, evaluation: AnnotationSet, source: Featu
         if absent:
             shown = ", ".join(absent[:_SHOWN_VIDEOS]) + (", ..." if len(absent) > _SHOWN_VIDEOS else "")
             logger.warning(
-                "%d of %d %s videos have no features: %s", *_count(absent, annotations), name, shown
+                "%d of %d %s videos have no features: %s", len(absent), len(annotations), name, shown
             )
         found = annotations.without_videos(absent)
         if not len(found):
@@ -101,15 +100,10 @@ def prepare_split(train: AnnotationSet, evaluation: AnnotationSet, source: Featu
                 f"none of the {len(annotations)} {name} videos has features, first "
                 f"{annotations.videos[0].video_id!r}. Check the folder, the layout and the prefix."
             )
-        found = _with_durations(found, source)
         _warn_of_other_durations(found, source)
-        parts.append(found)
+        parts.append(_with_durations(found, source))
         missing.append(absent)
     return LocalizerSplit(parts[0], parts[1], missing[0], missing[1])
-
-
-def _count(absent: Sequence[str], annotations: AnnotationSet) -> tuple[int, int]:
-    return len(absent), len(annotations)
 
 
 def _with_durations(annotations: AnnotationSet, source: FeatureSource) -> AnnotationSet:
@@ -131,8 +125,11 @@ def _warn_of_other_durations(annotations: AnnotationSet, source: FeatureSource) 
     checked = annotations.videos[:_CHECKED_VIDEOS]
     others = []
     for video in checked:
-        features_s, annotated_s = source.read(video.video_id).duration_s, video.duration_s
-        if features_s is None or annotated_s is None:
+        annotated_s = video.duration_s
+        if annotated_s is None:  # it will be that of the features
+            continue
+        features_s = source.read(video.video_id).duration_s
+        if features_s is None:
             continue
         if abs(features_s - annotated_s) > max(_LARGEST_DIFFERENCE_S, _LARGEST_DIFFERENCE * annotated_s):
             others.append(f"{video.video_id} ({features_s:.1f} s of features, annotated {annotated_s:.1f} s)")
