@@ -142,6 +142,8 @@ def _use_fast_convolutions(encoder: Any, clip: Tensor, dtype: torch.dtype) -> No
         if isinstance(module, nn.ReLU):
             module.inplace = True
     saves_products, packs = _saves_products(dtype, clip.device), _packs(dtype, clip.device)
+    if not (saves_products or packs):
+        return
     rectifiers = dict(find_followers(encoder, clip, nn.ReLU))
     for name, module in list(encoder.named_modules()):
         if saves_products and WinogradConv2d.takes(module):
