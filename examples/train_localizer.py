@@ -21,12 +21,11 @@ stopped, exactly.
 
 import json
 import logging
-import sys
 import time
 from dataclasses import asdict
 
 import torch
-from accelerate import Accelerator, skip_first_batches
+from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -52,7 +51,8 @@ from bsp_hf.training.checkpoints import (
     resume_training_state,
     save_training_state,
 )
-from bsp_hf.training.sampler import EpochSampler
+from bsp_hf.training.log import shows_progress
+from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("train_localizer")
 
@@ -62,7 +62,7 @@ def evaluate_model(model, task, loader, accelerator):
     """Return what the evaluation samples were decoded to, and their mean loss; alike on all processes."""
     model.eval()
     decoded, losses = {}, {}
-    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not show_progress(accelerator)):
+    for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
         indices = batch.pop("indices").tolist()
         output = model(**batch)
         decoded.update(task.decode(output, indices))
@@ -99,10 +99,6 @@ def save_best(model, task, decoded, args, settings, progress, results, device):
     save_localizer_folder(model, args.output_dir, encoder=args.encoder, record=record, **task.companions)
     write_card(args.output_dir)
     return task.write_results(decoded, args.output_dir)
-
-
-def show_progress(accelerator) -> bool:
-    return accelerator.is_main_process and sys.stderr.isatty()
 
 
 def main() -> None:
@@ -167,18 +163,13 @@ def main() -> None:
         total=total_steps,
         initial=progress.steps_done,
         desc="training",
-        disable=not show_progress(accelerator),
+        disable=not shows_progress(accelerator),
     )
     running, started = [], time.perf_counter()
     model.train()
     while progress.steps_done < total_steps:
         task.train_samples.set_epoch(progress.epoch)
-        loader = (
-            skip_first_batches(train_loader, progress.batches_done) if progress.batches_done else train_loader
-        )
-        sampler.set_epoch(progress.epoch)
-        loader.set_epoch(progress.epoch)
-        for batch in loader:
+        for batch in continue_epoch(train_loader, sampler, progress):
             batch.pop("indices")
             with accelerator.accumulate(model):
                 loss = model(**batch).loss
