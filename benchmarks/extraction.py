@@ -3,13 +3,12 @@
     python benchmarks/extraction.py                       # ResNet-50 and -18, 2 threads, about 6 minutes
     python benchmarks/extraction.py --models resnet18 --frames 32 --repeats 1
 
-The recipes take turns on one rendered 640x360 H.264 file; each figure is the median of the rounds. `CPU` is
-processor time summed over all threads, which other work on the machine disturbs least. `overhead` is our CPU
-time a frame over that of the encoder alone plus decoding and resizing alone.
+The recipes, each in a process of its own, take turns on one rendered 640x360 H.264 file; each figure is the
+median of the rounds. `CPU` is processor time summed over all threads, which other work on the machine
+disturbs least. `overhead` is our CPU time a frame over that of the encoder alone plus decoding and resizing
+alone.
 
 Two recipes need `pip install decord opencv-python-headless`; without these they are left out.
-
-The engine makes the process keep the memory that it frees; in this script, the peers gain by that as well.
 
 Beside busy neighbours, parallel regions of the peers wait for each other and burn processor time: take
 `--threads 1` there, whose CPU column compares the work itself.
@@ -22,16 +21,24 @@ from 128 on, for a relative error of 1e-6; of ResNet-50 these are under half, of
 that are laid out once, with the sum and the ReLU in the same pass, take 10 % off ResNet-50 and nothing off
 ResNet-18; memory that is kept takes 4 to 7 % off ResNet-50 with two threads. oneDNN in place of MKL for the
 products of Winograd's method changed nothing.
+
+Found on a processor with AMX (Sapphire Rapids, float32 peak of a product 163 GFLOP/s a core): oneDNN's 3x3
+convolutions run at that peak, so Winograd's method would gain 1.2 to 1.6x from 128 channels on and lose at 64;
+it stays off, because where MKL's products are slow (AVX-512 of other makers) it would lose everywhere. Fresh
+memory is what is dear there, 2 microseconds a page of 4 KiB: keeping it takes 28 % off the
+mmaction2-like recipe.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +53,93 @@ from bsp_hf.pretraining.rendered_scenes import render_shot
 
 FPS, SIZE, SECONDS = 30, (640, 360), 10
 FIRST_PEER = "mmaction2-like"
+DECODE_ALONE = "decode and resize alone"
+# Threads of OpenMP go on spinning for a while after their work.
+PAUSE_S = 0.5
 
 
-@dataclass
-class Figures:
-    wall_s: list[float] = field(default_factory=list)
-    cpu_s: list[float] = field(default_factory=list)
-    rows: np.ndarray | None = None
+@dataclass(frozen=True)
+class Recipe:
+    """What a process runs; it is built there, from the same seed everywhere."""
+
+    kind: str  # a peer's name, "ours", "encoder alone" or DECODE_ALONE
+    dtype: str
+    backbone: str
+    path: Path
+    num_frames: int
+    threads: int
+
+    @property
+    def label(self) -> str:
+        if self.kind == DECODE_ALONE or (self.kind in PEERS and self.dtype == "float32"):
+            return self.kind
+        return f"{self.kind} {self.dtype}"
+
+    def build(self) -> Callable[[], np.ndarray | None]:
+        torch.manual_seed(0)
+        model = BSPModel(BSPConfig.from_backbone_name(self.backbone)).eval()
+        extractor = BSPFeatureExtractor()
+        # What has no threads of its own is measured on one core, as a worker of ours runs it.
+        torch.set_num_threads(1 if self.kind.endswith("alone") else self.threads)
+        end_s = (self.num_frames - 0.5) / FPS
+        if self.kind in PEERS:
+            network = PublishedTSM(model).to(getattr(torch, self.dtype))
+            return lambda: PEERS[self.kind](network, self.path, self.num_frames)
+        if self.kind == DECODE_ALONE:
+
+            def decode_alone() -> None:
+                for _ in VideoSnippets(self.path, extractor, model.config, end_s=end_s):
+                    pass
+
+            return decode_alone
+        engine = ExtractionEngine(model, extractor, dtype=self.dtype, num_threads=self.threads)
+        if self.kind == "ours":
+            return lambda: engine.extract(self.path, video_id="v", end_s=end_s).features
+
+        def encoder_alone() -> None:
+            images = torch.zeros(SNIPPET, 224, 224, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+            clips = to_pixel_values(extractor, [list(images)] * engine.batch_size).normal_()
+            with torch.inference_mode():
+                for _ in range(0, self.num_frames, SNIPPET * engine.batch_size):
+                    encode_clips(engine._model, clips)
+
+        return encoder_alone
+
+
+class RecipeProcess:
+    """A process that runs one recipe whenever it is told to."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.wall_s: list[float] = []
+        self.cpu_s: list[float] = []
+        self.rows: np.ndarray | None = None
+        context = multiprocessing.get_context("spawn")
+        self._connection, other_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(recipe, other_end), daemon=True)
+        self._process.start()
+        self._connection.recv()
+
+    def run(self) -> None:
+        time.sleep(PAUSE_S)
+        self._connection.send(True)
+        wall_s, cpu_s, self.rows = self._connection.recv()
+        self.wall_s.append(wall_s)
+        self.cpu_s.append(cpu_s)
+
+    def stop(self) -> None:
+        self._connection.send(False)
+        self._process.join()
+
+
+def _serve(recipe: Recipe, connection: Connection) -> None:
+    job = recipe.build()
+    connection.send("ready")
+    while connection.recv():
+        began, began_s = os.times(), time.perf_counter()
+        rows = job()
+        wall_s, ended = time.perf_counter() - began_s, os.times()
+        connection.send((wall_s, ended.user - began.user + ended.system - began.system, rows))
 
 
 def render(path: Path) -> None:
@@ -71,73 +158,41 @@ def render(path: Path) -> None:
     write_video(path, frames(), FPS)
 
 
-def measure(job: Callable[[], np.ndarray | None], figures: Figures) -> None:
-    began, began_s = os.times(), time.perf_counter()
-    rows = job()
-    figures.wall_s.append(time.perf_counter() - began_s)
-    ended = os.times()
-    figures.cpu_s.append(ended.user - began.user + ended.system - began.system)
-    figures.rows = rows
-
-
-def make_jobs(name: str, path: Path, num_frames: int, threads: int) -> dict[str, Callable]:
-    torch.manual_seed(0)
-    model = BSPModel(BSPConfig.from_backbone_name(name)).eval()
-    extractor = BSPFeatureExtractor()
-    end_s = (num_frames - 0.5) / FPS
-    has_bf16 = has_fast_bfloat16(torch.device("cpu"))
-    jobs: dict[str, Callable] = {}
-
-    def add_peer(label: str, recipe: Callable, network: PublishedTSM) -> None:
+def choose_recipes() -> list[tuple[str, str]]:
+    """Kinds and number types of what can run here."""
+    chosen = []
+    for label in PEERS:
         missing = [package for package in NEEDS_PACKAGES.get(label, ()) if find_spec(package) is None]
         if missing:
             print(f"{label}: not run, it needs {', '.join(missing)} (see --help)")
-            return
-        suffix = " bf16" if next(network.parameters()).dtype == torch.bfloat16 else ""
-        jobs[label + suffix] = lambda: recipe(network, path, num_frames)
-
-    for label, recipe in PEERS.items():
-        add_peer(label, recipe, PublishedTSM(model))
-    if has_bf16:
-        cast = PublishedTSM(BSPModel(model.config).eval())
-        cast.load_state_dict(PublishedTSM(model).state_dict())
-        add_peer(FIRST_PEER, PEERS[FIRST_PEER], cast.bfloat16())
-    for dtype in ("float32", "bfloat16") if has_bf16 else ("float32",):
-        engine = ExtractionEngine(model, extractor, dtype=dtype, num_threads=threads)
-        jobs[f"ours {dtype}"] = lambda engine=engine: engine.extract(path, video_id="v", end_s=end_s).features
-
-        def encoder_alone(engine: ExtractionEngine = engine) -> None:
-            images = torch.zeros(SNIPPET, 224, 224, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-            clips = to_pixel_values(extractor, [list(images)] * engine.batch_size).normal_()
-            with torch.inference_mode():
-                for _ in range(0, num_frames, SNIPPET * engine.batch_size):
-                    encode_clips(engine._model, clips)
-
-        jobs[f"encoder alone {dtype}"] = encoder_alone
-
-    def decode_alone() -> None:
-        for _ in VideoSnippets(path, extractor, model.config, end_s=end_s):
-            pass
-
-    jobs["decode and resize alone"] = decode_alone
-    return jobs
+        else:
+            chosen.append((label, "float32"))
+    dtypes = ["float32"]
+    if has_fast_bfloat16(torch.device("cpu")):
+        dtypes.append("bfloat16")
+        if (FIRST_PEER, "float32") in chosen:
+            chosen.append((FIRST_PEER, "bfloat16"))
+    else:
+        print("no bf16 in hardware: not run")
+    chosen += [(kind, dtype) for dtype in dtypes for kind in ("ours", "encoder alone")]
+    return [*chosen, (DECODE_ALONE, "uint8")]
 
 
-def run_model(name: str, path: Path, num_frames: int, threads: int, repeats: int) -> None:
-    jobs = make_jobs(name, path, num_frames, threads)
-    figures = {label: Figures() for label in jobs}
+def run_model(backbone: str, path: Path, num_frames: int, threads: int, repeats: int) -> None:
+    recipes = [Recipe(*kind, backbone, path, num_frames, threads) for kind in choose_recipes()]
+    processes = {recipe.label: RecipeProcess(recipe) for recipe in recipes}
     for _ in range(repeats):
-        for label, job in jobs.items():
-            # What has no threads of its own is measured on one core, as a worker of ours runs it.
-            torch.set_num_threads(1 if "alone" in label else threads)
-            measure(job, figures[label])
-    wall = {label: statistics.median(f.wall_s) for label, f in figures.items()}
-    cpu = {label: statistics.median(f.cpu_s) for label, f in figures.items()}
-    reference = FIRST_PEER if FIRST_PEER in jobs else next(iter(jobs))
-    print(f"\n{name}, {num_frames} frames of 640x360, {threads} threads, median of {repeats}\n")
+        for process in processes.values():
+            process.run()
+    for process in processes.values():
+        process.stop()
+    wall = {label: statistics.median(process.wall_s) for label, process in processes.items()}
+    cpu = {label: statistics.median(process.cpu_s) for label, process in processes.items()}
+    reference = FIRST_PEER if FIRST_PEER in processes else next(iter(processes))
+    print(f"\n{backbone}, {num_frames} frames of 640x360, {threads} threads, median of {repeats}\n")
     print(f"| recipe | frames/s | wall ms/frame | CPU ms/frame | wall, x {reference} | CPU, x {reference} |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for label in jobs:
+    for label in processes:
         per_frame = 1000 / num_frames
         print(
             f"| {label}{' (1 thread)' if 'alone' in label else ''} | {num_frames / wall[label]:.1f} "
@@ -145,13 +200,14 @@ def run_model(name: str, path: Path, num_frames: int, threads: int, repeats: int
             f"| {wall[reference] / wall[label]:.2f} | {cpu[reference] / cpu[label]:.2f} |"
         )
     for dtype in ("float32", "bfloat16"):
-        if f"ours {dtype}" in jobs:
-            bound = cpu[f"encoder alone {dtype}"] + cpu["decode and resize alone"]
+        if f"ours {dtype}" in processes:
+            bound = cpu[f"encoder alone {dtype}"] + cpu[DECODE_ALONE]
             print(f"\noverhead {dtype}: {cpu[f'ours {dtype}'] / bound:.3f} (CPU over the sum of the bounds)")
-    ours = figures["ours float32"].rows
-    for label, f in figures.items():
-        if f.rows is not None:
-            cosines = (f.rows * ours).sum(1) / np.linalg.norm(f.rows, axis=1) / np.linalg.norm(ours, axis=1)
+    ours = processes["ours float32"].rows
+    for label, process in processes.items():
+        rows = process.rows
+        if rows is not None:
+            cosines = (rows * ours).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(ours, axis=1)
             print(f"least cosine of a row to ours in float32: {label} {cosines.min():.5f}")
 
 
@@ -166,8 +222,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.frames % (2 * SNIPPET) or args.frames > SECONDS * FPS:
         parser.error(f"--frames must be a multiple of {2 * SNIPPET}, at most {SECONDS * FPS}")
-    if not has_fast_bfloat16(torch.device("cpu")):
-        print("no bf16 in hardware: not run")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         render(path)

@@ -36,9 +36,12 @@ def load(folder):
     return AutoModel.from_pretrained(folder), AutoFeatureExtractor.from_pretrained(folder)
 
 
-def extract(videos, folder, output, **options):
+def extract(videos, folder, output, dtype="float32", **options):
+    """Like the pipeline: in float32 even where the processor has bfloat16."""
     model, extractor = load(folder)
-    return extract_features(videos, model, output, extractor=extractor, show_progress=False, **options)
+    return extract_features(
+        videos, model, output, extractor=extractor, dtype=dtype, show_progress=False, **options
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
