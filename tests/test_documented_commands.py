@@ -46,8 +46,6 @@ ADDED = {
     ),
 }
 OUTPUT = re.compile("--output[_-]dir")
-# Trainings alone: tests/examples runs the same scripts, tests/test_documentation.py checks their options.
-PAGES_NOT_RUN = {"README.md", "fuse.md", "pretraining.md"}
 # Pages that go on from what another page has made.
 STARTS_WITH_FEATURES = {"use_features_elsewhere.md"}
 
@@ -115,11 +113,7 @@ def is_run(words: list[str]) -> bool:
 
 @pytest.mark.parametrize(
     "page",
-    [
-        page
-        for page in PAGES
-        if page.name not in PAGES_NOT_RUN and any(map(is_run, map(words_of, commands_of(page))))
-    ],
+    [page for page in PAGES if any(map(is_run, map(words_of, commands_of(page))))],
     ids=lambda page: page.name,
 )
 def test_commands_of_the_page_run_in_their_order(page, place, hub):
