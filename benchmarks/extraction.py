@@ -23,9 +23,9 @@ ResNet-18; memory that is kept takes 4 to 7 % off ResNet-50 with two threads. on
 products of Winograd's method changed nothing.
 
 Found on a processor with AMX (Sapphire Rapids, float32 peak of a product 163 GFLOP/s a core): oneDNN's 3x3
-convolutions run at that peak, so Winograd's method would gain 1.2 to 1.6x from 128 channels on and lose at 64;
-it stays off, because where MKL's products are slow (AVX-512 of other makers) it would lose everywhere. Fresh
-memory is what is dear there, 2 microseconds a page of 4 KiB: keeping it takes 28 % off the
+convolutions run at that peak, so Winograd's method would gain 1.2 to 1.6x from 128 channels on and lose at
+64; it stays off, because where MKL's products are slow (AVX-512 of other makers) it would lose everywhere.
+Fresh memory is what is dear there, 2 microseconds a page of 4 KiB: keeping it takes 28 % off the
 mmaction2-like recipe.
 """
 
