@@ -15,22 +15,21 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ENCODER, ONNX, EXAMPLES = (
-    "tests/encoder/test_every_model.py",
-    "tests/publishing/test_onnx.py",
-    "tests/examples",
-)
+ENCODER, EXAMPLES = "tests/encoder", "tests/examples"
 COLUMNS = {
-    "common suite": ["tests/encoder/test_common_suite.py::test_transformers_own_tests_pass"],
+    "common suite": [f"{ENCODER}/test_common_suite.py::test_transformers_own_tests_pass"],
     "ONNX": [
         "tests/publishing/test_onnx.py::test_every_model_computes_the_same_in_onnxruntime_for_any_batch"
     ],
     "compiled graph": [
-        f"{ENCODER}::test_compiled_model_trains_alike_with_one_graph_for_all_batches_but_the_first"
+        f"{ENCODER}/test_compiled_models.py"
+        "::test_compiled_model_trains_alike_with_one_graph_for_all_batches_but_the_first"
     ],
-    "two processes": [f"{ENCODER}::test_two_processes_have_the_losses_of_one"],
+    "inductor": [f"{ENCODER}/test_compiled_models.py::test_inductor_makes_code_of_it_that_trains_alike"],
+    "two processes": [f"{ENCODER}/test_every_model.py::test_two_processes_have_the_losses_of_one"],
     "checkpointing": [
-        f"{ENCODER}::test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics"
+        f"{ENCODER}/test_every_model.py"
+        "::test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics"
     ],
     "examples": [
         f"{EXAMPLES}/test_pretrain.py::test_two_processes_train_like_two_accumulated_batches",

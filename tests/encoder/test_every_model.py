@@ -1,4 +1,4 @@
-"""What every model must survive: gradient checkpointing, `torch.compile`, training in two processes.
+"""What every model must survive: gradient checkpointing, training in two processes.
 
 Each test leaves the largest difference that it saw in the report; `benchmarks/model_properties.py` makes a
 table of them.
@@ -11,33 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from differences import gradient_differences
 from every_model import EVERY_MODEL, loss_of
 from torch import nn
-from torch._dynamo.utils import counters
 
 from bsp_hf.encoder.modeling_bsp import BSPModel, BSPPreTrainedModel
 
 every_model = pytest.mark.parametrize("name", EVERY_MODEL)
-
-
-def largest_difference(actual: torch.Tensor, expected: torch.Tensor, floor: float = 1e-6) -> float:
-    """Over the largest number that is expected, so that tensors of any size can be compared."""
-    scale = max(expected.abs().max().item(), floor)
-    return (actual - expected).abs().max().item() / scale
-
-
-def gradient_differences(model: nn.Module, expected: nn.Module) -> dict[str, float]:
-    """Of every parameter; one that got no gradient in one of the two models is as far off as can be."""
-    gradients = [parameter.grad for parameter in expected.parameters()]
-    # Some gradients are zero but for rounding, such as those of the biases of keys in attention.
-    floor = 1e-3 * max(gradient.abs().max().item() for gradient in gradients if gradient is not None)
-    differences = {}
-    for (name, parameter), gradient in zip(model.named_parameters(), gradients, strict=True):
-        if parameter.grad is None or gradient is None:
-            differences[name] = 0.0 if parameter.grad is gradient else float("inf")
-        else:
-            differences[name] = largest_difference(parameter.grad, gradient, floor)
-    return differences
 
 
 def test_every_class_of_models_is_tested():
@@ -78,38 +58,6 @@ def test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics(
     assert difference < 1e-5
     for (part, expected), actual in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
         assert torch.equal(actual, expected), part
-
-
-def compile_and_compare(name: str, backend: str, batches: tuple[int, ...]) -> float:
-    """Train a compiled and a plain model; return the largest difference of an output or a gradient."""
-    torch.compiler.reset()
-    counters.clear()
-    kind = EVERY_MODEL[name]
-    plain, compiled = kind.build().train(), kind.build().train()
-    run = torch.compile(compiled, fullgraph=True, backend=backend)
-    differences = {}
-    for batch in batches:
-        plain.zero_grad(), compiled.zero_grad()
-        expected, actual = plain(**kind.inputs(batch)), run(**kind.inputs(batch))
-        loss_of(expected).backward(), loss_of(actual).backward()
-        assert actual.keys() == expected.keys()
-        for part in expected:
-            differences[batch, part] = largest_difference(actual[part].detach(), expected[part].detach())
-        for part, difference in gradient_differences(compiled, plain).items():
-            differences[batch, f"gradient of {part}"] = difference
-    for (part, expected), actual in zip(plain.named_buffers(), compiled.buffers(), strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5, msg=part)
-    worst = max(differences, key=differences.get)
-    assert differences[worst] < 1e-3, worst
-    return differences[worst]
-
-
-@pytest.mark.slow
-@every_model
-def test_compiled_model_trains_alike_with_one_graph_for_all_batches_but_the_first(name, record_property):
-    record_property("model", name)
-    record_property("difference", compile_and_compare(name, "aot_eager", (2, 3, 5)))
-    assert counters["stats"]["unique_graphs"] == 2
 
 
 @pytest.fixture(scope="module")
