@@ -133,14 +133,11 @@ def plan_card(
         folder's own if somebody has edited it.
 
     Raises:
-        FileNotFoundError: If the folder has no record, or is of an encoder and has no card.
+        FileNotFoundError: If the folder has no record.
         ValueError: If fields are to be filled into a card that somebody has edited, or are unknown.
     """
     record = read_record(folder)
     path = Path(folder) / CARD_FILE
-    # The room that saves localizers knows nothing of cards.
-    if not path.is_file() and "localizer" not in record:
-        raise FileNotFoundError(f"{path} is missing; write_card makes it from the record.")
     text = path.read_text(encoding="utf-8") if path.is_file() else None
     fields = {name: value for name, value in (fields or {}).items() if value}
     if fields:

@@ -23,12 +23,11 @@ WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 _CONFIG_FILE = "config.json"
 _PREPROCESSOR_FILE = "preprocessor_config.json"
-# Needed files, and what makes each.
+# Needed files, and what makes each. A card that is missing is rendered from the record.
 _REQUIRED = {
     _CONFIG_FILE: "save_checkpoint_folder writes it",
     _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
     RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
-    CARD_FILE: "bsp_hf.publishing.cards.write_card makes it from the record",
 }
 _REQUIRED_OF_LOCALIZERS = {
     _CONFIG_FILE: "save_localizer_folder writes it",
@@ -104,7 +103,7 @@ def check_folder(folder: str | Path) -> FolderCheck:
             problems += code_problems
         except (ValueError, AttributeError, TypeError) as error:
             problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
-    known = {*_REQUIRED, *code}
+    known = {*_REQUIRED, CARD_FILE, *code}
     try:
         weights = _find_weights(folder)
         known |= weights

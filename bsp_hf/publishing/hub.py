@@ -156,7 +156,7 @@ def publish_folder(
     checked = check_folder(folder)
     problems = list(checked.problems)
     contents: dict[str, bytes] = {}
-    if (folder / RECORD_FILE).is_file() and not any(CARD_FILE in problem for problem in problems):
+    if (folder / RECORD_FILE).is_file():
         record, text = plan_card(folder, repo_id, card)
         problems += [f"{CARD_FILE}: {gap}" for gap in find_card_gaps(text, record)]
         contents = {CARD_FILE: text.encode(), RECORD_FILE: _write_record(record)}

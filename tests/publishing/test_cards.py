@@ -179,7 +179,7 @@ def test_a_card_of_another_record_is_a_gap():
     assert "another training_record.json" in gap
 
 
-def test_planning_needs_record_and_card(tmp_path):
+def test_planning_needs_a_record(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"training_record.json is missing"):
         plan_card(tmp_path, "org/a")
     (tmp_path / "training_record.json").write_text("[]")
@@ -188,6 +188,3 @@ def test_planning_needs_record_and_card(tmp_path):
     (tmp_path / "training_record.json").write_text("{")
     with pytest.raises(ValueError, match="is no JSON"):
         read_record(tmp_path)
-    (tmp_path / "training_record.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match=r"README.md is missing"):
-        plan_card(tmp_path, "org/a")

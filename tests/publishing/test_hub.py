@@ -225,7 +225,7 @@ def test_working_files_stay_at_home(folder):
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "training_record.json",
-                                  "README.md", "model.safetensors", "modeling_tsm.py",
+                                  "model.safetensors", "modeling_tsm.py",
                                   "pipeline_video_features.py", "packet_ledger.py"])  # fmt: skip
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
@@ -284,6 +284,13 @@ def test_a_card_with_gaps_is_refused_and_the_gaps_are_named(folder):
     said = refuses(folder, "metadata `license:` is empty", "`## Training data`", "`## Licence`", card=None)
     assert "Intended use" not in said  # has a default
     refuses(folder, "`## Licence`", card={"training_data": "Mine."})
+
+
+def test_a_card_that_is_missing_is_rendered_from_the_record(hub, folder):
+    (folder / "README.md").unlink()
+    publish(hub, folder)
+    card = hub.read(REPO, "README.md").decode()
+    assert "license: apache-2.0" in card and card == (folder / "README.md").read_text()
 
 
 def test_an_edited_card_is_published_as_it_is_and_checked_all_the_same(hub, folder):
