@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 
@@ -41,6 +42,14 @@ class StoredFile:
         if self.sha256:
             facts["lfs"] = {"oid": self.sha256, "sha256": self.sha256, "size": self.size, "pointerSize": 130}
         return facts
+
+
+def describe_all(files: dict[str, StoredFile]) -> dict[str, dict[str, Any]]:
+    """Describe every file, and every folder that they lie in, by their paths."""
+    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents} - {"."}
+    described = {path: file.describe(path) for path, file in files.items()}
+    described |= {path: {"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders}
+    return dict(sorted(described.items()))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
-from hub_repositories import Refusal, Repository, StoredFile
+from hub_repositories import Refusal, Repository, StoredFile, describe_all
 
 TOKEN = "hf_loopback"
 USER = "org"
@@ -284,17 +284,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def tree(self, kind: str, repo_id: str, revision: str, folder: str = "") -> None:
         files = self.repository(kind, repo_id).find(revision).files
-        inside = {
-            path: file for path, file in files.items() if path.startswith(f"{folder}/" if folder else "")
-        }
-        if folder and not inside:
+        above = f"{folder}/" if folder else ""
+        described = {path: entry for path, entry in describe_all(files).items() if path.startswith(above)}
+        if folder and not described:
             raise Refusal(404, f"{folder} does not exist", "EntryNotFound")
-        self.send([file.describe(path) for path, file in inside.items()])
+        is_recursive = self.query.get("recursive", ["false"])[0].lower() == "true"
+        self.send(
+            [entry for path, entry in described.items() if is_recursive or "/" not in path[len(above) :]]
+        )
 
     def paths_info(self, kind: str, repo_id: str, revision: str) -> None:
-        files = self.repository(kind, repo_id).find(revision).files
+        described = describe_all(self.repository(kind, repo_id).find(revision).files)
         form = self.json if "json" in self.headers["Content-Type"] else parse_qs(self.body.decode())
-        self.send([files[path].describe(path) for path in form.get("paths", ()) if path in files])
+        self.send([described[path] for path in form.get("paths", ()) if path in described])
 
     def resolve(self, kind: str, repo_id: str, revision: str, path: str) -> None:
         commit = self.repository(kind.strip("/") or "models", repo_id).find(revision)

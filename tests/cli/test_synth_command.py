@@ -1,5 +1,7 @@
-"""The command line: what `synth` writes, what it says, and with which exit status."""
+"""`bsp-hf synth`: what it writes and pushes, what it says, and with which exit status."""
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -8,36 +10,23 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import bsp, plain
 
-sys.path.append(str(Path(__file__).resolve().parent / "pretraining"))
+sys.path.extend(str(Path(__file__).resolve().parents[1] / room) for room in ("pretraining", "publishing"))
 from clip_folder import counted_sources, read_numbers, render_classes
+from loopback_hub import TOKEN, serve_hub
 
 import bsp_hf
 from bsp_hf import BoundaryType, load_boundary_clips
-from bsp_hf.cli import app
 from bsp_hf.pretraining import clip_picture
 from bsp_hf.pretraining.clip_picture import save_clip_picture
 
-runner = CliRunner()
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return render_classes(tmp_path_factory.mktemp("clips"), size=(48, 48))
-
-
-def bsp(*words, code: int = 0) -> str:
-    """Run a command and return all it said."""
-    result = runner.invoke(app, [str(word) for word in words])
-    said = result.stdout + result.stderr
-    assert result.exit_code == code, (said, result.exception)
-    return said
-
-
-def plain(text: str) -> str:
-    """Without colours and frames, whatever the terminal."""
-    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text))
 
 
 def test_help_and_version_are_there():
@@ -106,6 +95,41 @@ def test_data_set_is_that_of_the_library(folder, tmp_path):
     bsp("synth", folder, "--output", tmp_path / "clips.parquet", *options)
     table = datasets.Dataset.from_parquet(str(tmp_path / "clips.parquet"), cache_dir=tmp_path / "cache")
     assert table["index"] == expected["index"] and table.features == expected.features
+
+
+# Loads a data set of the Hub without bsp_hf, whole and streamed.
+LOAD = """
+import json, sys
+from datasets import load_dataset
+whole = load_dataset(sys.argv[1], split="train")
+streamed = list(load_dataset(sys.argv[1], split="train", streaming=True))
+assert "bsp_hf" not in sys.modules and [row["index"] for row in streamed] == whole["index"][:]
+print(json.dumps({"index": whole["index"][:], "label": whole["label"][:], "frames": whole[0]["frames"]}))
+"""
+
+
+@pytest.mark.slow
+def test_what_is_pushed_loads_anywhere(folder, tmp_path):
+    options = ["--num-clips", "5", "--crop-size", "32", "--private"]
+    with serve_hub() as hub:
+        network = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
+        clean = {k: v for k, v in os.environ.items() if "OFFLINE" not in k} | network
+        clean |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT)}
+
+        def run(*words) -> str:
+            finished = subprocess.run(
+                [sys.executable, *words], env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=300
+            )
+            assert finished.returncode == 0, finished.stderr[-4000:]
+            return finished.stdout
+
+        said = run("-m", "bsp_hf.cli", "synth", str(folder), "--push-to-hub", "org/clips", *options)
+        assert "org/clips: 5 clips out of 6 videos" in said
+        assert hub.repositories["datasets", "org/clips"].is_private
+        found = json.loads(run("-c", LOAD, "org/clips"))
+    expected = load_boundary_clips(folder, num_clips=5, crop_size=32, cache_dir=tmp_path / "cache")
+    assert found["index"] == expected["index"][:] and found["label"] == expected["label"][:]
+    np.testing.assert_array_equal(found["frames"], expected[0]["frames"])
 
 
 def test_videos_that_cannot_be_read_are_named_and_make_the_status_1(tmp_path, caplog):
