@@ -9,6 +9,8 @@ import typer
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
+# What shells say of a command that Ctrl-C has stopped.
+STOPPED = 130
 
 app = typer.Typer(
     name="bsp-hf",
@@ -44,6 +46,8 @@ def _set_up(
 def report_errors(registers: bool = True) -> Iterator[None]:
     """Turn what a user can mend into one line and exit status 2; anything else stays a traceback.
 
+    Ctrl-C gives exit status 130, and one line too.
+
     Args:
         registers (`bool`, *optional*, defaults to `True`): Registers with transformers first, which is slow
             and which `import bsp_hf` does everywhere but in the installed command.
@@ -63,3 +67,6 @@ def report_errors(registers: bool = True) -> Iterator[None]:
         )
         typer.echo(f"Error: {plain}", err=True)
         raise typer.Exit(NOTHING_DONE) from error
+    except KeyboardInterrupt as interrupt:
+        typer.echo("Stopped.", err=True)
+        raise typer.Exit(STOPPED) from interrupt

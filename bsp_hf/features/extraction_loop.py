@@ -154,7 +154,7 @@ class ExtractionLoop:
         """Give up a worker and the video that it was at."""
         self._busy.remove(worker)
         item = worker.item
-        worker.stop()
+        worker.stop(hangs=True)
         if item is not None:
             self._settle_failure(item, reason)
         self._starting.append(Worker(self._settings, worker.is_process))

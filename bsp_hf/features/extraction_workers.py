@@ -22,6 +22,9 @@ from .video_items import VideoItem
 
 logger = logging.getLogger(__name__)
 
+# A batch takes a second or two where it takes long.
+_LONGEST_FAREWELL_S = 10.0
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -106,9 +109,10 @@ class Worker:
             self._process.start()
             theirs.close()  # so that the end of the child is the end of the connection
         else:
-            threading.Thread(
-                target=_serve, args=(theirs, settings), name="bsp-hf-extract", daemon=True
-            ).start()
+            self._is_given_up = threading.Event()
+            arguments = (theirs, settings, self._is_given_up)
+            self._thread = threading.Thread(target=_serve, args=arguments, name="bsp-hf-extract", daemon=True)
+            self._thread.start()
 
     def begin(self, item: VideoItem) -> None:
         """Give it a video; it answers with the stamp of the file and waits for `answer`."""
@@ -136,8 +140,12 @@ class Worker:
         how = f"signal {-code} ({_signal_name(-code)})" if code < 0 else f"exit status {code}"
         return f"the process that read it ended with {how}"
 
-    def stop(self) -> None:
-        """Let it end, after its present video if it has one; a process is not waited for."""
+    def stop(self, hangs: bool = False) -> None:
+        """End it, in the middle of a video if it has one; what hangs and is no process stays behind.
+
+        Args:
+            hangs (`bool`, *optional*, defaults to `False`): Whether it is known not to answer.
+        """
         with suppress(OSError):
             self.connection.send(None)
         if self.is_process:
@@ -145,6 +153,10 @@ class Worker:
             if self._process.is_alive():
                 self._process.kill()
                 self._process.join()
+        else:
+            self._is_given_up.set()
+            # A thread that is inside torch when Python ends brings the process down.
+            self._thread.join(0 if hangs else _LONGEST_FAREWELL_S)
         self.connection.close()
 
 
@@ -156,12 +168,17 @@ def _signal_name(number: int) -> str:
 
 
 def _serve_in_process(connection: Connection, settings: EngineSettings) -> None:
+    from transformers.utils import logging as transformers_logging
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it and ends us
+    transformers_logging.disable_progress_bar()  # the job has one of its own
     _serve(connection, settings)
 
 
-def _serve(connection: Connection, settings: EngineSettings) -> None:
-    job = _Job(connection)
+def _serve(
+    connection: Connection, settings: EngineSettings, is_given_up: threading.Event | None = None
+) -> None:
+    job = _Job(connection, is_given_up or threading.Event())
     try:
         try:
             engine, facts = make_engine(settings)
@@ -182,8 +199,13 @@ class _GivenUpError(BaseException):
 class _Job:
     """The job as a worker sees it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, is_given_up: threading.Event) -> None:
+        self._connection, self._is_given_up = connection, is_given_up
+
+    def look_up(self) -> None:
+        """Raise if this worker has been given up."""
+        if self._is_given_up.is_set():
+            raise _GivenUpError
 
     def tell(self, kind: str, content: Any = None) -> None:
         try:
@@ -203,6 +225,7 @@ def _extract(job: _Job, engine: Any, settings: EngineSettings, item: VideoItem) 
 
     def show_life(*_: Any) -> None:  # Any: what an engine tells of its progress does not matter here
         nonlocal last_s
+        job.look_up()
         if time.monotonic() - last_s > 1:
             last_s = time.monotonic()
             job.tell("progress")
@@ -305,8 +328,9 @@ def _load(model: Any, extractor: Any) -> tuple[Any, Any]:  # Any: of transformer
         return model, extractor
     from transformers import pipeline
 
-    import bsp_hf  # noqa: F401  # registers what the pipeline needs; a child process starts from nothing
+    from bsp_hf.registration import register
 
+    register()  # a child process starts from nothing, and the one of an installed command is such a command
     load: Any = pipeline  # Any: its signature lists the tasks of transformers only
     loaded = load("video-feature-extraction", model=str(model))
     beside = loaded.feature_extractor if loaded.feature_extractor is not None else loaded.image_processor

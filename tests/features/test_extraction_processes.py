@@ -71,6 +71,33 @@ def test_a_killed_command_goes_on_to_the_same_folder(clips, tiny_encoder, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_ctrl_c_ends_the_installed_command_which_then_goes_on(clips, tiny_encoder, tmp_path, num_workers):
+    # By its name the package knows the installed command, which registers late; its children have that name.
+    (tmp_path / "bsp-hf").write_text("from bsp_hf.cli import main\nif __name__ == '__main__': main()\n")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(200):
+        (videos / f"{number:03}.mkv").symlink_to(clips / "b.mkv")
+    output = tmp_path / "out"
+    words = ["extract", videos, "--model", tiny_encoder, "--output", output, "--num-workers", num_workers]
+    command = [sys.executable, tmp_path / "bsp-hf", *map(str, words)]
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "stdin": subprocess.DEVNULL, "text": True}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, **options)
+    until_s = time.monotonic() + 120
+    while not (output / "001.npy").exists() and time.monotonic() < until_s:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and said.endswith("Stopped.\n"), said
+    num_done = len(list(output.glob("*.npy")))
+    assert 2 <= num_done < 200
+    finished = subprocess.run(command, capture_output=True, check=False, **options)
+    assert finished.returncode == 0, finished.stderr
+    assert f"{200 - num_done} done, {num_done} already there" in finished.stdout
+
+
+@pytest.mark.slow
 def test_the_example_shares_the_work_under_accelerate(clips, tiny_encoder, tmp_path):
     def run(*launcher, output):
         words = ["--videos", str(clips), "--model", str(tiny_encoder), "--output_dir", str(output)]
