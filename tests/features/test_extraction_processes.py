@@ -1,6 +1,7 @@
 """Child processes of the folder job that crash or hang, runs that are killed, and the launched example."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -94,7 +95,8 @@ def test_ctrl_c_ends_the_installed_command_which_then_goes_on(clips, tiny_encode
     assert 2 <= num_done < 200
     finished = subprocess.run(command, capture_output=True, check=False, **options)
     assert finished.returncode == 0, finished.stderr
-    assert f"{200 - num_done} done, {num_done} already there" in finished.stdout
+    num_new, num_old = map(int, re.search(r"(\d+) done, (\d+) already there", finished.stdout).groups())
+    assert num_new + num_old == 200 and num_old >= num_done - 1  # one file may lack its entry in the journal
 
 
 @pytest.mark.slow
