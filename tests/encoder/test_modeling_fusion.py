@@ -11,13 +11,13 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForVideoClassification,
     VideoMAEConfig,
     VideoMAEModel,
     pipeline,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from bsp_hf import (
     BSPConfig,
