@@ -60,6 +60,9 @@ def timeline(
     kinds: Annotated[
         str | None, typer.Option(help="Boundary types to look for, with commas; all by default.")
     ] = None,
+    film_strip: Annotated[
+        bool, typer.Option("--film-strip/--no-film-strip", help="Whether to show frames of the video.")
+    ] = True,
 ) -> None:
     r"""Draw where a video changes: the boundary response above a film strip, with the picked boundaries.
 
@@ -89,7 +92,7 @@ def timeline(
             kinds=kinds.split(",") if kinds else None,
         )
         picked_s = pick_boundaries(response, threshold, min_gap_s)
-        frames, frame_times_s = _spread_frames(video, response.duration_s)
+        frames, frame_times_s = _spread_frames(video, response.duration_s) if film_strip else (None, None)
         figure = plot_boundary_response(
             response.times_s,
             response.response,

@@ -76,11 +76,12 @@ def test_pictures_of_features(track, tmp_path):
 def test_picture_of_a_videos_timeline(encoder, tmp_path):
     video = tmp_path / "long.mp4"
     render_long_video(video, num_actions=2, width=48, height=32, min_action_s=1.0, max_action_s=1.5)
-    said = bsp(
-        *("picture", "timeline", video, "--model", encoder, "-o", tmp_path / "timeline.png"),
-        *("--boundaries", tmp_path / "long.boundaries.json", "--stride-frames", "4"),
-    )
+    words = ("picture", "timeline", video, "--model", encoder, "--stride-frames", "4", "-o")
+    said = bsp(*words, tmp_path / "timeline.png", "--boundaries", tmp_path / "long.boundaries.json")
     assert "boundaries in" in said and is_picture(tmp_path / "timeline.png")
+    bsp(*words, tmp_path / "plain.png", "--no-film-strip")
+    with Image.open(tmp_path / "timeline.png") as strip, Image.open(tmp_path / "plain.png") as plain_curve:
+        assert plain_curve.height < strip.height
 
 
 def test_picture_of_predicted_and_true_segments(tmp_path):
