@@ -127,9 +127,11 @@ def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_
         `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.
     """
     smooth = _smooth(response)
+    around = np.pad(smooth, 1, constant_values=-np.inf)
+    is_peak = (smooth >= around[:-2]) & (smooth >= around[2:])
     kept: list[float] = []
     for index in np.argsort(-smooth, kind="stable"):
-        if response.response[index] < threshold:
+        if response.response[index] < threshold or not is_peak[index]:
             continue
         time_s = response.times_s[index]
         if all(abs(time_s - other) >= min_gap_s for other in kept):

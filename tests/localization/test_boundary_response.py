@@ -53,6 +53,12 @@ def test_the_middle_of_a_plateau_is_the_boundary():
     assert pick_boundaries(response_of(values)).tolist() == [50 * 0.04]
 
 
+def test_a_slope_is_no_boundary_however_high_it_is():
+    values = np.zeros(150)
+    values[20:120] = np.linspace(0.55, 1, 100)  # four seconds
+    assert len(pick_boundaries(response_of(values), threshold=0.5, min_gap_s=0.5)) == 1
+
+
 def test_of_two_near_peaks_the_higher_one_stays():
     values = np.zeros(100)
     values[40], values[48] = 0.7, 0.9
