@@ -148,6 +148,7 @@ class Worker:
         """
         with suppress(OSError):
             self.connection.send(None)
+        self.connection.close()  # a track that nobody takes any more is not waited for
         if self.is_process:
             self._process.join(5 if self.item is None else 0)
             if self._process.is_alive():
@@ -157,7 +158,6 @@ class Worker:
             self._is_given_up.set()
             # A thread that is inside torch when Python ends brings the process down.
             self._thread.join(0 if hangs else _LONGEST_FAREWELL_S)
-        self.connection.close()
 
 
 def _signal_name(number: int) -> str:
