@@ -109,9 +109,9 @@ class Worker:
             self._process.start()
             theirs.close()  # so that the end of the child is the end of the connection
         else:
-            self._is_given_up = threading.Event()
-            arguments = (theirs, settings, self._is_given_up)
-            self._thread = threading.Thread(target=_serve, args=arguments, name="bsp-hf-extract", daemon=True)
+            self._thread = threading.Thread(
+                target=_serve, args=(theirs, settings), name="bsp-hf-extract", daemon=True
+            )
             self._thread.start()
 
     def begin(self, item: VideoItem) -> None:
@@ -155,7 +155,6 @@ class Worker:
                 self._process.kill()
                 self._process.join()
         else:
-            self._is_given_up.set()
             # A thread that is inside torch when Python ends brings the process down.
             self._thread.join(0 if hangs else _LONGEST_FAREWELL_S)
 
@@ -175,10 +174,8 @@ def _serve_in_process(connection: Connection, settings: EngineSettings) -> None:
     _serve(connection, settings)
 
 
-def _serve(
-    connection: Connection, settings: EngineSettings, is_given_up: threading.Event | None = None
-) -> None:
-    job = _Job(connection, is_given_up or threading.Event())
+def _serve(connection: Connection, settings: EngineSettings) -> None:
+    job = _Job(connection)
     try:
         try:
             engine, facts = make_engine(settings)
@@ -199,12 +196,12 @@ class _GivenUpError(BaseException):
 class _Job:
     """The job as a worker sees it."""
 
-    def __init__(self, connection: Connection, is_given_up: threading.Event) -> None:
-        self._connection, self._is_given_up = connection, is_given_up
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def look_up(self) -> None:
-        """Raise if this worker has been given up."""
-        if self._is_given_up.is_set():
+        """Raise if this worker has been given up: in the middle of a video the job says nothing else."""
+        if self._connection.poll():
             raise _GivenUpError
 
     def tell(self, kind: str, content: Any = None) -> None:
