@@ -1,7 +1,6 @@
 """`bsp-hf extract` and `bsp-hf export`: what they write, what they say, and with which exit status."""
 
 import csv
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +8,14 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import bsp, plain
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
 from rendered import render_video
 from tiny import randomize, tiny_config, tiny_extractor
 
 from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder
-from bsp_hf.cli import app
 from bsp_hf.features import read_track, read_tracks, rescale
-
-runner = CliRunner()
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +28,6 @@ def place(tmp_path_factory) -> Path:
     render_video(folder / "v" / "a.mkv", 40, size=(48, 40), codec="ffv1")
     render_video(folder / "v" / "x" / "b.mkv", 16, size=(48, 40), codec="ffv1")
     return folder
-
-
-def bsp(*words, code: int = 0) -> str:
-    result = runner.invoke(app, [str(word) for word in words])
-    said = result.stdout + result.stderr
-    assert result.exit_code == code, (said, result.exception)
-    return said
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text))
 
 
 def extract(place, output, *words, code: int = 0) -> str:
