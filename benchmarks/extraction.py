@@ -112,7 +112,6 @@ class RecipeProcess:
     """A process that runs one recipe whenever it is told to."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
         self.wall_s: list[float] = []
         self.cpu_s: list[float] = []
         self.rows: np.ndarray | None = None
@@ -120,6 +119,7 @@ class RecipeProcess:
         self._connection, other_end = context.Pipe()
         self._process = context.Process(target=_serve, args=(recipe, other_end), daemon=True)
         self._process.start()
+        other_end.close()  # so that its failure ends the connection
         self._connection.recv()
 
     def run(self) -> None:
@@ -180,8 +180,7 @@ def choose_recipes() -> list[tuple[str, str]]:
     return [*chosen, (DECODE_ALONE, "uint8")]
 
 
-def run_model(backbone: str, path: Path, num_frames: int, threads: int, repeats: int) -> None:
-    recipes = [Recipe(*kind, backbone, path, num_frames, threads) for kind in choose_recipes()]
+def run_model(recipes: list[Recipe], repeats: int) -> None:
     processes = {recipe.label: RecipeProcess(recipe) for recipe in recipes}
     for _ in range(repeats):
         for process in processes.values():
@@ -191,6 +190,7 @@ def run_model(backbone: str, path: Path, num_frames: int, threads: int, repeats:
     wall = {label: statistics.median(process.wall_s) for label, process in processes.items()}
     cpu = {label: statistics.median(process.cpu_s) for label, process in processes.items()}
     reference = FIRST_PEER if FIRST_PEER in processes else next(iter(processes))
+    backbone, num_frames, threads = recipes[0].backbone, recipes[0].num_frames, recipes[0].threads
     print(f"\n{backbone}, {num_frames} frames of 640x360, {threads} threads, median of {repeats}\n")
     print(f"| recipe | frames/s | wall ms/frame | CPU ms/frame | wall, x {reference} | CPU, x {reference} |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -227,8 +227,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         render(path)
+        chosen = choose_recipes()
         for name in args.models:
-            run_model(name, path, args.frames, args.threads, args.repeats)
+            recipes = [Recipe(*kind, name, path, args.frames, args.threads) for kind in chosen]
+            run_model(recipes, args.repeats)
 
 
 if __name__ == "__main__":

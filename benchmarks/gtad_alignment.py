@@ -59,17 +59,23 @@ class AlignFirst(GTADForTemporalActionLocalization):
 
     as_map = True
 
-    def operators(self, dtype: torch.dtype) -> list[SparseOperator]:
-        if getattr(self, "_made_for", None) != dtype:
-            config, self._made_for = self.config, dtype
-            self._operators = [
-                cell_operator(config.num_inner_bins, config.inner_sampling_ratio, config, dtype),
-                cell_operator(config.num_context_bins, config.context_sampling_ratio, config, dtype),
-            ]
-        return self._operators
+    def __init__(self, config: GTADConfig):
+        super().__init__(config)
+        self.build_operators(torch.float32)
+
+    def build_operators(self, dtype: torch.dtype) -> None:
+        config = self.config
+        self.operators = [
+            cell_operator(config.num_inner_bins, config.inner_sampling_ratio, config, dtype),
+            cell_operator(config.num_context_bins, config.context_sampling_ratio, config, dtype),
+        ]
+
+    def double(self) -> "AlignFirst":
+        self.build_operators(torch.float64)
+        return super().double()
 
     def _score_anchors(self, graph: Tensor, neighbors: tuple[Tensor, ...]) -> Tensor:
-        config, batch, operators = self.config, len(graph), self.operators(graph.dtype)
+        config, batch = self.config, len(graph)
         sources = (graph, self._context(graph, neighbors))
         bins = (config.num_inner_bins, config.num_context_bins)
         shape = (config.num_steps, config.max_duration)
@@ -77,13 +83,13 @@ class AlignFirst(GTADForTemporalActionLocalization):
             # (batch, cells, channels, bins), joined along the bins, as the published code lays it out
             parts = [
                 torch.stack([operator(sample.t()).view(-1, n, config.hidden_dim).mT for sample in source])
-                for operator, source, n in zip(operators, sources, bins, strict=True)
+                for operator, source, n in zip(self.operators, sources, bins, strict=True)
             ]
             maps = torch.cat(parts, dim=3).view(batch, *shape, -1).permute(0, 3, 2, 1)
             return torch.sigmoid(self.localization(maps))
         parts = [
             torch.stack([operator(sample.t()).view(-1, n * config.hidden_dim) for sample in source])
-            for operator, source, n in zip(operators, sources, bins, strict=True)
+            for operator, source, n in zip(self.operators, sources, bins, strict=True)
         ]
         convs = [layer for layer in self.localization if isinstance(layer, nn.Conv2d)]
         weight = convs[0].weight.view(config.aligned_dim, config.hidden_dim, sum(bins)).mT
@@ -104,13 +110,16 @@ def measure(args: argparse.Namespace) -> None:
     upstream = torch.randn(args.batch_size, 2, config.max_duration, config.num_steps)
     chunk = args.batch_size if args.variant == "fused" else args.peer_chunk or args.batch_size
 
+    def run_both_ways(rows: Tensor, weights: Tensor) -> Tensor:
+        output = model(rows)
+        ((output.iou_map * weights).sum() + output.start.sum() + output.end.sum()).backward()
+        return output.iou_map.detach()
+
     def step() -> None:
         model.zero_grad()
         features.grad = None
         for rows, weights in zip(features.split(chunk), upstream.split(chunk), strict=True):
-            output = model(rows)
-            ((output.iou_map * weights).sum() + output.start.sum() + output.end.sum()).backward()
-            del output
+            run_both_ways(rows, weights)
 
     before = peak_mb()
     seconds = []
@@ -123,10 +132,8 @@ def measure(args: argparse.Namespace) -> None:
 
     model.double().zero_grad()
     one = features[:1].detach().double().requires_grad_()
-    output = model(one)
-    ((output.iou_map * upstream[:1]).sum() + output.start.sum() + output.end.sum()).backward()
     arrays = {
-        "iou_map": output.iou_map.detach(),
+        "iou_map": run_both_ways(one, upstream[:1]),
         "features_grad": one.grad,
         "weight_grad": model.localization[0].weight.grad[:32],
     }
