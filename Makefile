@@ -24,7 +24,7 @@ test-slow: $(READY)
 
 # bf16 only where the processor multiplies in it: emulated, it takes twice as long as float32.
 PRECISION = $(shell $(BIN)/python -c "from torch import device; \
-	from bsp_hf.features.inference_model import has_fast_bfloat16 as is_fast; \
+	from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16 as is_fast; \
 	print('bf16' if is_fast(device('cpu')) else 'no')")
 
 # --cpu keeps the demo the same on every machine; on a GPU, launch examples/pretrain.py without it.

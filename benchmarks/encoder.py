@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel
 from bsp_hf.encoder.video_snippets import encode_clips
-from bsp_hf.features import inference_model
-from bsp_hf.features.inference_model import has_fast_bfloat16, prepare_encoder
+from bsp_hf.features.engine import fast_encoder as inference_model
+from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16, prepare_encoder
 
 CPU = torch.device("cpu")
 LARGEST_SHIFT_SHARE = 0.07

@@ -1,7 +1,7 @@
 """Table of every golden file of the localizers and metrics: tolerance, and the difference that was measured.
 
-    python benchmarks/golden_table.py --reference /path/to/reference          # some minutes on one core
-    python benchmarks/golden_table.py --reference /path/to/reference --only gtad/ metrics/
+    python benchmarks/golden_table.py           # some minutes on one core
+    python benchmarks/golden_table.py --only gtad/ metrics/
 
 Runs the golden tests, the slow ones too, and writes down each comparison of numbers that they make: with the
 golden file that was loaded last, the loosest tolerances, and the largest difference. So the table holds what
@@ -10,7 +10,6 @@ takes up; `exact` counts tests of a file in which everything is compared for equ
 """
 
 import argparse
-import os
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 # The class of an approximate number, whichever private module of pytest it lives in.
 ApproxScalar: Any = type(pytest.approx(1.0))
 ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
 ROOMS = ("gtad", "tan", "lgi", "metrics")
 TESTS = ("tests/localization", "tests/metrics")
 
@@ -131,14 +131,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--reference", type=Path, required=True, help="folder of the golden files")
     parser.add_argument("--only", nargs="+", default=[""], help="beginnings of the files to show")
     args = parser.parse_args()
-    os.environ["BSP_HF_SHARED"] = str(args.reference.resolve().parent)
-    found = [path for room in ROOMS for path in sorted((args.reference / room).glob("*.json"))]
+    found = [path for room in ROOMS for path in sorted((GOLDEN / room).glob("*.json"))]
     files = [f"{path.parent.name}/{path.stem}" for path in found]
     if not files:
-        parser.error(f"--reference {args.reference} holds none of {', '.join(ROOMS)}.")
+        parser.error(f"{GOLDEN} holds none of {', '.join(ROOMS)}.")
     tests = sorted(
         str(path)
         for folder in TESTS

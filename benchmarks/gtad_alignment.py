@@ -36,8 +36,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bsp_hf.localization.alignment import SparseOperator, sampling_entries
-from bsp_hf.localization.gtad import GTADConfig, GTADForTemporalActionLocalization
+from bsp_hf.localization.gtad.alignment import SparseOperator, sampling_entries
+from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
+from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
 
 VARIANTS = ("fused", "map", "rows")
 

@@ -27,13 +27,13 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from bsp_hf.encoder.video import VideoReader
 from bsp_hf.features import FeatureSource, write_track
-from bsp_hf.features.engine import ExtractionEngine
-from bsp_hf.localization.annotation_layouts import read_annotations
-from bsp_hf.localization.postprocess import Detections
+from bsp_hf.features.engine.engine import ExtractionEngine
+from bsp_hf.localization.annotations.layouts import read_annotations
+from bsp_hf.localization.gtad.training import ClassScoreFile, detection_scores, write_class_score_file
 from bsp_hf.localization.result_files import read_actionness, read_moments
-from bsp_hf.localization.training_data_gtad import ClassScoreFile, detection_scores, write_class_score_file
+from bsp_hf.localization.suppression import Detections
 from bsp_hf.metrics import evaluate_grounding
-from bsp_hf.pretraining.rendered_files import write_h264_video
+from bsp_hf.pretraining.rendering.files import write_h264_video
 from bsp_hf.pretraining.sources import scan_video_folder, split_sources
 from bsp_hf.visualization import SegmentRow, plot_segments
 

@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
-from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 CASES = {
     "charades_pool": lambda: TANConfig.charades("pool"),

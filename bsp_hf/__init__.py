@@ -19,45 +19,45 @@ _HOMES = {
     "BSPDistilledConfig": "encoder.configuration_fusion",
     "BSPTwoHeadConfig": "encoder.configuration_fusion",
     "BSPTwoStreamConfig": "encoder.configuration_fusion",
-    "BSPDistilledModel": "encoder.modeling_distilled",
-    "BSPForFeatureDistillation": "encoder.modeling_distilled",
-    "BSPTwoHeadModel": "encoder.modeling_two_head",
-    "BSPForTwoHeadClassification": "encoder.modeling_two_head",
-    "BSPTwoStreamModel": "encoder.modeling_two_stream",
+    "BSPDistilledModel": "encoder.modeling_fusion",
+    "BSPForFeatureDistillation": "encoder.modeling_fusion",
+    "BSPTwoHeadModel": "encoder.modeling_fusion",
+    "BSPForTwoHeadClassification": "encoder.modeling_fusion",
+    "BSPTwoStreamModel": "encoder.modeling_fusion",
     "BSPFeatureExtractor": "encoder.feature_extraction_bsp",
     "VideoFeatureExtractionPipeline": "encoder.pipeline_video_features",
-    "VideoDecodeError": "encoder.video",
-    "PartialVideoWarning": "encoder.video",
+    "VideoDecodeError": "encoder.video_source",
+    "PartialVideoWarning": "encoder.video_source",
     "VideoReader": "encoder.video",
     "SynthesisConfig": "pretraining.synthesis",
     "PretextClips": "pretraining.clips",
     "load_boundary_clips": "pretraining.boundary_clips",
-    "boundary_response": "localization.boundary_response",
-    "pick_boundaries": "localization.boundary_response",
-    "GTADConfig": "localization.gtad_config",
-    "GTADForTemporalActionLocalization": "localization.gtad",
-    "TANConfig": "localization.tan_config",
-    "TANForVideoGrounding": "localization.tan",
-    "LGIConfig": "localization.lgi_config",
-    "LGIForVideoGrounding": "localization.lgi",
-    "ActionnessConfig": "localization.actionness",
-    "ActionnessModel": "localization.actionness",
-    "TemporalActionLocalizationPipeline": "localization.pipeline_temporal_actions",
-    "VideoGroundingPipeline": "localization.pipeline_video_grounding",
-    "StepLocalizationPipeline": "localization.pipeline_step_localization",
-    "VideoBoundaryDetectionPipeline": "localization.pipeline_video_boundaries",
-    "LocalizedSegments": "localization.localized_segments",
-    "save_localizer_folder": "localization.localizer_folder",
+    "boundary_response": "localization.boundaries.response",
+    "pick_boundaries": "localization.boundaries.response",
+    "GTADConfig": "localization.gtad.configuration_gtad",
+    "GTADForTemporalActionLocalization": "localization.gtad.modeling_gtad",
+    "TANConfig": "localization.tan.configuration_tan",
+    "TANForVideoGrounding": "localization.tan.modeling_tan",
+    "LGIConfig": "localization.lgi.configuration_lgi",
+    "LGIForVideoGrounding": "localization.lgi.modeling_lgi",
+    "ActionnessConfig": "localization.actionness.configuration_actionness",
+    "ActionnessModel": "localization.actionness.modeling_actionness",
+    "TemporalActionLocalizationPipeline": "localization.gtad.pipeline",
+    "VideoGroundingPipeline": "localization.video_grounding",
+    "StepLocalizationPipeline": "localization.actionness.pipeline",
+    "VideoBoundaryDetectionPipeline": "localization.boundaries.pipeline",
+    "LocalizedSegments": "localization.localizer.segments",
+    "save_localizer_folder": "localization.localizer.folder",
     "FeatureTrack": "features.track",
-    "ExtractionEngine": "features.engine",
-    "ExtractionReport": "features.extraction_report",
-    "extract_features": "features.extraction",
+    "ExtractionEngine": "features.engine.engine",
+    "ExtractionReport": "features.extraction.report",
+    "extract_features": "features.extraction.job",
     "save_checkpoint_folder": "publishing.folder",
     "publish_folder": "publishing.hub",
-    "render_card": "publishing.cards",
-    "convert_checkpoint": "publishing.conversion",
-    "convert_localizer_checkpoint": "publishing.localizer_conversion",
-    "export_checkpoint": "publishing.conversion",
+    "render_card": "publishing.cards.render",
+    "convert_checkpoint": "publishing.conversion.encoders",
+    "convert_localizer_checkpoint": "publishing.conversion.localizers",
+    "export_checkpoint": "publishing.conversion.export",
 }
 
 # Written out, because type checkers read it.
@@ -117,37 +117,44 @@ if TYPE_CHECKING:
     from .encoder.configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
     from .encoder.feature_extraction_bsp import BSPFeatureExtractor
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
-    from .encoder.modeling_distilled import BSPDistilledModel, BSPForFeatureDistillation
-    from .encoder.modeling_two_head import BSPForTwoHeadClassification, BSPTwoHeadModel
-    from .encoder.modeling_two_stream import BSPTwoStreamModel
+    from .encoder.modeling_fusion import (
+        BSPDistilledModel,
+        BSPForFeatureDistillation,
+        BSPForTwoHeadClassification,
+        BSPTwoHeadModel,
+        BSPTwoStreamModel,
+    )
     from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
-    from .encoder.video import PartialVideoWarning, VideoDecodeError, VideoReader
-    from .features.engine import ExtractionEngine
-    from .features.extraction import extract_features
-    from .features.extraction_report import ExtractionReport
+    from .encoder.video import VideoReader
+    from .encoder.video_source import PartialVideoWarning, VideoDecodeError
+    from .features.engine.engine import ExtractionEngine
+    from .features.extraction.job import extract_features
+    from .features.extraction.report import ExtractionReport
     from .features.track import FeatureTrack
-    from .localization.actionness import ActionnessConfig, ActionnessModel
-    from .localization.boundary_response import boundary_response, pick_boundaries
-    from .localization.gtad import GTADForTemporalActionLocalization
-    from .localization.gtad_config import GTADConfig
-    from .localization.lgi import LGIForVideoGrounding
-    from .localization.lgi_config import LGIConfig
-    from .localization.localized_segments import LocalizedSegments
-    from .localization.localizer_folder import save_localizer_folder
-    from .localization.pipeline_step_localization import StepLocalizationPipeline
-    from .localization.pipeline_temporal_actions import TemporalActionLocalizationPipeline
-    from .localization.pipeline_video_boundaries import VideoBoundaryDetectionPipeline
-    from .localization.pipeline_video_grounding import VideoGroundingPipeline
-    from .localization.tan import TANForVideoGrounding
-    from .localization.tan_config import TANConfig
+    from .localization.actionness.configuration_actionness import ActionnessConfig
+    from .localization.actionness.modeling_actionness import ActionnessModel
+    from .localization.actionness.pipeline import StepLocalizationPipeline
+    from .localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
+    from .localization.boundaries.response import boundary_response, pick_boundaries
+    from .localization.gtad.configuration_gtad import GTADConfig
+    from .localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
+    from .localization.gtad.pipeline import TemporalActionLocalizationPipeline
+    from .localization.lgi.configuration_lgi import LGIConfig
+    from .localization.lgi.modeling_lgi import LGIForVideoGrounding
+    from .localization.localizer.folder import save_localizer_folder
+    from .localization.localizer.segments import LocalizedSegments
+    from .localization.tan.configuration_tan import TANConfig
+    from .localization.tan.modeling_tan import TANForVideoGrounding
+    from .localization.video_grounding import VideoGroundingPipeline
     from .pretraining.boundary_clips import load_boundary_clips
     from .pretraining.clips import PretextClips
     from .pretraining.synthesis import SynthesisConfig
-    from .publishing.cards import render_card
-    from .publishing.conversion import convert_checkpoint, export_checkpoint
+    from .publishing.cards.render import render_card
+    from .publishing.conversion.encoders import convert_checkpoint
+    from .publishing.conversion.export import export_checkpoint
+    from .publishing.conversion.localizers import convert_localizer_checkpoint
     from .publishing.folder import save_checkpoint_folder
     from .publishing.hub import publish_folder
-    from .publishing.localizer_conversion import convert_localizer_checkpoint
 
 
 def __getattr__(name: str) -> Any:

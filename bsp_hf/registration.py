@@ -11,22 +11,31 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
+from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
+
 from .encoder.configuration_bsp import BSPConfig
 from .encoder.configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
 from .encoder.feature_extraction_bsp import BSPFeatureExtractor
 from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
-from .encoder.modeling_distilled import BSPDistilledModel, BSPForFeatureDistillation
-from .encoder.modeling_two_head import BSPForTwoHeadClassification, BSPTwoHeadModel
-from .encoder.modeling_two_stream import BSPTwoStreamModel
+from .encoder.modeling_fusion import (
+    BSPDistilledModel,
+    BSPForFeatureDistillation,
+    BSPForTwoHeadClassification,
+    BSPTwoHeadModel,
+    BSPTwoStreamModel,
+)
 from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
-from .localization.actionness import ActionnessConfig, ActionnessModel
-from .localization.gtad import GTADConfig, GTADForTemporalActionLocalization
-from .localization.lgi import LGIConfig, LGIForVideoGrounding
-from .localization.pipeline_step_localization import StepLocalizationPipeline
-from .localization.pipeline_temporal_actions import TemporalActionLocalizationPipeline
-from .localization.pipeline_video_boundaries import VideoBoundaryDetectionPipeline
-from .localization.pipeline_video_grounding import VideoGroundingPipeline
-from .localization.tan import TANConfig, TANForVideoGrounding
+from .localization.actionness.configuration_actionness import ActionnessConfig
+from .localization.actionness.modeling_actionness import ActionnessModel
+from .localization.actionness.pipeline import StepLocalizationPipeline
+from .localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
+from .localization.gtad.pipeline import TemporalActionLocalizationPipeline
+from .localization.video_grounding import VideoGroundingPipeline
 
 DEFAULT_ENCODER = ("bsp-hf/bsp-tsm-r50", "main")
 
@@ -96,6 +105,3 @@ def register() -> None:
                 default={"model": default},
                 type="video",
             )
-
-
-__all__ = ["DEFAULT_ENCODER", "register"]

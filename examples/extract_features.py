@@ -25,7 +25,7 @@ from accelerate.utils import parse_flag_from_env
 
 from bsp_hf import extract_features
 from bsp_hf.features import read_tracks
-from bsp_hf.pretraining.rendered_clips import render_action_clips
+from bsp_hf.pretraining.rendering.clips import render_action_clips
 
 logger = logging.getLogger("extract_features")
 

@@ -18,9 +18,9 @@ import numpy as np
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification, pipeline
 
 import bsp_hf
-from bsp_hf.localization.boundary_response import boundary_response, pick_boundaries
+from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
-from bsp_hf.pretraining.rendered_clips import render_long_video
+from bsp_hf.pretraining.rendering.clips import render_long_video
 from bsp_hf.visualization import plot_boundary_response, plot_feature_track
 
 logger = logging.getLogger("find_boundaries")

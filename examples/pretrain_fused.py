@@ -31,15 +31,19 @@ from bsp_hf import (
     save_checkpoint_folder,
 )
 from bsp_hf.encoder.configuration_fusion import feature_size
-from bsp_hf.encoder.modeling_distilled import TEACHERS
+from bsp_hf.encoder.modeling_fusion import TEACHERS
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
-from bsp_hf.pretraining.arguments import lasting_settings, parse_with_preset, pretraining_parser
-from bsp_hf.pretraining.joint_pretext import BoundaryWithAction
-from bsp_hf.pretraining.optimization import build_optimizer, build_schedule, default_learning_rate
-from bsp_hf.pretraining.run_data import build_run_data
-from bsp_hf.pretraining.run_model import label_fields, start_model
-from bsp_hf.pretraining.run_record import describe_run
-from bsp_hf.pretraining.run_start import count_steps, start_accelerator
+from bsp_hf.pretraining.pretexts import BoundaryWithAction
+from bsp_hf.pretraining.run.arguments import lasting_settings, parse_with_preset, pretraining_parser
+from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
+from bsp_hf.pretraining.run.record import describe_run
+from bsp_hf.pretraining.run.setup import (
+    build_run_data,
+    count_steps,
+    label_fields,
+    start_accelerator,
+    start_model,
+)
 from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import (
     TrainingProgress,

@@ -30,26 +30,26 @@ from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from bsp_hf.localization.localizer_folder import save_localizer_folder
+from bsp_hf.localization.localizer.folder import save_localizer_folder
+from bsp_hf.localization.training.schedule import LocalizerSchedule
 from bsp_hf.localization.training_arguments import (
     lasting_settings,
     load_task,
     training_parser,
     training_settings,
 )
-from bsp_hf.localization.training_schedule import LocalizerSchedule
-from bsp_hf.pretraining.run_environment import (
-    describe_command,
-    describe_commit,
-    describe_hardware,
-    describe_versions,
-)
-from bsp_hf.publishing.cards import write_card
+from bsp_hf.publishing.cards.render import write_card
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,
     resume_training_state,
     save_training_state,
+)
+from bsp_hf.training.environment import (
+    describe_command,
+    describe_commit,
+    describe_hardware,
+    describe_versions,
 )
 from bsp_hf.training.log import shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch

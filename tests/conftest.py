@@ -12,6 +12,7 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # Tests run beside one another; several threads in each would wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+GOLDEN = Path(__file__).with_name("golden")
 SHARED = Path(os.environ.get("BSP_HF_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -30,12 +31,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def golden():
-    """`golden("tsm/tsm_resnet18")` loads a golden case of the reference kit; skips where it is absent."""
-    folder = _shared_part("reference")
-    spec = importlib.util.spec_from_file_location("golden_fill", folder / "fill.py")
+    """`golden("tsm/tsm_resnet18")` loads a golden case of `tests/golden`."""
+    spec = importlib.util.spec_from_file_location("golden_fill", GOLDEN / "fill.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return lambda stem: module.load_case(str(folder / stem))
+    return lambda stem: module.load_case(str(GOLDEN / stem))
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +43,4 @@ def golden_json():
     """`golden_json("metrics/anet_map")` loads a golden case that is a single JSON file."""
     import json
 
-    folder = _shared_part("reference")
-    return lambda stem: json.loads((folder / f"{stem}.json").read_text())
+    return lambda stem: json.loads((GOLDEN / f"{stem}.json").read_text())

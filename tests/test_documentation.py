@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from doc_pages import PAGES, ROOT, commands_of, snippets, words_of
+from support.doc_pages import PAGES, ROOT, commands_of, snippets, words_of
 
 # Options of what starts a script, not of the script.
 LAUNCHER = {
@@ -83,7 +83,7 @@ def command_line_options(words):
     """The options of the `bsp-hf` command that `words` name."""
     from typer.main import get_command
 
-    from bsp_hf.cli import app
+    from bsp_hf.cli.application import app
 
     command = get_command(app)
     for word in words:

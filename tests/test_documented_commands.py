@@ -9,15 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from doc_pages import PAGES, ROOT, commands_of, snippets, words_of
-from documented_place import lay_out
 from huggingface_hub import constants
+from support.doc_pages import PAGES, ROOT, commands_of, snippets, words_of
+from support.documented_place import lay_out
+from support.loopback_hub import TOKEN, serve_hub
 from typer.testing import CliRunner
 
-sys.path.append(str(ROOT / "tests" / "publishing"))
-from loopback_hub import TOKEN, serve_hub
-
-from bsp_hf.cli import app
+from bsp_hf.cli.application import app
 
 pytestmark = pytest.mark.slow
 

@@ -78,6 +78,3 @@ def main() -> None:
     """Run the command line; the entry point of the installed command."""
     warnings.formatwarning = _one_line  # users have no use for the line of code that warns
     app()
-
-
-__all__ = ["app", "main"]

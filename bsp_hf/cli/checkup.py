@@ -150,7 +150,7 @@ def check_bfloat16() -> list[Finding]:
     """Whether the hardware multiplies in bfloat16, by the rule that extraction goes by."""
     import torch
 
-    from bsp_hf.features.inference_model import has_fast_bfloat16
+    from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if has_fast_bfloat16(device):
@@ -279,6 +279,3 @@ def _processor_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-__all__ = ["Finding", "check_everything"]

@@ -60,11 +60,11 @@ def convert(
         if output.is_dir() and any(output.iterdir()) and not force:
             raise ValueError(f"{output} is not empty; empty it, pass --force, or choose another output.")
     with report_errors():
-        from bsp_hf.publishing.checkpoint_export import EXPORT_LAYOUTS
-        from bsp_hf.publishing.conversion import convert_checkpoint, export_checkpoint
+        from bsp_hf.publishing.conversion.encoders import convert_checkpoint
+        from bsp_hf.publishing.conversion.export import EXPORT_LAYOUTS, export_checkpoint
 
         if kind is not None:
-            from bsp_hf.publishing.localizer_conversion import convert_localizer_checkpoint
+            from bsp_hf.publishing.conversion.localizers import convert_localizer_checkpoint
 
             words = None if vocabulary is None else vocabulary.read_text(encoding="utf-8").split("\n")
             words = words[:-1] if words and not words[-1] else words

@@ -10,7 +10,8 @@ import numpy as np
 
 Facts = dict[str, Any]  # Any: whatever JSON holds
 _CHECKPOINT_SUFFIXES = (".pth", ".tar", ".ckpt", ".bin")
-# Those of `bsp_hf.features.formats`, whose import takes seconds that a video or a checkpoint need not wait.
+# Those of `bsp_hf.features.storage.formats`, whose import takes seconds; a video or a checkpoint need not
+# wait for it.
 _TRACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors")
 
 
@@ -120,7 +121,7 @@ def describe_track(track: Any) -> Facts:  # Any: a FeatureTrack, whose import is
 
 def describe_track_folder(folder: Path, most: int) -> Facts:
     """Tell what the tracks of a folder, data set or HDF5 file have in common, and list some of them."""
-    from bsp_hf.features.track_sets import read_tracks
+    from bsp_hf.features.storage.folders import read_tracks
 
     tracks: Iterator[Any] = iter(read_tracks(folder))
     listed: list[str] = []
@@ -154,9 +155,9 @@ def describe_track_folder(folder: Path, most: int) -> Facts:
 
 
 def _describe_feature_file(path: Path, most: int) -> Facts:
-    from bsp_hf.features.files import FeatureFileError
-    from bsp_hf.features.formats import H5_SUFFIXES, read_track
-    from bsp_hf.features.h5_files import list_h5_keys
+    from bsp_hf.features.storage.formats import H5_SUFFIXES, read_track
+    from bsp_hf.features.storage.h5 import list_h5_keys
+    from bsp_hf.files import FeatureFileError
 
     from .describe_checkpoint import describe_checkpoint
 
@@ -178,7 +179,8 @@ def _describe_feature_file(path: Path, most: int) -> Facts:
 
 def _describe_bare(path: Path) -> Facts | None:
     """Tell what an array without a record holds; None if it is no such file."""
-    from bsp_hf.features import array_files, h5_files
+    from bsp_hf.features.storage import formats as array_files
+    from bsp_hf.features.storage import h5 as h5_files
 
     readers: dict[str, Any] = {
         ".npy": lambda: {path.stem: array_files.load_npy(path)},

@@ -44,6 +44,3 @@ def check_inputs(inputs: Iterable[str]) -> None:
     for word in inputs:
         if not (re.search(r"[*?\[{]", word) or "://" in word or os.path.lexists(word)):
             raise ValueError(f"{word} does not exist: give a folder, a video, a list or a pattern.")
-
-
-__all__ = ["check_inputs", "check_model"]

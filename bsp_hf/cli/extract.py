@@ -86,7 +86,7 @@ def extract(
         from bsp_hf import extract_features
 
         # One line now and then where no terminal shows the bar.
-        logging.getLogger("bsp_hf.features.job_progress").setLevel(logging.INFO)
+        logging.getLogger("bsp_hf.features.extraction.report").setLevel(logging.INFO)
         report = extract_features(
             _load_dataset(dataset, split, streaming) if dataset else inputs,
             model,

@@ -119,10 +119,10 @@ def _run(
     parameters: dict[str, Any],
 ) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
     """Localize one video after the other, and show each as it is done."""
-    from bsp_hf.encoder.video import PartialVideoWarning, VideoDecodeError
+    from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
     from bsp_hf.features import read_track
-    from bsp_hf.features.inputs import find_videos
-    from bsp_hf.features.video_items import VideoItem
+    from bsp_hf.videos.items import VideoItem
+    from bsp_hf.videos.listing import find_videos
 
     takes_tracks = find.task != "video-boundary-detection"
     tracks = [text for text in inputs if Path(text).suffix in (".npy", ".npz", ".pt", ".safetensors")]
@@ -175,7 +175,7 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
     import csv
     import json
 
-    from bsp_hf.features.files import replace_when_done
+    from bsp_hf.files import replace_when_done
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_done(output) as partial:

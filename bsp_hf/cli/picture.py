@@ -78,7 +78,7 @@ def timeline(
     with report_errors():
         from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
-        from bsp_hf.localization.boundary_response import boundary_response, pick_boundaries
+        from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
         from bsp_hf.visualization import plot_boundary_response
 
         from .picture_inputs import read_boundaries

@@ -175,14 +175,3 @@ def read_json(path: Path) -> Any:  # Any: JSON
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: this is no JSON ({error}).") from error
-
-
-__all__ = [
-    "KnownBoundaries",
-    "LabelledSpan",
-    "SegmentsOfVideo",
-    "read_boundaries",
-    "read_json",
-    "read_segments",
-    "read_training_record",
-]

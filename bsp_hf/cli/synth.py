@@ -63,9 +63,9 @@ def synth(
             raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
     with report_errors():
         from bsp_hf import BoundaryType, SynthesisConfig, load_boundary_clips
-        from bsp_hf.pretraining.clip_folder import write_clip_folder
+        from bsp_hf.pretraining.boundary_clips_folder import write_clip_folder
         from bsp_hf.pretraining.clip_picture import save_clip_picture
-        from bsp_hf.pretraining.rendered_clips import render_action_clips
+        from bsp_hf.pretraining.rendering.clips import render_action_clips
         from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
 
         by_label = {kind.label: kind for kind in BoundaryType}

@@ -107,6 +107,3 @@ class BackboneFamily(ABC):
         Raises:
             ValueError: If the backbone cannot take clips of this length or frames of this size.
         """
-
-
-__all__ = ["BackboneFamily", "EncodedClips", "ShiftSettings"]

@@ -61,6 +61,3 @@ def to_channels_last(model: _Module) -> _Module:
         if parameter.ndim == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
     return model
-
-
-__all__ = ["BACKBONES", "find_family", "to_channels_last"]

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-from .configuration_bsp import BSPConfig
-from .shipped_config import ShippedConfig
+from .configuration_bsp import BSPConfig, ShippedConfig
 
 SQUARED_ERROR_REDUCTIONS = ("sum", "mean")
 
@@ -57,7 +56,7 @@ class BSPTwoStreamConfig(ShippedConfig):
     model_type = "bsp-two-stream"
     shipped_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_fusion.BSPTwoStreamConfig",
-        "AutoModel": "modeling_two_stream.BSPTwoStreamModel",
+        "AutoModel": "modeling_fusion.BSPTwoStreamModel",
     }
 
     # Any: configs, or what JSON holds of them
@@ -141,8 +140,8 @@ class BSPTwoHeadConfig(BSPConfig):
     model_type = "bsp-two-head"
     shipped_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_fusion.BSPTwoHeadConfig",
-        "AutoModel": "modeling_two_head.BSPTwoHeadModel",
-        "AutoModelForVideoClassification": "modeling_two_head.BSPForTwoHeadClassification",
+        "AutoModel": "modeling_fusion.BSPTwoHeadModel",
+        "AutoModelForVideoClassification": "modeling_fusion.BSPForTwoHeadClassification",
     }
 
     action_names: list[str] | None = None
@@ -196,8 +195,8 @@ class BSPDistilledConfig(BSPConfig):
     model_type = "bsp-distilled"
     shipped_classes: ClassVar[dict[str, str]] = {
         "AutoConfig": "configuration_fusion.BSPDistilledConfig",
-        "AutoModel": "modeling_distilled.BSPDistilledModel",
-        "AutoModelForVideoClassification": "modeling_distilled.BSPForFeatureDistillation",
+        "AutoModel": "modeling_fusion.BSPDistilledModel",
+        "AutoModelForVideoClassification": "modeling_fusion.BSPForFeatureDistillation",
     }
 
     action_feature_size: int | None = None
@@ -281,12 +280,3 @@ def _check_weights(config: PreTrainedConfig, names: tuple[str, ...]) -> None:
             raise ValueError(f"{name}={getattr(config, name)} must not be negative.")
     if not any(getattr(config, name) for name in names):
         raise ValueError(f"{', '.join(names)} are all 0, which leaves no loss.")
-
-
-__all__ = [
-    "SQUARED_ERROR_REDUCTIONS",
-    "BSPDistilledConfig",
-    "BSPTwoHeadConfig",
-    "BSPTwoStreamConfig",
-    "feature_size",
-]

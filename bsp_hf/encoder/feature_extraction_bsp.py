@@ -246,6 +246,3 @@ def _to_frames(clip: Any) -> np.ndarray | Tensor:
             f"got {dtype} {tuple(clip.shape)}."
         )
     return clip
-
-
-__all__ = ["PADDING_MODES", "BSPFeatureExtractor"]

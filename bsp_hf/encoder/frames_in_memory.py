@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from .frame_times import exact_rate, exact_seconds, resample_nearest
-from .video import Frame
+from .video_reader import Frame
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,3 @@ def stack_frames(frames: Any) -> np.ndarray:  # Any: see FramesInMemory
             f"got {array.dtype} {array.shape}."
         )
     return array
-
-
-__all__ = ["FramesInMemory", "FramesReport", "stack_frames"]

@@ -192,6 +192,3 @@ class MobileNetV2Family(ImageFamily):
     def input_embeddings(self, backbone: Any) -> nn.Module:
         """Return the first convolution."""
         return backbone.conv_stem.first_conv.convolution
-
-
-__all__ = ["ConvNextFamily", "ImageFamily", "MobileNetV2Family", "ResNetFamily"]

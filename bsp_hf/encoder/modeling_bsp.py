@@ -388,14 +388,3 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
             loss = nn.functional.smooth_l1_loss(logits.float(), labels.float())
         output = BSPClassifierOutput(loss=loss, logits=logits, hidden_states=features.hidden_states)
         return output if return_dict else output.to_tuple()
-
-
-__all__ = [
-    "BSPClassifierOutput",
-    "BSPForBoundaryClassification",
-    "BSPForBoundaryRegression",
-    "BSPModel",
-    "BSPModelOutput",
-    "BSPPreTrainedModel",
-    "select_hidden_states",
-]

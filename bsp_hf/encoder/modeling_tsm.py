@@ -187,12 +187,3 @@ def checkpoint_block(
             return run(hidden_states)
 
     return checkpoint(run_once_then_aside, x)
-
-
-__all__ = [
-    "checkpoint_block",
-    "join_resnet_block",
-    "run_residual_block",
-    "shifted_blocks",
-    "temporal_shift",
-]

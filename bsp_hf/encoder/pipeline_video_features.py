@@ -196,6 +196,3 @@ def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:
         "record": None,
         "failure": None,
     }
-
-
-__all__ = ["VideoFeatureExtractionPipeline", "is_several_videos"]

@@ -18,27 +18,10 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from .frame_index import FrameIndex, index_packets
-from .frame_seeking import SeekingFailedError, check_indices, read_by_seeking
+from .frame_index import FrameIndex, SeekingFailedError, check_indices, index_packets, read_by_seeking
 from .video_file import VideoFile
-from .video_reader import Frame, FrameStream, VideoMetadata, VideoReport
+from .video_reader import Frame, FrameStream
 from .video_source import PartialVideoWarning, VideoDecodeError, VideoSource
-
-__all__ = [
-    "Frame",
-    "FrameIndex",
-    "PartialVideoWarning",
-    "VideoDecodeError",
-    "VideoMetadata",
-    "VideoReader",
-    "VideoReport",
-    "VideoSource",
-    "decoder_version",
-    "index_frames",
-    "iter_frames",
-    "open_video",
-    "read_frames",
-]
 
 logger = logging.getLogger(__name__)
 

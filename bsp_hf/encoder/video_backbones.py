@@ -72,7 +72,7 @@ class VideoFamily(BackboneFamily):
         """Return the number of frames that the model was made for."""
         return int(getattr(config, self.frames_field))
 
-    def check_config(self, config: Any, num_frames: int) -> None:
+    def check_config(self, config: Any, num_frames: int) -> None:  # optional
         """Raise a `ValueError` if the model does not take clips of that many frames."""
         grid = self.grid(config)
         if grid.num_frames is not None and num_frames != grid.num_frames:
@@ -140,7 +140,7 @@ class TimesformerFamily(VideoFamily):
         """Return how the model of this config cuts clips: every frame by itself."""
         return ClipGrid(int(config.num_frames), 1, _pair(config.image_size), _pair(config.patch_size))
 
-    def check_config(self, config: Any, num_frames: int) -> None:
+    def check_config(self, config: Any, num_frames: int) -> None:  # optional
         """Raise a `ValueError` if the model does not take such clips, or looks at single frames only."""
         super().check_config(config, num_frames)
         if config.attention_type == "space_only":
@@ -186,6 +186,3 @@ class VJEPA2Family(VideoFamily):
     def input_embeddings(self, backbone: Any) -> nn.Module:
         """Return the convolution that cuts pixels into tokens."""
         return backbone.encoder.embeddings.patch_embeddings.proj
-
-
-__all__ = ["ClipGrid", "TimesformerFamily", "VJEPA2Family", "VideoFamily", "VideoMAEFamily", "VivitFamily"]

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from .frames_in_memory import FramesInMemory
 from .snippets import Snippet, iter_snippets
-from .video import Frame, VideoDecodeError, VideoReader
+from .video import VideoReader
+from .video_reader import Frame
+from .video_source import VideoDecodeError
 
 _DEFAULT_SNIPPET_FRAMES = 8
 _DEFAULT_EDGE_PIXELS = 224
@@ -227,6 +229,3 @@ def _open(
 def _first_given(*values: Any) -> Any:
     """Return the first value that is not None; a 0 is given, and refused later."""
     return next((value for value in values if value is not None), None)
-
-
-__all__ = ["VideoSnippets", "blank_pixel_values", "encode_clips", "shrink_image", "to_pixel_values"]

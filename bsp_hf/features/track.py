@@ -10,8 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .encoders import EncoderRecord
-from .files import check_video_id
+from bsp_hf.files import check_video_id
+
+from .encoder_record import EncoderMismatchError, EncoderRecord
+
+
+def check_same_encoder(track: "FeatureTrack", expected: EncoderRecord | Mapping[str, Any]) -> None:
+    """Refuse a track that another encoder made than expected.
+
+    Args:
+        track (`FeatureTrack`): The track.
+        expected (`EncoderRecord` or `Mapping`): The encoder that the features must come from; a mapping is
+            read as `EncoderRecord.to_dict` gives it, so a localizer can keep it in its config.
+
+    Raises:
+        EncoderMismatchError: If the encoders differ in more than their number type.
+        ValueError: If `expected` lacks a field.
+    """
+    wanted = expected if isinstance(expected, EncoderRecord) else EncoderRecord.from_dict(expected)
+    differences = track.record.encoder.differences(wanted)
+    if differences:
+        raise EncoderMismatchError(
+            f"the features of {track.record.video_id} come from another encoder (different "
+            f"{', '.join(differences)}): they were made by {track.record.encoder}; expected {wanted}. "
+            "Extract them with the expected encoder, or use what was trained on these."
+        )
+
 
 FORMAT_VERSION = 1
 
@@ -305,6 +329,3 @@ def _to_array(values: Any, name: str, dtype: type) -> np.ndarray:  # Any: array,
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got {array.dtype}.")
     return np.ascontiguousarray(array, dtype=dtype) if array.ndim else array.astype(dtype)
-
-
-__all__ = ["FORMAT_VERSION", "FeatureTrack", "TrackRecord"]

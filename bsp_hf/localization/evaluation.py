@@ -7,6 +7,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
+from bsp_hf.localization.annotations.reading import BadRowError, read_table, to_duration
+from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.metrics import (
     GEBD_RELATIVE_DISTANCES,
     BoundaryAnnotation,
@@ -22,9 +25,6 @@ from bsp_hf.metrics import (
     thumos_map,
 )
 
-from .annotation_files import BadRowError, read_table, to_duration
-from .annotation_layouts import detect_layout, read_annotations
-from .annotations import AnnotationSet
 from .result_files import choose_windows, read_actionness, read_boundaries, read_moments
 
 EVALUATION_TASKS = ("detection", "thumos", "grounding", "actionness", "boundaries")
@@ -275,6 +275,3 @@ def _evaluate_boundaries(
         scores.num_videos_with_predictions,
         options.only_predicted,
     )
-
-
-__all__ = ["EVALUATION_TASKS", "EvaluationOptions", "EvaluationReport", "evaluate_files"]

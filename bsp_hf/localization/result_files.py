@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bsp_hf.features.files import replace_when_done
+from bsp_hf.files import replace_when_done
+from bsp_hf.localization.annotations.reading import BadRowError, read_table, read_text, to_number
+from bsp_hf.localization.annotations.types import AnnotationSet
 
-from .annotation_files import BadRowError, read_table, read_text, to_number
-from .annotations import AnnotationSet
-from .postprocess import ABSENT, Detections, detections_to_json
+from .suppression import ABSENT, Detections, detections_to_json
 
 ACTIONNESS_COLUMNS = ("video", "start", "end", "score")
 
@@ -234,7 +234,7 @@ def choose_windows(
         `tuple`: Predicted moments of each query, `(num_moments, 2)`, the annotated moment of each, and how
         many videos have a query with predictions.
     """
-    from .postprocess import temporal_iou
+    from .suppression import temporal_iou
 
     moments, truth, videos = [], [], set()
     for video in annotations.videos:
@@ -253,17 +253,3 @@ def _write_text(path: str | Path, text: str) -> Path:
     with replace_when_done(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)
-
-
-__all__ = [
-    "ACTIONNESS_COLUMNS",
-    "MomentPrediction",
-    "choose_windows",
-    "read_actionness",
-    "read_boundaries",
-    "read_moments",
-    "write_actionness",
-    "write_detections",
-    "write_moments",
-    "write_thumos_text",
-]

@@ -7,16 +7,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bsp_hf.features.feature_source import SOURCE_LAYOUTS, TRACKS, FeatureSource
-
-from .annotation_layouts import ANNOTATION_LAYOUTS, read_annotations
-from .annotations import AnnotationSet
-from .localizer_split import prepare_split, split_at_random
-from .training_data import FeatureCache, LocalizerTask, TaskOptions, TrainingSettings
-from .training_data_actionness import ActionnessTask
-from .training_data_gtad import GTADTask
-from .training_data_lgi import LGITask
-from .training_data_tan import TANTask
+from bsp_hf.features.other_tools.source import SOURCE_LAYOUTS, TRACKS, FeatureSource
+from bsp_hf.localization.actionness.training import ActionnessTask
+from bsp_hf.localization.annotations.layouts import ANNOTATION_LAYOUTS, read_annotations
+from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.gtad.training import GTADTask
+from bsp_hf.localization.lgi.training import LGITask
+from bsp_hf.localization.tan.training import TANTask
+from bsp_hf.localization.training.split import prepare_split, split_at_random
+from bsp_hf.localization.training.task import FeatureCache, LocalizerTask, TaskOptions, TrainingSettings
 
 TASKS: dict[str, type[LocalizerTask]] = {
     "gtad": GTADTask,
@@ -216,6 +215,3 @@ def lasting_settings(args: argparse.Namespace) -> dict[str, Any]:  # Any: whatev
         return str(value) if isinstance(value, Path) else value
 
     return {name: plain(value) for name, value in vars(args).items() if name not in _PLACES}
-
-
-__all__ = ["TASKS", "lasting_settings", "load_task", "training_parser", "training_settings"]

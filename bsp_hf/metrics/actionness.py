@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from .segments import as_segments
 
-__all__ = ["ActionnessScores", "StepAnnotation", "average_precision", "evaluate_actionness", "label_segments"]
-
 LABELLINGS = ("any_overlap", "center")
 
 _MIN_OVERLAP_S = 1e-9  # what a segment must share with a step, so that touching ends do not count by rounding

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BOUNDARY_TYPE_NAMES", "BoundaryClassificationScores", "evaluate_boundary_classification"]
-
 # In the paper's order (Sec. 3.2), as the label names of every BSP config.
 BOUNDARY_TYPE_NAMES: tuple[str, ...] = ("diff-class", "same-class", "diff-speed", "same-speed")
 

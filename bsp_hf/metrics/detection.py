@@ -9,15 +9,6 @@ from .detection_matching import match_detections
 from .segment_table import SegmentSource, read_ground_truth, read_results
 from .segments import as_thresholds, find_threshold
 
-__all__ = [
-    "ACTIVITYNET_TIOU_THRESHOLDS",
-    "THUMOS_TIOU_THRESHOLDS",
-    "DetectionScores",
-    "activitynet_map",
-    "interpolated_average_precision",
-    "thumos_map",
-]
-
 # The official values as floats: the ninth is 0.8999999999999999. The paper's "0.05:0.95" is a slip for this.
 ACTIVITYNET_TIOU_THRESHOLDS: tuple[float, ...] = tuple(np.linspace(0.5, 0.95, 10).tolist())
 THUMOS_TIOU_THRESHOLDS: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)

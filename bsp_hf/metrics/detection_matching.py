@@ -8,8 +8,6 @@ import numpy as np
 from .segment_table import SegmentTable
 from .segments import tiou
 
-__all__ = ["match_detections"]
-
 _PAIRS_AT_ONCE = 2**20  # bounds the working memory, not the result
 
 

@@ -12,14 +12,6 @@ import numpy.typing as npt
 from .json_files import read_json
 from .segments import as_thresholds, find_threshold
 
-__all__ = [
-    "GEBD_RELATIVE_DISTANCES",
-    "BoundaryAnnotation",
-    "BoundaryScores",
-    "evaluate_boundaries",
-    "read_boundary_annotations",
-]
-
 # The sweep that the field averages over: 0.05, 0.1, ..., 0.5.
 GEBD_RELATIVE_DISTANCES: tuple[float, ...] = tuple((np.arange(1, 11) / 20).tolist())
 

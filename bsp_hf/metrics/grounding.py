@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from .segments import as_segments, as_thresholds, find_threshold, tiou
 
-__all__ = ["GroundingScores", "evaluate_grounding"]
-
 RULES = ("2d-tan", "lgi")
 
 

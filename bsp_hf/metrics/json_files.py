@@ -7,8 +7,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json"]
-
 
 def read_json(path: str | os.PathLike[str]) -> Any:  # Any: the leaves of somebody's JSON
     """Return the content of a JSON file.

@@ -9,8 +9,6 @@ from .detection import ACTIVITYNET_TIOU_THRESHOLDS
 from .segment_table import SegmentSource, SegmentTable, read_ground_truth, read_results
 from .segments import as_thresholds, pairwise_tiou
 
-__all__ = ["ProposalScores", "proposal_recall"]
-
 _NUM_POINTS = 100  # of the curve, whatever the number of proposals
 
 

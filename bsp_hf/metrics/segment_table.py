@@ -11,8 +11,6 @@ import numpy.typing as npt
 from .json_files import read_json
 from .segments import as_segments
 
-__all__ = ["SegmentSource", "SegmentTable", "read_ground_truth", "read_results"]
-
 JsonSource = Mapping[str, Any] | str | os.PathLike[str]  # Any: the leaves of somebody's JSON
 
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_segments", "as_thresholds", "find_threshold", "pairwise_tiou", "tiou"]
-
 UNION_RULES = ("lengths", "hull")
 
 

@@ -57,5 +57,3 @@ _PLACES = (
     *((row, column) for row in (0, 2, 4) for column in (0, 2, 4)),
     *((row, column) for row in (1, 3) for column in (1, 3)),
 )
-
-__all__ = ["SpatialAugmentation"]

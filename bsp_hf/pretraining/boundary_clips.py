@@ -171,6 +171,3 @@ def _fingerprint(settings: dict[str, Any], sources: list[TrimmedVideo], names: l
         stamp = source.stamp if source.contents else source.stamp.rsplit("|", 2)[1:]
         digest.update(json.dumps([name, source.label, source.num_frames, stamp]).encode())
     return digest.hexdigest()[:16]
-
-
-__all__ = ["load_boundary_clips"]

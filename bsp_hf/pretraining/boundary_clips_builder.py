@@ -117,6 +117,3 @@ class BoundaryClipsBuilder(datasets.GeneratorBasedBuilder):
             "epoch": epoch,
             "index": index,
         }
-
-
-__all__ = ["BoundaryClipsBuilder", "BoundaryClipsConfig"]

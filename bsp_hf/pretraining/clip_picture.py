@@ -128,6 +128,3 @@ def _source_frames(clip: PretextClip) -> list[str]:
         # At its end, the cross-fade gives the first video no weight any more.
         labels.append(parts[-1] if frame == half + blend - 1 else " + ".join(parts))
     return labels
-
-
-__all__ = ["save_clip_picture"]

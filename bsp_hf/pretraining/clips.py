@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.encoder.video import VideoDecodeError
+from bsp_hf.encoder.video_source import VideoDecodeError
 
 from .augmentation import SpatialAugmentation
 from .frame_store import FrameStore
@@ -188,6 +188,3 @@ class PretextClips(Dataset):
         clip = self.read(index)
         labels = torch.from_numpy(clip.target) if isinstance(clip.target, np.ndarray) else clip.target
         return {"pixels": torch.from_numpy(clip.frames).permute(0, 3, 1, 2), "labels": labels}
-
-
-__all__ = ["ClipDraw", "PretextClip", "PretextClips"]

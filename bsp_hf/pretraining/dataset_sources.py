@@ -133,6 +133,3 @@ def relative_names(sources: list[TrimmedVideo]) -> list[str]:
     except ValueError:  # several drives, or absolute and relative paths
         return [source.path.as_posix() for source in sources]
     return [Path(os.path.relpath(source.path, common or ".")).as_posix() for source in sources]
-
-
-__all__ = ["DatasetCell", "list_dataset_videos", "relative_names"]

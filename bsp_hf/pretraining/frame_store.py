@@ -8,7 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bsp_hf.encoder.video import FrameIndex, index_frames, read_frames
+from bsp_hf.encoder.frame_index import FrameIndex
+from bsp_hf.encoder.video import index_frames, read_frames
 
 from .sources import TrimmedVideo
 
@@ -95,6 +96,3 @@ class FrameStore:
         with temporary.open("wb") as file:
             np.save(file, frames)
         temporary.replace(path)
-
-
-__all__ = ["FrameStore"]

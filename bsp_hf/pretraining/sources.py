@@ -14,7 +14,8 @@ from typing import Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from bsp_hf.encoder.video import VideoDecodeError, VideoSource, index_frames
+from bsp_hf.encoder.video import index_frames
+from bsp_hf.encoder.video_source import VideoDecodeError, VideoSource
 
 logger = logging.getLogger(__name__)
 
@@ -333,13 +334,3 @@ class _CountCache:
         temporary.write_text(json.dumps({"format_version": 1, "counts": self.counts}), encoding="utf-8")
         temporary.replace(self.path)
         self.num_unsaved = 0
-
-
-__all__ = [
-    "SourceCatalog",
-    "TrimmedVideo",
-    "VideoContents",
-    "count_frames",
-    "scan_video_folder",
-    "split_sources",
-]

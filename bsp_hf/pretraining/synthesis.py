@@ -323,16 +323,3 @@ def render_clip(plan: ClipPlan, parts: Sequence[np.ndarray]) -> np.ndarray:
     if plan.blend_half_width == 0:
         return join_same_class(parts[0], parts[1])
     return join_different_classes(parts[0], parts[1], plan.blend_half_width)
-
-
-__all__ = [
-    "ClipPlan",
-    "SynthesisConfig",
-    "blend_weights",
-    "join_different_classes",
-    "join_same_class",
-    "plan_boundary",
-    "render_clip",
-    "speed_change_indices",
-    "speed_change_span",
-]

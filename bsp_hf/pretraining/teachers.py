@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import AutoModel, PreTrainedModel
 
-from bsp_hf.encoder.modeling_distilled import TEACHERS
-from bsp_hf.encoder.modeling_two_stream import check_preprocessing, pooled_features, saved_preprocessing
+from bsp_hf.encoder.modeling_fusion import TEACHERS, check_preprocessing, pooled_features, saved_preprocessing
 from bsp_hf.encoder.provenance import identify_weights, relevant_settings
 
 from .clips import PretextClips
@@ -219,6 +218,3 @@ def fingerprint_clips(clips: PretextClips) -> str:
         "sources": sources,
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-__all__ = ["IndexedClips", "TeacherFeatureStore", "Teachers", "fingerprint_clips"]

@@ -6,14 +6,82 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, ResNetConfig
 
+from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.publishing.cards.render import RECORD_FILE, write_card
 
-from .cards import RECORD_FILE, write_card
-from .encoder_facts import describe_model
+
+def name_architecture(backbone: ResNetConfig) -> str:
+    """Name a ResNet the usual way, or describe it where there is no usual name.
+
+    Args:
+        backbone (`ResNetConfig`): Its configuration.
+
+    Returns:
+        `str`: For instance `"resnet50"`, or `"resnet (basic, depths 1-1, widths 8-16)"`.
+    """
+    for name, variant in RESNET_VARIANTS.items():
+        if backbone.embedding_size == 64 and all(getattr(backbone, k) == v for k, v in variant.items()):
+            return name
+    depths, widths = ("-".join(map(str, n or ())) for n in (backbone.depths, backbone.hidden_sizes))
+    return f"resnet ({backbone.layer_type}, depths {depths}, widths {widths})"
+
+
+def describe_model(model: PreTrainedModel, extractor: BSPFeatureExtractor) -> dict[str, Any]:
+    """Describe an encoder for its record and its card.
+
+    Args:
+        model (`PreTrainedModel`): The encoder, with or without a head; it may be on the meta device.
+        extractor (`BSPFeatureExtractor`): Its preprocessing.
+
+    Returns:
+        `dict`: `architecture`, `model_class`, `num_parameters`, `feature_dim`, `num_labels` (`None` without a
+        classifier), `num_frames` and `preprocessing`, fit for JSON.
+    """
+    config = model.config
+    shipped = getattr(config, "shipped_classes", {})
+    classifier = shipped.get("AutoModelForVideoClassification", "").rpartition(".")[2]
+    return {
+        "architecture": _name_architecture(config),
+        "model_class": type(model).__name__,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "feature_dim": getattr(config, "hidden_size", None),
+        "num_labels": config.num_labels if type(model).__name__ == classifier else None,
+        "num_frames": getattr(config, "num_frames", None),
+        "preprocessing": describe_preprocessing(extractor),
+    }
+
+
+def _name_architecture(config: PreTrainedConfig) -> str:
+    """Name the backbone, or the streams that stand side by side."""
+    if hasattr(config, "build_stream_configs"):
+        return " + ".join(_name_architecture(stream) for stream in config.build_stream_configs())
+    backbone = getattr(config, "backbone_config", config)
+    if isinstance(backbone, ResNetConfig):
+        return name_architecture(backbone)
+    return str(backbone.model_type)
+
+
+def describe_preprocessing(extractor: BSPFeatureExtractor) -> str:
+    """Say in one line what happens to a frame in front of the network.
+
+    Args:
+        extractor (`BSPFeatureExtractor`): The preprocessing.
+
+    Returns:
+        `str`: For instance `"RGB, short side 256, centre crop 224, scaled to 0..1, mean ..., std ..."`.
+    """
+    mean, std = ("/".join(f"{x:g}" for x in values) for values in (extractor.image_mean, extractor.image_std))
+    return (
+        f"RGB, short side {extractor.size['shortest_edge']}, centre crop {extractor.crop_size['height']}, "
+        f"scaled to 0..1, mean {mean}, std {std}"
+    )
+
 
 ENCODER_CODE = Path(__file__).resolve().parent.parent / "encoder"
+
 
 _PIPELINE_ENTRY = {
     "video-feature-extraction": {
@@ -77,6 +145,3 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     temporary.replace(path)
-
-
-__all__ = ["save_checkpoint_folder"]

@@ -12,29 +12,117 @@ from typing import Any
 import torch
 from transformers import AutoFeatureExtractor, PreTrainedModel
 
-from bsp_hf.features.files import blame_file
-from bsp_hf.localization.localizer_config import LocalizerConfig
+from bsp_hf.features.encoder_record import EncoderMismatchError
+from bsp_hf.files import blame_file
+from bsp_hf.localization.grounding.queries import VOCABULARY_FILE
+from bsp_hf.localization.grounding.query_reader import QueryReader
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE
+from bsp_hf.localization.localizer.config import LocalizerConfig
+from bsp_hf.localization.localizer.encoders import ENCODER_FOLDER, load_encoders
+from bsp_hf.localization.localizer.folder import TEXT_ENCODER_FOLDER
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.publishing.cards.render import CARD_FILE, RECORD_FILE
 
-from .cards import CARD_FILE, RECORD_FILE
 from .folder import ENCODER_CODE
-from .localizer_check import LOCALIZER_WORKING_FILES, check_companions, is_localizer_file
+
+# Results hold sentences and names of other people's data sets.
+LOCALIZER_WORKING_FILES = (
+    "history.json",
+    "results.json",
+    "results.txt",
+    "predictions.jsonl",
+    "actionness.csv",
+)
+
+
+_SUBFOLDER_FILES = re.compile(
+    rf"({ENCODER_FOLDER}(_\d+)?|{TEXT_ENCODER_FOLDER})/[^/]+\.(json|safetensors|txt|model|md)"
+)
+
+
+_ENCODER_MODULES = re.compile(rf"{ENCODER_FOLDER}(_\d+)?/([^/]+\.py)")
+
+
+def is_localizer_file(name: str) -> bool:
+    """Tell whether a file belongs to a localizer, besides its weights, config, record and card.
+
+    Args:
+        name (`str`): Relative to the folder, with `/` between the parts.
+
+    Returns:
+        `bool`: `True` for what reads queries, and for encoders in their subfolders.
+    """
+    module = _ENCODER_MODULES.fullmatch(name)
+    if module is not None:  # foreign code is none of a localizer's business
+        return (ENCODER_CODE / module[2]).is_file()
+    return name in (VOCABULARY_FILE, WORD_VECTORS_FILE) or _SUBFOLDER_FILES.fullmatch(name) is not None
+
+
+def check_companions(model: PreTrainedModel, folder: Path) -> tuple[list[str], list[str]]:
+    """Load what lies beside a localizer: its encoders, and what reads its queries.
+
+    Args:
+        model (`PreTrainedModel`): The localizer, loaded from the folder.
+        folder (`Path`): The folder.
+
+    Returns:
+        `tuple[list[str], list[str]]`: What is in the way, and what the owner should know; a sentence each.
+    """
+    problems, notes = [], []
+    config = model.config
+    if (folder / ENCODER_FOLDER).is_dir():
+        try:
+            load_encoders(model)
+        except (EncoderMismatchError, ValueError, OSError) as error:
+            problems.append(f"its encoder does not fit: {error}")
+    else:
+        notes.append(
+            "there is no encoder in it, so it reads stored features, and videos only where its config names "
+            "an encoder on the Hub; save_localizer_folder(..., encoder=...) puts one in"
+        )
+    if isinstance(config, TANConfig | LGIConfig):
+        is_elsewhere = config.text_encoder is not None and not (folder / config.text_encoder).is_dir()
+        try:
+            if not is_elsewhere:
+                QueryReader.from_pretrained(folder, config)
+        except (ValueError, OSError) as error:
+            is_lost = isinstance(config, LGIConfig) and config.query_input == "word_ids"
+            # Word vectors can be had elsewhere; the words of a trained embedding cannot.
+            (problems if is_lost else notes).append(f"it reads no sentence by itself: {error}")
+    return problems, notes
+
 
 WEIGHTS_FILE = "model.safetensors"
+
+
 WEIGHTS_INDEX = "model.safetensors.index.json"
+
+
 _CONFIG_FILE = "config.json"
+
+
 _PREPROCESSOR_FILE = "preprocessor_config.json"
+
+
 # Needed files, and what makes each. A card that is missing is rendered from the record.
 _REQUIRED = {
     _CONFIG_FILE: "save_checkpoint_folder writes it",
     _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
     RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
 }
+
+
 _REQUIRED_OF_LOCALIZERS = {
     _CONFIG_FILE: "save_localizer_folder writes it",
     RECORD_FILE: "save_localizer_folder writes it",
 }
+
+
 # What people put beside a card.
 _EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
+
+
 # What training leaves in its output folder for itself. Checkpoints hold pickles of optimizers.
 _WORKING_FILES = (
     "checkpoints/*",
@@ -44,7 +132,11 @@ _WORKING_FILES = (
     "*/__pycache__/*",
     "__pycache__/*",
 )
+
+
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+
+
 _TASK = "video-feature-extraction"
 
 
@@ -235,6 +327,3 @@ def _find_paths(folder: Path, files: Iterable[str]) -> list[str]:
         set(re.findall(r'(?<![\w./:])(?:/(?:home|Users|root)/[^\s"\']+|[A-Z]:\\\\[^\s"\']+)', text))
     )
     return [f"{RECORD_FILE} names {path}; change it if nobody is to know" for path in paths[:5]]
-
-
-__all__ = ["WEIGHTS_FILE", "WEIGHTS_INDEX", "FolderCheck", "check_folder"]

@@ -13,9 +13,9 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from bsp_hf.features.files import replace_when_done
+from bsp_hf.files import replace_when_done
+from bsp_hf.publishing.cards.render import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
 
-from .cards import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
 from .folder_check import check_folder
 
 logger = logging.getLogger(__name__)
@@ -288,6 +288,3 @@ def _write_size(num_bytes: int) -> str:
         if num_bytes < 1000 * scale:
             return f"{num_bytes / scale:.1f} {unit}"
     return f"{num_bytes / 1e9:.2f} GB"
-
-
-__all__ = ["PublishReport", "PublishedFile", "RemoteChangedError", "publish_folder"]

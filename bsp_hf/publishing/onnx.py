@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrained
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression, BSPPreTrainedModel
 from bsp_hf.encoder.provenance import describe_encoder
-from bsp_hf.features.files import replace_when_done
+from bsp_hf.files import replace_when_done
 
 logger = logging.getLogger(__name__)
 
@@ -288,6 +288,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for log, level in zip(loggers, levels, strict=True):
             log.setLevel(level)
-
-
-__all__ = ["TOLERANCES", "OnnxReport", "export_onnx", "load_with_head", "read_onnx_metadata"]

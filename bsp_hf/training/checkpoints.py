@@ -174,11 +174,3 @@ def _read_clocks() -> tuple[float, float]:
 
 def _checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
-
-
-__all__ = [
-    "TrainingProgress",
-    "clear_training_states",
-    "resume_training_state",
-    "save_training_state",
-]

@@ -108,6 +108,3 @@ def shows_progress(accelerator: Accelerator) -> bool:
         `bool`: Whether this process draws.
     """
     return accelerator.is_main_process and sys.stderr.isatty()
-
-
-__all__ = ["TrainingLog", "shows_progress"]

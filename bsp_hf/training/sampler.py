@@ -64,6 +64,3 @@ def continue_epoch(loader: Any, sampler: EpochSampler, progress: TrainingProgres
     sampler.set_epoch(progress.epoch)
     loader.set_epoch(progress.epoch)
     return loader
-
-
-__all__ = ["EpochSampler", "continue_epoch"]

@@ -217,6 +217,3 @@ def _draw_strip(
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-
-
-__all__ = ["plot_boundary_clips", "plot_boundary_response"]

@@ -203,6 +203,3 @@ def _draw_histogram(axes: Axes, name: str, found: _Differences, bins: np.ndarray
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_ylim(top=1.35 * axes.get_ylim()[1])  # room for the legend above the bars
     axes.legend(fontsize=9, frameon=False, loc="upper right", ncols=2)
-
-
-__all__ = ["Separation", "plot_consecutive_differences", "separation_statistic"]

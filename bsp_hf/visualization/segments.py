@@ -166,6 +166,3 @@ def _draw_row(
             text = axes.text(place, middle, f"{score:.2f}", ha="center", va="center", fontsize=8)
             text.set_bbox({**patch, "linewidth": 0})
             text.set_in_layout(False)
-
-
-__all__ = ["SegmentRow", "plot_segments"]

@@ -136,6 +136,3 @@ def _cosine_similarity(features: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     unit = centred / np.where(length > 0, length, 1)
     return unit @ unit.T
-
-
-__all__ = ["plot_feature_track"]

@@ -161,6 +161,3 @@ def _draw_series(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str, p
         padded = np.pad(values, (width // 2, width - 1 - width // 2), mode="edge")
         values = np.convolve(padded, np.full(width, 1 / width), mode="valid")
     axes.plot(steps, values, color=color, linestyle=style, marker=marker, markersize=4, label=label)
-
-
-__all__ = ["plot_confusion_matrix", "plot_training_curves"]

@@ -14,7 +14,7 @@ from transformers import AutoFeatureExtractor, AutoModelForVideoClassification, 
 import bsp_hf  # registers everything with transformers
 from bsp_hf import FeatureTrack, VideoReader
 from bsp_hf.features import write_track
-from bsp_hf.localization.boundary_response import (
+from bsp_hf.localization.boundaries.response import (
     NO_BOUNDARY,
     BoundaryResponse,
     boundary_response,

@@ -34,7 +34,7 @@ from analysis import (  # noqa: E402
 )
 from timeline import EMPTY, KIND_NAMES, SCRIPT, STYLE, render_timeline  # noqa: E402
 
-from bsp_hf.pretraining.rendered_clips import render_long_video  # noqa: E402
+from bsp_hf.pretraining.rendering.clips import render_long_video  # noqa: E402
 
 MODEL = os.environ.get("BSP_MODEL", "bsp-hf/bsp-tsm-r18")
 MAX_MB = float(os.environ.get("BSP_MAX_MB", "100"))

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import bsp, plain
+from support.commands import bsp, plain
 
-from bsp_hf.cli import _PANELS, COMMANDS, app
+from bsp_hf.cli import _PANELS, COMMANDS
+from bsp_hf.cli.application import app
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,6 +127,6 @@ def test_mistakes_are_told_before_anything_slow_is_imported(words, said, tmp_pat
 
 def test_suffixes_of_features_are_those_of_their_room():
     from bsp_hf.cli.describe import _TRACK_SUFFIXES
-    from bsp_hf.features.formats import TRACK_SUFFIXES
+    from bsp_hf.features.storage.formats import TRACK_SUFFIXES
 
     assert sorted(_TRACK_SUFFIXES) == sorted(TRACK_SUFFIXES)

@@ -1,18 +1,15 @@
 """`bsp-hf convert`: in, out again, and what it refuses."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support.foreign_weights import BASIC, tsm_weights
 from transformers import AutoModel
 from typer.testing import CliRunner
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "publishing"))
-from foreign_weights import BASIC, tsm_weights
-
-from bsp_hf.cli import app
-from bsp_hf.publishing.foreign_files import read_checkpoint
+from bsp_hf.cli.application import app
+from bsp_hf.publishing.conversion.foreign_files import read_checkpoint
 
 NAME = "TSM_kinetics_RGB_resnet18_shift8_blockres_avg_segment8_e50.pth"
 

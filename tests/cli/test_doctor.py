@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import bsp
+from support.commands import bsp
 
 from bsp_hf.cli import checkup
-from bsp_hf.features import inference_model
+from bsp_hf.features.engine import fast_encoder as inference_model
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,7 +2,7 @@
 
 import json
 
-from commands import bsp
+from support.commands import bsp
 
 
 def test_scores_of_other_videos_are_not_taken_for_bad_ones(tmp_path):

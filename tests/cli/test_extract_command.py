@@ -2,17 +2,14 @@
 
 import csv
 import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
-from commands import bsp, plain
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from rendered import render_video
-from tiny import randomize, tiny_config, tiny_extractor
+from support.commands import bsp, plain
+from support.rendered import render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 
 from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder
 from bsp_hf.features import read_track, read_tracks, rescale

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from commands import bsp
+from support.commands import bsp
 
 from bsp_hf import (
     BSPConfig,

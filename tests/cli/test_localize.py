@@ -2,14 +2,11 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from commands import bsp, plain
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
-from tiny_localizers import (
+from support.commands import bsp, plain
+from support.tiny_localizers import (
     SENTENCE,
     boundary_classifier,
     companions_of,

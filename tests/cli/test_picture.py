@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from commands import bsp
 from PIL import Image
+from support.commands import bsp
 
 from bsp_hf import (
     BSPConfig,
@@ -17,7 +17,7 @@ from bsp_hf import (
 )
 from bsp_hf.cli.picture_inputs import read_boundaries, read_segments
 from bsp_hf.features import write_track
-from bsp_hf.pretraining.rendered_clips import render_long_video
+from bsp_hf.pretraining.rendering.clips import render_long_video
 
 pytest.importorskip("matplotlib")
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import bsp
+from support.commands import bsp
 
 from bsp_hf.cli import pretrain as pretrain_command
 

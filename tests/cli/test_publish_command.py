@@ -1,18 +1,15 @@
 """`bsp-hf publish`: what it says, and with which exit status."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from huggingface_hub import constants
+from support.loopback_hub import TOKEN, serve_hub
 from typer.testing import CliRunner
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "publishing"))
-from loopback_hub import TOKEN, serve_hub
-
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, save_checkpoint_folder
-from bsp_hf.cli import app
+from bsp_hf.cli.application import app
 
 REPO = "org/bsp-tsm-r18"
 CARD = ("--license", "apache-2.0", "--training-data", "Rendered clips.")

@@ -10,11 +10,9 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from commands import bsp, plain
-
-sys.path.extend(str(Path(__file__).resolve().parents[1] / room) for room in ("pretraining", "publishing"))
-from clip_folder import counted_sources, read_numbers, render_classes
-from loopback_hub import TOKEN, serve_hub
+from support.clip_folder import counted_sources, read_numbers, render_classes
+from support.commands import bsp, plain
+from support.loopback_hub import TOKEN, serve_hub
 
 import bsp_hf
 from bsp_hf import BoundaryType, load_boundary_clips

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from known_videos import SIZE, TASK
-from rendered import CODECS, render_video
-from tiny import randomize, tiny_config, tiny_extractor
+from support.known_videos import SIZE, TASK
+from support.rendered import CODECS, render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 from transformers import pipeline
 
 from bsp_hf import BSPForBoundaryClassification, VideoFeatureExtractionPipeline, save_checkpoint_folder

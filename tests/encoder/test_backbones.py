@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from tiny import FAMILIES, IMAGE_FAMILIES, VIDEO_FAMILIES, random_clips, randomize, tiny_backbone
+from support.tiny import FAMILIES, IMAGE_FAMILIES, VIDEO_FAMILIES, random_clips, randomize, tiny_backbone
 from torch import nn
 from transformers import AutoModel, AutoModelForVideoClassification, VivitForVideoClassification
 

@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from every_model import EVERY_MODEL
+from support.every_model import EVERY_MODEL
 
 import bsp_hf
 
 pytestmark = pytest.mark.slow
 
-CASES = Path(__file__).with_name("common_suite_cases.py")
+CASES = Path(__file__).resolve().parents[1] / "support" / "common_suite_cases.py"
 # The names of the test classes, where they are not those of the models.
 FAMILIES = {
     "regnet": "RegNet",

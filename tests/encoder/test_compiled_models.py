@@ -6,8 +6,8 @@ table of them.
 
 import pytest
 import torch
-from differences import gradient_differences, largest_difference
-from every_model import EVERY_MODEL, loss_of
+from support.differences import gradient_differences, largest_difference
+from support.every_model import EVERY_MODEL, loss_of
 from torch._dynamo.exc import BackendCompilerFailed
 from torch._dynamo.utils import counters
 

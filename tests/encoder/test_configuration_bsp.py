@@ -4,7 +4,7 @@ import json
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
-from tiny import tiny_config
+from support.tiny import tiny_config
 from transformers import AutoConfig, RegNetConfig, ResNetConfig
 
 from bsp_hf import BoundaryType, BSPConfig

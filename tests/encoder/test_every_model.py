@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from differences import gradient_differences
-from every_model import EVERY_MODEL, loss_of
+from support.differences import gradient_differences
+from support.every_model import EVERY_MODEL, loss_of
 from torch import nn
 
 from bsp_hf.encoder.modeling_bsp import BSPModel, BSPPreTrainedModel
@@ -64,7 +64,7 @@ def test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics(
 def two_process_losses(tmp_path_factory) -> dict[str, dict[str, list[float]]]:
     """`{model: {"one": losses, "two": losses}}` of three steps, of all models in one go."""
     report = tmp_path_factory.mktemp("two_processes") / "losses.json"
-    script = Path(__file__).with_name("two_processes.py")
+    script = Path(__file__).resolve().parents[1] / "support" / "two_processes.py"
     command = [sys.executable, str(script), str(report)]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert finished.returncode == 0, finished.stderr[-4000:]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rendered import render_video
-from tiny import randomize, tiny_config, tiny_extractor
+from support.rendered import render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 from transformers import AutoFeatureExtractor, pipeline
 
 # Not from the top: without torchvision, older releases have a stand-in there.

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from support.tiny import IMAGE_FAMILIES, random_clips, randomize, tiny_backbone
 from test_modeling_tsm import shift_by_hand
-from tiny import IMAGE_FAMILIES, random_clips, randomize, tiny_backbone
 from torch import nn
 from transformers import AutoModel
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import MODEL_CLASSES, random_clips, randomize, tiny_config, tiny_model
+from support.tiny import MODEL_CLASSES, random_clips, randomize, tiny_config, tiny_model
 from torch import nn
 from transformers import (
     AutoConfig,

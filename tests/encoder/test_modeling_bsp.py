@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from tiny import MODEL_CLASSES, random_clips, tiny_config, tiny_model
+from support.tiny import MODEL_CLASSES, random_clips, tiny_config, tiny_model
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from every_model import FUSIONS, WIDTH, distilled, teacher_features, two_head, two_stream
 from huggingface_hub.errors import StrictDataclassError
-from rendered import render_video
-from tiny import random_clips, randomize, tiny_config, tiny_extractor, tiny_model
+from support.every_model import FUSIONS, WIDTH, distilled, teacher_features, two_head, two_stream
+from support.rendered import render_video
+from support.tiny import random_clips, randomize, tiny_config, tiny_extractor, tiny_model
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -34,9 +34,9 @@ from bsp_hf import (
     BSPTwoStreamModel,
     save_checkpoint_folder,
 )
-from bsp_hf.encoder.modeling_two_head import mean_cross_entropy
+from bsp_hf.encoder.modeling_fusion import mean_cross_entropy
 from bsp_hf.encoder.provenance import describe_encoder
-from bsp_hf.features.encoders import EncoderRecord
+from bsp_hf.features.encoder_record import EncoderRecord
 
 CLIPS = (2, 4, 3, 32, 32)
 
@@ -166,7 +166,7 @@ def test_encoders_that_were_trained_on_other_pictures_are_refused(encoder_folder
 def test_encoders_without_preprocessing_are_warned_about(encoder_folders, caplog):
     BSPTwoStreamModel.from_encoders(encoder_folders)
     assert not caplog.records
-    logger = "bsp_hf.encoder.modeling_two_stream"
+    logger = "bsp_hf.encoder.modeling_fusion"
     with caplog.at_level("WARNING", logger=logger):
         BSPTwoStreamModel.from_encoders({"action": encoder_folders["action"], "boundary": tiny_model()})
     assert "beside the encoder of boundary, so" in caplog.text

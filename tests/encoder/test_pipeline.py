@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from known_videos import KEYS, SIZE, TASK, assert_same, features_of, pictures
 from PIL import Image
-from rendered import render_video
-from tiny import tiny_extractor
+from support.known_videos import KEYS, SIZE, TASK, assert_same, features_of, pictures
+from support.rendered import render_video
+from support.tiny import tiny_extractor
 from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from known_videos import KEYS, SIZE, TASK, assert_same, pictures
-from rendered import render_video
-from tiny import tiny_extractor
+from support.known_videos import KEYS, SIZE, TASK, assert_same, pictures
+from support.rendered import render_video
+from support.tiny import tiny_extractor
 from transformers import TimesformerConfig, TimesformerModel, VideoMAEConfig, VideoMAEModel, pipeline
 
 from bsp_hf import PartialVideoWarning, VideoDecodeError, VideoFeatureExtractionPipeline

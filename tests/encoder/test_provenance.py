@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from tiny import randomize, tiny_config, tiny_extractor
+from support.tiny import randomize, tiny_config, tiny_extractor
 from transformers import AutoModel
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, save_checkpoint_folder

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rendered import render_video
-from tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
+from support.rendered import render_video
+from support.tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,

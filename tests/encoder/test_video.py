@@ -11,16 +11,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from rendered import read_all, read_number, read_numbers
+from support.rendered import read_all, read_number, read_numbers
 
-from bsp_hf.encoder.video import (
-    PartialVideoWarning,
-    VideoDecodeError,
-    index_frames,
-    iter_frames,
-    open_video,
-    read_frames,
-)
+from bsp_hf.encoder.video import index_frames, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -5,9 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
-from rendered import CODECS, read_all, read_numbers
+from support.rendered import CODECS, read_all, read_numbers
 
-from bsp_hf.encoder.video import VideoDecodeError, index_frames, read_frames
+from bsp_hf.encoder.video import index_frames, read_frames
+from bsp_hf.encoder.video_source import VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from tiny import VIDEO_FAMILIES, random_clips, randomize, tiny_backbone, tiny_extractor
+from support.tiny import VIDEO_FAMILIES, random_clips, randomize, tiny_backbone, tiny_extractor
 from transformers import AutoModel, pipeline
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel, save_checkpoint_folder

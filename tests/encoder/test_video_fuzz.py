@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from rendered import render_video
+from support.rendered import render_video
 
 NUM_MUTANTS = int(os.environ.get("BSP_HF_FUZZ_MUTANTS", "300"))
 BATCH = 100
@@ -44,7 +44,7 @@ def test_no_damage_crashes_hangs_or_passes_for_whole(tmp_path):
         last = min(first + BATCH, NUM_MUTANTS)
         command = [
             sys.executable,
-            Path(__file__).with_name("fuzz_videos.py"),
+            Path(__file__).resolve().parents[1] / "support" / "fuzz_videos.py",
             tmp_path,
             str(first),
             str(last),

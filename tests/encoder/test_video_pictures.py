@@ -3,9 +3,10 @@
 import av
 import numpy as np
 import pytest
-from rendered import numbered_picture, read_all, read_numbers
+from support.rendered import numbered_picture, read_all, read_numbers
 
-from bsp_hf.encoder.video import VideoDecodeError, decoder_version, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video import decoder_version, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video_source import VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
-from bsp_hf.pretraining.rendered_clips import render_long_video
+from bsp_hf.pretraining.rendering.clips import render_long_video
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "find_boundaries.py"
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from bsp_hf.pretraining.pretexts import TASKS
-from bsp_hf.pretraining.rendered_clips import render_action_clips
+from bsp_hf.pretraining.rendering.clips import render_action_clips
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "pretrain.py"
 

@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "publishing"))
-from loopback_hub import serve_hub
+from support.loopback_hub import serve_hub
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "publish.py"

@@ -20,10 +20,10 @@ import analysis as space_analysis
 import timeline as space_timeline
 
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
-from bsp_hf.encoder.video import PartialVideoWarning
+from bsp_hf.encoder.video_source import PartialVideoWarning
 from bsp_hf.features import read_track
-from bsp_hf.localization.boundary_response import BoundaryResponse
-from bsp_hf.pretraining.rendered_clips import render_long_video
+from bsp_hf.localization.boundaries.response import BoundaryResponse
+from bsp_hf.pretraining.rendering.clips import render_long_video
 
 SPACE = Path(__file__).resolve().parents[2] / "examples" / "space"
 LABELS = ("diff-class", "same-class", "diff-speed", "same-speed")

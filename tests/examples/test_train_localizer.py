@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
-from made_videos import ENCODER, make_videos
+from support.made_videos import ENCODER, make_videos
 
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
-from bsp_hf.publishing.cards import find_card_gaps
+from bsp_hf.publishing.cards.render import find_card_gaps
 from bsp_hf.publishing.folder_check import check_folder
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_localizer.py"

@@ -1,13 +1,10 @@
 """Fixtures of the extraction job's tests: a tiny published encoder and a folder of tiny videos."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from rendered import render_video
-from tiny import randomize, tiny_config, tiny_extractor
+from support.rendered import render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 
 from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder
 

@@ -1,15 +1,15 @@
 """The extraction engine: the pipeline's features, whatever the threads and batches, and how it fails."""
 
 import io
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.rendered import render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 from transformers import (
     TimesformerConfig,
     TimesformerModel,
@@ -30,12 +30,8 @@ from bsp_hf import (
 )
 from bsp_hf.encoder import video_snippets
 from bsp_hf.encoder.video_file import VideoFile
-from bsp_hf.features import engine as engine_module
-from bsp_hf.features import worker_pool
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from rendered import render_video
-from tiny import randomize, tiny_config, tiny_extractor
+from bsp_hf.features.engine import engine as engine_module
+from bsp_hf.features.engine import thread_pool as worker_pool
 
 TASK = "video-feature-extraction"
 SIZE = (48, 40)

@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
-from rendered import render_video
+from support.rendered import render_video
 from transformers import AutoFeatureExtractor, AutoModel, pipeline
 
 from bsp_hf import extract_features
@@ -21,14 +21,14 @@ from bsp_hf.features import (
     JobConflictError,
     OutputError,
     VideoItem,
-    extraction_loop,
     find_videos,
-    job_folder,
     read_track,
     read_tracks,
     rescale,
 )
-from bsp_hf.features.video_items import LocalFile
+from bsp_hf.features.extraction import folder as job_folder
+from bsp_hf.features.extraction import loop as extraction_loop
+from bsp_hf.videos.items import LocalFile
 
 
 @lru_cache

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from rendered import render_video
+from support.rendered import render_video
 from transformers import AutoFeatureExtractor, AutoModel
 
 from bsp_hf import BSPFeatureExtractor, VideoReader, extract_features

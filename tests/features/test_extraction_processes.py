@@ -14,8 +14,9 @@ import pytest
 from test_extraction import contents, reasons
 
 from bsp_hf import extract_features
-from bsp_hf.features import VideoItem, extraction_loop, find_videos
-from bsp_hf.features.job_session import STALE_S, JobSession
+from bsp_hf.features import VideoItem, find_videos
+from bsp_hf.features.extraction import loop as extraction_loop
+from bsp_hf.features.extraction.session import STALE_S, JobSession
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,7 +60,7 @@ def test_a_crash_and_a_hang_cost_one_video_each(clips, tiny_encoder, tmp_path, m
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_folder(clips, tiny_encoder, tmp_path):
-    script = Path(__file__).with_name("kill_extraction.py")
+    script = Path(__file__).resolve().parents[1] / "support" / "kill_extraction.py"
     finished = subprocess.run(
         [sys.executable, script, clips, tiny_encoder, tmp_path, "2", "0", "--stride", "1"],
         capture_output=True,

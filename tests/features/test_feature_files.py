@@ -12,8 +12,8 @@ import pytest
 import torch
 from datasets import load_from_disk
 from datasets.utils.logging import disable_progress_bar
-from made_tracks import OTHER, make_track
 from safetensors import safe_open
+from support.made_tracks import OTHER, make_track
 
 from bsp_hf.features import (
     TRACK_FORMATS,
@@ -26,7 +26,7 @@ from bsp_hf.features import (
     write_track,
     write_tracks,
 )
-from bsp_hf.features.files import replace_when_done
+from bsp_hf.files import replace_when_done
 
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors"]
 BARE = [".npy", ".pt", ".csv"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from made_tracks import ENCODER, OTHER, make_track
+from support.made_tracks import ENCODER, OTHER, make_track
 
 from bsp_hf.features import (
     LAYOUTS,

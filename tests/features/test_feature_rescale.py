@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from made_tracks import make_track
+from support.made_tracks import make_track
 
 from bsp_hf.features import FeatureTrack, rescale, rescale_rows, rows_at
 

@@ -2,15 +2,9 @@
 
 import numpy as np
 import pytest
-from made_tracks import ENCODER, OTHER, make_track
+from support.made_tracks import ENCODER, OTHER, make_track
 
-from bsp_hf.features import (
-    FeatureFileError,
-    FeatureSource,
-    MissingFeaturesError,
-    export_tracks,
-    write_tracks,
-)
+from bsp_hf.features import FeatureFileError, FeatureSource, MissingFeaturesError, export_tracks, write_tracks
 
 
 @pytest.mark.parametrize("place", ["npy", "npz", "csv", "safetensors", "arrow", "all.h5"])

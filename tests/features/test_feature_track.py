@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 import torch
-from made_tracks import ENCODER, OTHER, make_track
+from support.made_tracks import ENCODER, OTHER, make_track
 from transformers import ResNetConfig
 
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, VideoFeatureExtractionPipeline

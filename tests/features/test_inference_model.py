@@ -1,25 +1,20 @@
 """Encoders made ready for speed compute what they did before; which number type is chosen."""
 
 import logging
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tiny import random_clips, randomize, tiny_config, tiny_extractor
 from torch import nn
 from transformers import ResNetConfig
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.video_snippets import encode_clips
-from bsp_hf.features import inference_model
-from bsp_hf.features.inference_model import choose_dtype, prepare_encoder
-from bsp_hf.features.joined_blocks import JoinedBlock
-from bsp_hf.features.packed_convolution import PackedConv2d
-from bsp_hf.features.winograd import WinogradConv2d
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from tiny import random_clips, randomize, tiny_config, tiny_extractor
+from bsp_hf.features.engine import fast_encoder as inference_model
+from bsp_hf.features.engine.fast_blocks import JoinedBlock
+from bsp_hf.features.engine.fast_convolutions import PackedConv2d, WinogradConv2d
+from bsp_hf.features.engine.fast_encoder import choose_dtype, prepare_encoder
 
 CPU = torch.device("cpu")
 
@@ -126,7 +121,7 @@ def test_convolutions_that_cannot_be_packed_are_refused():
 
 
 def test_torch_without_the_operators_is_noticed(monkeypatch):
-    monkeypatch.setattr("bsp_hf.features.packed_convolution._OPERATORS", None)
+    monkeypatch.setattr("bsp_hf.features.engine.fast_convolutions._OPERATORS", None)
     assert not PackedConv2d.works(torch.float32)
 
 
@@ -163,7 +158,7 @@ def test_what_changes_a_feature_is_not_done(monkeypatch, caplog):
 
     monkeypatch.setattr(inference_model, "_use_fast_convolutions", spoil)
     model = randomize(BSPModel(tiny_config())).eval()
-    with caplog.at_level(logging.WARNING, logger="bsp_hf.features.inference_model"):
+    with caplog.at_level(logging.WARNING, logger="bsp_hf.features.engine.fast_encoder"):
         encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
     assert "runs as it is" in caplog.text
     clips = random_clips(1, 8, 3, 32, 32)

@@ -11,9 +11,9 @@ import pytest
 
 from bsp_hf.encoder.video import open_video
 from bsp_hf.features import InputCollisionError, UnusableVideo, VideoItem, find_videos
-from bsp_hf.features.dataset_inputs import is_dataset, iter_dataset
-from bsp_hf.features.tar_inputs import FileSlice, list_tar
-from bsp_hf.features.video_items import LocalFile
+from bsp_hf.videos.datasets import is_dataset, iter_dataset
+from bsp_hf.videos.items import LocalFile
+from bsp_hf.videos.tar import FileSlice, list_tar
 
 
 def ids(*inputs, **options):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_localizers import companions_of, render_levels, tiny_encoder, tiny_extractor, tiny_localizer
+from support.tiny_localizers import companions_of, render_levels, tiny_encoder, tiny_extractor, tiny_localizer
 from transformers import pipeline
 
 from bsp_hf import save_checkpoint_folder, save_localizer_folder

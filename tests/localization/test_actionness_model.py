@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.actionness import ActionnessConfig, ActionnessModel, features_of_segments
+from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
+from bsp_hf.localization.actionness.modeling_actionness import ActionnessModel, features_of_segments
 from bsp_hf.metrics.actionness import StepAnnotation, label_segments
 
 

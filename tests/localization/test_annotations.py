@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from bsp_hf.localization.annotation_layouts import detect_layout, read_annotations
-from bsp_hf.localization.annotations import AnnotationError, Segment
-from bsp_hf.localization.annotations_detection import (
+from bsp_hf.localization.annotations.detection import (
     read_activitynet,
     read_crosstask,
     read_crosstask_tasks,
     read_thumos_table,
 )
-from bsp_hf.localization.annotations_grounding import read_charades_sta
+from bsp_hf.localization.annotations.grounding import read_charades_sta
+from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
+from bsp_hf.localization.annotations.types import AnnotationError, Segment
 
 
 @pytest.fixture(scope="module")

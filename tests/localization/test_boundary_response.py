@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bsp_hf import BSPFeatureExtractor
-from bsp_hf.localization.boundary_response import BoundaryResponse, boundary_response, pick_boundaries
+from bsp_hf.localization.boundaries.response import BoundaryResponse, boundary_response, pick_boundaries
 
 
 def render_steps(path, levels, frames_each, fps=25):

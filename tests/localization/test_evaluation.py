@@ -5,11 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from made_videos import make_videos
+from support.made_videos import make_videos
 from typer.testing import CliRunner
 
-from bsp_hf.cli import app
-from bsp_hf.localization.annotation_layouts import read_annotations
+from bsp_hf.cli.application import app
+from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
 from bsp_hf.localization.result_files import MomentPrediction, write_actionness, write_moments
 from bsp_hf.metrics import label_segments

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.grounding_data import (
+from bsp_hf.localization.grounding.samples import (
     GroundingSample,
     attention_target,
     average_rows,
@@ -16,8 +16,10 @@ from bsp_hf.localization.grounding_data import (
     sample_row_indices,
     span_ious,
 )
-from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
-from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 
 def test_averaged_rows_are_the_published_ones(golden):

@@ -5,10 +5,15 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from bsp_hf.localization.alignment import align1d
-from bsp_hf.localization.gtad import GTADConfig, GTADForTemporalActionLocalization, GTADModel
-from bsp_hf.localization.gtad_conversion import convert_gtad_state_dict, export_gtad_state_dict
-from bsp_hf.localization.gtad_graph import gather_steps, nearest_steps
+from bsp_hf.localization.gtad.alignment import align1d
+from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
+from bsp_hf.localization.gtad.conversion import convert_gtad_state_dict, export_gtad_state_dict
+from bsp_hf.localization.gtad.modeling_gtad import (
+    GTADForTemporalActionLocalization,
+    GTADModel,
+    gather_steps,
+    nearest_steps,
+)
 
 TINY = {
     "feature_dim": 8,

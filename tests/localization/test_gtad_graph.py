@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bsp_hf.localization.gtad_graph import GCNeXtBlock, edge_features, nearest_steps
+from bsp_hf.localization.gtad.modeling_gtad import GCNeXtBlock, edge_features, nearest_steps
 
 
 def test_neighbours_and_edges_match_the_reference(golden):

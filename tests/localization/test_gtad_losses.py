@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.gtad_losses import (
+from bsp_hf.localization.gtad.loss import (
     anchor_mask,
     gtad_loss,
     map_classification_loss,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bsp_hf.localization.gtad_targets import (
+from bsp_hf.localization.gtad.targets import (
     activitynet_targets,
     corrected_duration_s,
     resample_features,

@@ -7,11 +7,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bsp_hf.localization.grounding_checkpoints import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
-from bsp_hf.localization.grounding_decoding import decode_lgi
-from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
-from bsp_hf.localization.lgi_layers import AttentivePooling, LocalBlocks, NonLocalBlock, masked_softmax
-from bsp_hf.localization.lgi_losses import attention_guidance_loss, distinct_attention_loss, span_loss
+from bsp_hf.localization.grounding.decoding import decode_lgi
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.lgi.conversion import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
+from bsp_hf.localization.lgi.loss import attention_guidance_loss, distinct_attention_loss, span_loss
+from bsp_hf.localization.lgi.modeling_lgi import (
+    AttentivePooling,
+    LGIForVideoGrounding,
+    LocalBlocks,
+    NonLocalBlock,
+    masked_softmax,
+)
 
 FULL_CASES = [
     "lgi/lgi_charades",

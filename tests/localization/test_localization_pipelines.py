@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from tiny_localizers import (
+from support.tiny_localizers import (
     SENTENCE,
     TASKS,
     tiny_encoder,
@@ -29,7 +29,7 @@ from bsp_hf import (
     save_localizer_folder,
 )
 from bsp_hf.features import EncoderMismatchError, EncoderRecord
-from bsp_hf.localization.localized_segments import LocalizedSegments
+from bsp_hf.localization.localizer.segments import LocalizedSegments
 
 KINDS = list(TASKS)
 

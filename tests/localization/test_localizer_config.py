@@ -5,11 +5,11 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 
 from bsp_hf.features import EncoderRecord, FeatureTrack
-from bsp_hf.localization.actionness import ActionnessConfig
-from bsp_hf.localization.gtad import GTADConfig
-from bsp_hf.localization.lgi_config import LGIConfig
-from bsp_hf.localization.localizer_config import describe_features
-from bsp_hf.localization.tan_config import TANConfig
+from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
+from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.localizer.config import describe_features
+from bsp_hf.localization.tan.configuration_tan import TANConfig
 
 CONFIGS = [GTADConfig, TANConfig, LGIConfig, ActionnessConfig]
 RECORD = EncoderRecord("bsp", "weights-0123", "abcd", "float32")

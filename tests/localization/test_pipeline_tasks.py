@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_localizers import (
+from support.tiny_localizers import (
     SENTENCE,
     boundary_classifier,
     companions_of,
@@ -16,11 +16,10 @@ from transformers import pipeline
 
 from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder, save_localizer_folder
 from bsp_hf.features import rescale
-from bsp_hf.localization.boundary_response import boundary_response, pick_boundaries
-from bsp_hf.localization.grounding_data import average_rows
-from bsp_hf.localization.gtad_decoding import decode_thumos
-from bsp_hf.localization.gtad_inputs import cut_windows
-from bsp_hf.localization.gtad_targets import thumos_targets
+from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+from bsp_hf.localization.grounding.samples import average_rows
+from bsp_hf.localization.gtad.decoding import decode_thumos
+from bsp_hf.localization.gtad.targets import cut_windows, thumos_targets
 
 GROUND, ACT, STEP = "video-grounding", "temporal-action-localization", "step-localization"
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from bsp_hf.localization.postprocess import (
+from bsp_hf.localization.suppression import (
     attach_classes,
     detections_to_json,
     soft_nms,

@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.queries import (
-    QueryVocabulary,
-    TransformersQueryEncoder,
-    WordVectors,
-    fill_embedding,
-    load_word_vectors,
-    pad_words,
-    tokenize_query,
-)
+from bsp_hf.localization.grounding.queries import QueryVocabulary, fill_embedding, pad_words, tokenize_query
+from bsp_hf.localization.grounding.text_encoder import TransformersQueryEncoder
+from bsp_hf.localization.grounding.word_vectors import WordVectors, load_word_vectors
 
 GLOVE_TEXT = "the 0.5 -1.25\ndoor 2 3e-1\n. . 7 8\nthe 9 9\n"
 
@@ -59,7 +53,7 @@ def test_2d_tan_keeps_punctuation_and_lgi_drops_it():
 
 
 def test_charades_vocabulary_has_the_size_of_the_default_config(shared_data):
-    from bsp_hf.localization.lgi import LGIConfig
+    from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
 
     lines = (shared_data / "annotations/charades_sta/charades_sta_train.txt").read_text().splitlines()
     vocabulary = QueryVocabulary.from_sentences(line.split("##")[1] for line in lines)
@@ -214,7 +208,8 @@ def text_encoder_folder(tmp_path_factory):
 
 @pytest.mark.parametrize("padding_side", ["right", "left"])
 def test_text_encoder_gives_vectors_that_the_networks_read(text_encoder_folder, padding_side):
-    from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
+    from bsp_hf.localization.tan.configuration_tan import TANConfig
+    from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
     encoder = TransformersQueryEncoder.from_pretrained(text_encoder_folder)
     encoder.tokenizer.padding_side = padding_side

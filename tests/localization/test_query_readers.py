@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-from tiny_localizers import WORDS, companions_of, tiny_localizer, tiny_track
+from support.tiny_localizers import WORDS, companions_of, tiny_localizer, tiny_track
 from transformers import BertConfig, BertModel, BertTokenizer, pipeline
 
 from bsp_hf import save_localizer_folder
-from bsp_hf.localization.queries import QueryVocabulary, TransformersQueryEncoder, WordVectors
-from bsp_hf.localization.query_readers import QueryReader
+from bsp_hf.localization.grounding.queries import QueryVocabulary
+from bsp_hf.localization.grounding.query_reader import QueryReader
+from bsp_hf.localization.grounding.text_encoder import TransformersQueryEncoder
+from bsp_hf.localization.grounding.word_vectors import WordVectors
 
 
 @pytest.fixture(scope="module")

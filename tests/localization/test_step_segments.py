@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bsp_hf.localization.step_segments import find_step_segments
+from bsp_hf.localization.actionness.decoding import find_step_segments
 
 
 @pytest.mark.parametrize(

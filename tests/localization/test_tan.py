@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bsp_hf.localization.grounding_checkpoints import convert_tan_state_dict, export_tan_state_dict
-from bsp_hf.localization.grounding_decoding import decode_tan, rank_tan_spans
-from bsp_hf.localization.postprocess import temporal_nms
-from bsp_hf.localization.tan import PooledProposals, TANConfig, TANForVideoGrounding, tan_loss
-from bsp_hf.localization.tan_maps import MaskedMapConvolution, plan_convolutions, proposal_layout
+from bsp_hf.localization.grounding.decoding import decode_tan, rank_tan_spans
+from bsp_hf.localization.suppression import temporal_nms
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.localization.tan.conversion import convert_tan_state_dict, export_tan_state_dict
+from bsp_hf.localization.tan.loss import tan_loss
+from bsp_hf.localization.tan.modeling_tan import PooledProposals, TANForVideoGrounding
+from bsp_hf.localization.tan.proposal_map import MaskedMapConvolution, plan_convolutions, proposal_layout
 
 SMALL_CASES = ["tan/tan_pool_small", "tan/tan_conv_small", "tan/tan_pool_multiscale"]
 FULL_CASES = [pytest.param(name, marks=pytest.mark.slow) for name in ("tan/tan_pool", "tan/tan_conv")]

@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_videos import CLASSES, DIM, ENCODER, make_videos
+from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
-from bsp_hf.localization.annotation_layouts import read_annotations
-from bsp_hf.localization.localizer_split import prepare_split, split_at_random
-from bsp_hf.localization.postprocess import Detections
+from bsp_hf.localization.annotations.layouts import read_annotations
+from bsp_hf.localization.gtad.training import read_class_score_file
 from bsp_hf.localization.result_files import (
     MomentPrediction,
     read_actionness,
@@ -21,9 +20,10 @@ from bsp_hf.localization.result_files import (
     write_moments,
     write_thumos_text,
 )
+from bsp_hf.localization.suppression import Detections
+from bsp_hf.localization.training.split import prepare_split, split_at_random
+from bsp_hf.localization.training.task import FeatureCache
 from bsp_hf.localization.training_arguments import TASKS, load_task, training_parser, training_settings
-from bsp_hf.localization.training_data import FeatureCache
-from bsp_hf.localization.training_data_gtad import read_class_score_file
 
 TINY = {
     "gtad": {"num_steps": 16, "max_duration": 16, "hidden_dim": 16, "num_groups": 2, "group_width": 2},

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bsp_hf.localization.training_data import TrainingSettings
-from bsp_hf.localization.training_schedule import LocalizerSchedule
+from bsp_hf.localization.training.schedule import LocalizerSchedule
+from bsp_hf.localization.training.task import TrainingSettings
 
 
 def make(**settings):

@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from clip_folder import counted_sources, read_numbers, render_classes, small_extractor
+from support.clip_folder import counted_sources, read_numbers, render_classes, small_extractor
 from torch.utils.data import DataLoader
 
 from bsp_hf import PretextClips, SynthesisConfig, load_boundary_clips

@@ -6,11 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from clip_folder import counted_sources, read_numbers, render_classes, small_extractor, unknown_videos
+from support.clip_folder import counted_sources, read_numbers, render_classes, small_extractor, unknown_videos
 from torch.utils.data import DataLoader
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
-from bsp_hf.encoder.video import VideoDecodeError
+from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import make_pretext

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clip_folder import read_numbers, render_video
+from support.clip_folder import read_numbers, render_video
 
-from bsp_hf.encoder.video import VideoDecodeError
+from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.pretraining import frame_store as frame_store_module
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.sources import TrimmedVideo

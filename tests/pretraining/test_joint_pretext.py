@@ -1,10 +1,10 @@
 """Clips with two labels: the boundary type of each, and the action of those that show a single one."""
 
 import pytest
-from clip_folder import small_extractor, unknown_videos
+from support.clip_folder import small_extractor, unknown_videos
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
-from bsp_hf.pretraining.joint_pretext import BoundaryWithAction
+from bsp_hf.pretraining.pretexts import BoundaryWithAction
 
 
 def test_every_clip_but_diff_class_names_its_action():

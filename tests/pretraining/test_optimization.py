@@ -8,7 +8,7 @@ from torch import nn
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
-from bsp_hf.pretraining.optimization import build_optimizer, build_schedule, tsm_parameter_groups
+from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, tsm_parameter_groups
 
 
 def published_name(name: str) -> str:

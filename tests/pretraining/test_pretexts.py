@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clip_folder import counted_sources, render_classes, small_extractor, unknown_videos
+from support.clip_folder import counted_sources, render_classes, small_extractor, unknown_videos
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
-from bsp_hf.pretraining.arguments import pretraining_parser
 from bsp_hf.pretraining.pretexts import (
     PRETEXTS,
     TASKS,
@@ -19,6 +18,7 @@ from bsp_hf.pretraining.pretexts import (
     find_pretext,
     make_pretext,
 )
+from bsp_hf.pretraining.run.arguments import pretraining_parser
 from bsp_hf.pretraining.sources import SourceCatalog
 
 DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType

@@ -7,17 +7,18 @@ import av
 import numpy as np
 import pytest
 
-from bsp_hf.pretraining import rendered_clips, rendered_files
-from bsp_hf.pretraining.rendered_clips import (
+from bsp_hf.pretraining.rendering import clips as rendered_clips
+from bsp_hf.pretraining.rendering import files as rendered_files
+from bsp_hf.pretraining.rendering.clips import (
     MANIFEST_NAME,
     RenderedBoundary,
     render_action_clips,
     render_long_video,
     rendered_cache_folder,
 )
-from bsp_hf.pretraining.rendered_files import write_h264_video
-from bsp_hf.pretraining.rendered_motions import JOINABLE_MOTION_NAMES, MOTION_NAMES, Stretch, shot_poses
-from bsp_hf.pretraining.rendered_scenes import render_shot
+from bsp_hf.pretraining.rendering.files import write_h264_video
+from bsp_hf.pretraining.rendering.motions import JOINABLE_MOTION_NAMES, MOTION_NAMES, Stretch, shot_poses
+from bsp_hf.pretraining.rendering.scenes import render_shot
 
 SMALL = {
     "num_clips_per_class": 2,

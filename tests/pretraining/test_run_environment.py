@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import bsp_hf
-from bsp_hf.pretraining.run_environment import (
+from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
     describe_hardware,

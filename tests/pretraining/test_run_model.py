@@ -8,9 +8,8 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import ResNetConfig, ResNetModel, VideoMAEConfig
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification
-from bsp_hf.pretraining.arguments import pretraining_parser
-from bsp_hf.pretraining.run_data import _pixel_statistics
-from bsp_hf.pretraining.run_model import label_fields, start_model
+from bsp_hf.pretraining.run.arguments import pretraining_parser
+from bsp_hf.pretraining.run.setup import _pixel_statistics, label_fields, start_model
 
 
 def parse(*words):

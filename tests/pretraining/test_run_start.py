@@ -4,7 +4,7 @@ from argparse import Namespace
 
 import pytest
 
-from bsp_hf.pretraining.run_start import RunSteps, count_steps
+from bsp_hf.pretraining.run.setup import RunSteps, count_steps
 
 
 @pytest.mark.parametrize(

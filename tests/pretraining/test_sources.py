@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from clip_folder import render_video, unknown_videos
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clip_folder import render_video, unknown_videos
 
 from bsp_hf.pretraining import sources as sources_module
 from bsp_hf.pretraining.sources import (

@@ -1,18 +1,13 @@
 """Teachers stay as they are; a store gives their features back for exactly the clips it was made of."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from clip_folder import counted_sources, render_classes, small_extractor
+from support.clip_folder import counted_sources, render_classes, small_extractor
+from support.tiny import tiny_model
 
 from bsp_hf import BSPForBoundaryClassification, PretextClips, SynthesisConfig, save_checkpoint_folder
-from bsp_hf.pretraining.joint_pretext import BoundaryWithAction
+from bsp_hf.pretraining.pretexts import BoundaryWithAction
 from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from tiny import tiny_model
 
 
 @pytest.fixture(scope="module")

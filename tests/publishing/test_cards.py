@@ -6,8 +6,9 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from bsp_hf.publishing.card_facts import TO_BE_FILLED_IN
-from bsp_hf.publishing.cards import (
+from bsp_hf.publishing.cards.encoder import collect_metrics
+from bsp_hf.publishing.cards.facts import TO_BE_FILLED_IN
+from bsp_hf.publishing.cards.render import (
     REQUIRED_SECTIONS,
     build_card,
     find_card_gaps,
@@ -17,7 +18,6 @@ from bsp_hf.publishing.cards import (
     render_card,
     write_card,
 )
-from bsp_hf.publishing.encoder_card import collect_metrics
 
 RECORD = {
     "encoder": {

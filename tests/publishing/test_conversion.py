@@ -6,7 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from foreign_weights import (
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import save_file
+from support.foreign_weights import (
     BASIC,
     BOTTLENECK,
     mmaction2_weights,
@@ -15,8 +17,6 @@ from foreign_weights import (
     torchvision_weights,
     tsm_weights,
 )
-from huggingface_hub.errors import StrictDataclassError
-from safetensors.torch import save_file
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -29,9 +29,11 @@ from transformers import (
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
-from bsp_hf.publishing.conversion import convert_checkpoint, export_checkpoint, export_tsm_state_dict
-from bsp_hf.publishing.foreign_files import parse_checkpoint_name, read_checkpoint
-from bsp_hf.publishing.key_layouts import detect_layout, infer_backbone, name_architecture
+from bsp_hf.publishing.conversion.encoders import convert_checkpoint
+from bsp_hf.publishing.conversion.export import export_checkpoint, export_tsm_state_dict
+from bsp_hf.publishing.conversion.foreign_files import parse_checkpoint_name, read_checkpoint
+from bsp_hf.publishing.conversion.key_layouts import detect_layout, infer_backbone
+from bsp_hf.publishing.folder import name_architecture
 
 TSM_FILE = "TSM_kinetics_RGB_{}_shift8_blockres_avg_segment8_e50.pth"
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from hub_repositories import Refusal
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError
-from loopback_hub import TOKEN, LoopbackHub, serve_hub
 from safetensors.torch import load_file, save_file
+from support.hub_repositories import Refusal
+from support.loopback_hub import TOKEN, LoopbackHub, serve_hub
 
 from bsp_hf import (
     BSPConfig,
@@ -19,7 +19,7 @@ from bsp_hf import (
     publish_folder,
     save_checkpoint_folder,
 )
-from bsp_hf.publishing.cards import write_card
+from bsp_hf.publishing.cards.render import write_card
 from bsp_hf.publishing.hub import RemoteChangedError
 
 REPO = "org/bsp-tsm-r18"
@@ -226,7 +226,7 @@ def test_working_files_stay_at_home(folder):
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "training_record.json",
                                   "model.safetensors", "modeling_tsm.py",
-                                  "pipeline_video_features.py", "packet_ledger.py"])  # fmt: skip
+                                  "pipeline_video_features.py", "video_file.py"])  # fmt: skip
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     refuses(folder, f"{name} is missing")

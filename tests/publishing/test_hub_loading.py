@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_processes import ROOT, load_in_clean_process, publish_by_command, run_process
-from loopback_hub import serve_hub
 from safetensors.torch import load_file, save_file
+from support.hub_processes import ROOT, load_in_clean_process, publish_by_command, run_process
+from support.loopback_hub import serve_hub
+from support.rendered import render_video
+from support.tiny import randomize, tiny_config, tiny_extractor
 from transformers import pipeline
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from rendered import render_video
-from tiny import randomize, tiny_config, tiny_extractor
 
 import bsp_hf
 from bsp_hf import BSPForBoundaryClassification, BSPModel, save_checkpoint_folder

@@ -4,8 +4,8 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from bsp_hf.publishing.cards import build_card, find_card_gaps, render_card
-from bsp_hf.publishing.localizer_card import KINDS
+from bsp_hf.publishing.cards.localizer import KINDS
+from bsp_hf.publishing.cards.render import build_card, find_card_gaps, render_card
 
 LOCALIZER = {
     "kind": "gtad",

@@ -8,13 +8,17 @@ from transformers import AutoModel
 from typer.testing import CliRunner
 
 from bsp_hf import convert_localizer_checkpoint
-from bsp_hf.cli import app
-from bsp_hf.localization.grounding_checkpoints import export_lgi_checkpoint, export_tan_state_dict
-from bsp_hf.localization.gtad import GTADConfig, GTADForTemporalActionLocalization
-from bsp_hf.localization.gtad_conversion import export_gtad_state_dict
-from bsp_hf.localization.lgi import LGIConfig, LGIForVideoGrounding
-from bsp_hf.localization.queries import QueryVocabulary
-from bsp_hf.localization.tan import TANConfig, TANForVideoGrounding
+from bsp_hf.cli.application import app
+from bsp_hf.localization.grounding.queries import QueryVocabulary
+from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
+from bsp_hf.localization.gtad.conversion import export_gtad_state_dict
+from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.lgi.conversion import export_lgi_checkpoint
+from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.localization.tan.conversion import export_tan_state_dict
+from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 GTAD = {"feature_dim": 8, "hidden_dim": 128, "aligned_dim": 24, "map_dim": 16}
 TAN = {"feature_dim": 12, "hidden_dim": 8, "word_dim": 6, "text_hidden_dim": 8}

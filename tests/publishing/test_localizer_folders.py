@@ -2,15 +2,11 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from loopback_hub import TOKEN, serve_hub
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
-from tiny_localizers import companions_of, tiny_encoder, tiny_extractor, tiny_localizer
+from support.loopback_hub import TOKEN, serve_hub
+from support.tiny_localizers import companions_of, tiny_encoder, tiny_extractor, tiny_localizer
 
 from bsp_hf import publish_folder, save_checkpoint_folder, save_localizer_folder
 from bsp_hf.publishing.folder_check import check_folder

@@ -1,15 +1,11 @@
 """Published localizers find the same segments in a clean process; `-s` prints the transcript."""
 
-import sys
 from pathlib import Path
 
 import pytest
-from hub_processes import localize_in_clean_process, publish_by_command
-from loopback_hub import serve_hub
-from transformers import pipeline
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "localization"))
-from tiny_localizers import (
+from support.hub_processes import localize_in_clean_process, publish_by_command
+from support.loopback_hub import serve_hub
+from support.tiny_localizers import (
     SENTENCE,
     TASKS,
     companions_of,
@@ -18,6 +14,7 @@ from tiny_localizers import (
     tiny_extractor,
     tiny_localizer,
 )
+from transformers import pipeline
 
 from bsp_hf import save_checkpoint_folder, save_localizer_folder
 

@@ -21,8 +21,8 @@ from bsp_hf import (
     render_card,
 )
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
-from bsp_hf.publishing.cards import find_card_gaps
-from bsp_hf.publishing.encoder_facts import describe_model
+from bsp_hf.publishing.cards.render import find_card_gaps
+from bsp_hf.publishing.folder import describe_model
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDS = ROOT / "model_cards"

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.every_model import EVERY_MODEL, one_encoder
+from support.tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 from transformers import AutoModel
 from typer.testing import CliRunner
 
@@ -17,14 +18,10 @@ from bsp_hf import (
     BSPTwoStreamModel,
     save_checkpoint_folder,
 )
-from bsp_hf.cli import app
+from bsp_hf.cli.application import app
 from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.publishing import onnx as exporter
 from bsp_hf.publishing.onnx import export_onnx, load_with_head, read_onnx_metadata
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "encoder"))
-from every_model import EVERY_MODEL, one_encoder
-from tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")

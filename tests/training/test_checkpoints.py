@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
-from bsp_hf.pretraining.optimization import build_schedule
+from bsp_hf.pretraining.run.optimization import build_schedule
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,

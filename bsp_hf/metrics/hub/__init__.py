@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import evaluate
 
-__all__ = ["METRIC_NAMES", "load_metric", "metric_path"]
 
 METRIC_NAMES: tuple[str, ...] = (
     "actionness_ap",

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..segment_table import SegmentTable
-
-__all__ = ["check_same_videos", "table_from_rows"]
+from bsp_hf.metrics.segment_table import SegmentTable
 
 Row = Mapping[str, Any]  # Any: a row of a table with mixed columns
 

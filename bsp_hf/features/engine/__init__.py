@@ -1,0 +1,1 @@
+"""The fast encoder and the threads that feed it."""

@@ -1,0 +1,281 @@
+"""The features of one video, fast: every core decodes and encodes, and nothing is held but what is needed."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bsp_hf.encoder.provenance import describe_encoder
+from bsp_hf.encoder.snippets import Snippet
+from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
+from bsp_hf.encoder.video_source import VideoDecodeError
+from bsp_hf.features.encoder_record import EncoderRecord
+from bsp_hf.features.track import FeatureTrack
+
+from .fast_encoder import choose_dtype, keep_freed_memory, prepare_encoder
+from .thread_pool import PoolClock, map_in_threads
+
+_FIRST_CAPACITY = 64
+
+
+class RowBuffer:
+    """A float32 array that grows by a sixteenth at a time, in place where the system can move its pages."""
+
+    def __init__(self) -> None:
+        self._rows: np.ndarray | None = None
+        self._num_rows = 0
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def append(self, row: np.ndarray) -> None:
+        """Add a row.
+
+        Args:
+            row (`np.ndarray`): `(dim,)`; copied.
+
+        Raises:
+            ValueError: If it is longer or shorter than the first.
+        """
+        if self._rows is None:
+            self._rows = np.empty((_FIRST_CAPACITY, len(row)), np.float32)
+        elif self._num_rows == len(self._rows):
+            capacity = self._num_rows + max(_FIRST_CAPACITY, self._num_rows // 16)
+            # Nobody else has seen the array yet.
+            self._rows.resize((capacity, self._rows.shape[1]), refcheck=False)
+        if row.shape != self._rows.shape[1:]:
+            raise ValueError(f"a row of shape {row.shape} does not go with rows of {self._rows.shape[1:]}.")
+        self._rows[self._num_rows] = row
+        self._num_rows += 1
+
+    def close(self) -> np.ndarray:
+        """Give the rows away.
+
+        Returns:
+            `np.ndarray`: float32 `(num_rows, dim)`, C-contiguous and the caller's.
+
+        Raises:
+            ValueError: If there is none, because then nobody knows how long they are.
+        """
+        if self._rows is None:
+            raise ValueError("no row was added.")
+        rows, self._rows = self._rows, None
+        rows.resize((self._num_rows, rows.shape[1]), refcheck=False)
+        self._num_rows = 0
+        return rows
+
+
+_CUDA_THREADS = 4
+
+
+_CUDA_BATCH = 32
+
+
+# What a reader that can look at the clock has already given up.
+_GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class ExtractionProgress:
+    """How far the extraction of one video is.
+
+    Args:
+        num_snippets (`int`): Rows that are done.
+        center_s (`float`): Centre of the last of them, in seconds of the video.
+        elapsed_s (`float`): Seconds since the extraction began.
+        waiting_share (`float`): Share of the threads' time, in [0, 1], that was spent waiting for frames.
+    """
+
+    num_snippets: int
+    center_s: float
+    elapsed_s: float
+    waiting_share: float
+
+
+class ExtractionEngine:
+    """Extracts the snippet features of videos with one encoder, as fast as the machine can.
+
+    The features are those of `pipeline("video-feature-extraction")` up to rounding. On a CPU, every thread
+    takes its turn at the decoder, decodes and resizes the frames of its next snippets, and runs the encoder
+    on them on one core, which keeps all cores busy without any of them waiting for another. On a GPU the
+    threads decode, and their batches are larger. The encoder is a copy with folded batch norms, taken when
+    the engine is made: training the model further does not reach it.
+
+    On processors with AVX2 and no more, 3x3 convolutions in float32 are computed by Winograd's method;
+    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video. With
+    glibc, an engine on a CPU makes the process keep the memory that it frees; see [`keep_freed_memory`].
+
+    Several threads may call one engine at a time.
+
+    Args:
+        model (`PreTrainedModel`): Any video model of transformers that takes `pixel_values`; left as it is.
+        extractor: Its `BSPFeatureExtractor` or image processor.
+        dtype (`str`, *optional*, defaults to `"auto"`): Number type to compute in: `"float32"`,
+            `"bfloat16"`, `"float16"` (GPU), or `"auto"`, which is bfloat16 where the hardware multiplies in
+            it and float32 elsewhere; see [`choose_dtype`].
+        device (`str` or `torch.device`, *optional*): Where to compute; by default where the model is.
+        num_threads (`int`, *optional*): Threads; by default torch's number of threads on a CPU, 4 on a GPU.
+        batch_size (`int`, *optional*): Snippets that a thread takes at a time; by default 2 in float32 and 1
+            in bfloat16 on a CPU, 32 on a GPU.
+
+    Raises:
+        ValueError: If a setting is out of range.
+
+    Example:
+    ```python
+    >>> from transformers import AutoFeatureExtractor, AutoModel
+    >>> from bsp_hf import ExtractionEngine
+    >>> model = AutoModel.from_pretrained("bsp-tsm-r50")  # doctest: +SKIP
+    >>> extractor = AutoFeatureExtractor.from_pretrained("bsp-tsm-r50")  # doctest: +SKIP
+    >>> engine = ExtractionEngine(model, extractor)  # doctest: +SKIP
+    >>> track = engine.extract("video.mp4", video_id="video")  # doctest: +SKIP
+    ```
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        extractor: Any,  # Any: ours, or the image processor of another model
+        *,
+        dtype: str = "auto",
+        device: str | torch.device | None = None,
+        num_threads: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        for name, value in (("num_threads", num_threads), ("batch_size", batch_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        self.device = torch.device(model.device if device is None else device)
+        """`torch.device`: Where the encoder computes."""
+        self.dtype = choose_dtype(dtype, self.device)
+        """`torch.dtype`: The number type that it computes in."""
+        is_cpu = self.device.type == "cpu"
+        default_batch = (2 if self.dtype == torch.float32 else 1) if is_cpu else _CUDA_BATCH
+        self.num_threads = num_threads or (torch.get_num_threads() if is_cpu else _CUDA_THREADS)
+        """`int`: Threads that decode and encode."""
+        self.batch_size = batch_size or default_batch
+        """`int`: Snippets that a thread takes at a time."""
+        description = describe_encoder(model, extractor)
+        dtype_name = str(self.dtype).removeprefix("torch.")
+        self.encoder = EncoderRecord.from_dict({**description, "dtype": dtype_name})
+        """`EncoderRecord`: Who makes the features; goes into every track."""
+        if is_cpu:
+            keep_freed_memory()
+        self._of_thread = threading.local()
+        self._extractor = extractor
+        self._config = model.config
+        self._model = prepare_encoder(model, extractor, self.dtype, self.device)
+
+    def extract(
+        self,
+        video: Any,
+        *,
+        video_id: str,
+        stride_frames: int | None = None,
+        fps: float | None = None,
+        padding: str | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        input_fps: float | None = None,
+        timeout_s: float = 60.0,
+        progress: Callable[[ExtractionProgress], None] | None = None,
+    ) -> FeatureTrack:
+        """Extract the features of one video.
+
+        Args:
+            video: A path, an open binary file, bytes, or frames in memory.
+            video_id (`str`): Name of the video in the record.
+            stride_frames (`int`, *optional*): Frames from the start of a snippet to that of the next; by
+                default what the checkpoint says. Frames of overlapping snippets are decoded and resized once.
+            fps (`float`, *optional*): Rate to resample to; by default what the checkpoint says.
+            padding (`str`, *optional*): `"repeat"` or `"drop"`; by default what the checkpoint says.
+            start_s (`float`, *optional*, defaults to 0.0): First second.
+            end_s (`float`, *optional*): End in seconds, exclusive; by default the end of the video.
+            input_fps (`float`, *optional*): Rate of frames in memory; needed for these, refused for files.
+            timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take before the
+                video is given up. A read that never returns leaves its thread behind.
+            progress (`Callable`, *optional*): Called with an [`ExtractionProgress`] after every row, in the
+                caller's thread; what it raises ends the extraction.
+
+        Returns:
+            `FeatureTrack`: The rows in order. A video that is damaged or cut gives those that could be made,
+                and `record.complete` is false.
+
+        Raises:
+            VideoDecodeError: If the video cannot be read, or gives no frame for `timeout_s`.
+            OSError: If the file is not there or may not be read.
+            ValueError: If a parameter is out of range.
+            TypeError: If `video` is nothing that holds a video.
+        """
+        snippets = VideoSnippets(
+            video,
+            self._extractor,
+            self._config,
+            stride_frames=stride_frames,
+            fps=fps,
+            padding=padding,
+            start_s=start_s,
+            end_s=end_s,
+            input_fps=input_fps,
+            timeout_s=timeout_s,
+        )
+
+        def look_up(reading_s: float) -> None:
+            if timeout_s is None:
+                return
+            # A snippet may take many frames, and those before `start_s`; opening has two clocks of its own.
+            since_s, longest_s = snippets.waiting_since_s, timeout_s + _GRACE_S
+            if since_s is None:
+                longest_s += timeout_s
+            elif time.monotonic() - since_s < reading_s:
+                reading_s = time.monotonic() - since_s
+            if reading_s > longest_s:
+                raise VideoDecodeError(str(video_id), f"no frame came within {timeout_s:g} s")
+
+        began_s, clock = time.monotonic(), PoolClock()
+        rows, centers_s = RowBuffer(), []
+        results = map_in_threads(
+            iter(snippets),
+            self._encode,
+            num_threads=self.num_threads,
+            batch_size=self.batch_size,
+            clock=clock,
+            look_up=look_up,
+        )
+        for center_s, row in results:
+            rows.append(row)
+            centers_s.append(center_s)
+            if progress is not None:
+                spent_s = clock.waiting_s + clock.reading_s + clock.working_s
+                share = (clock.waiting_s + clock.reading_s) / spent_s if spent_s else 0.0
+                progress(ExtractionProgress(len(rows), center_s, time.monotonic() - began_s, share))
+        if snippets.failure is not None:
+            raise snippets.failure
+        if not len(rows) and snippets.record["error"]:
+            raise VideoDecodeError(str(video_id), snippets.record["error"])
+        features = rows.close() if len(rows) else np.empty((0, self._find_dim()), np.float32)
+        result = {**snippets.record, "features": features, "centers_s": np.array(centers_s, np.float64)}
+        return FeatureTrack.from_pipeline({**result, "encoder": self.encoder.to_dict()}, video_id=video_id)
+
+    @torch.inference_mode()
+    def _encode(self, snippets: list[Snippet]) -> list[tuple[float, np.ndarray]]:
+        # A stream for each thread, so that the copies of one run beside the computation of another.
+        if self.device.type == "cuda" and not hasattr(self._of_thread, "stream"):
+            self._of_thread.stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(getattr(self._of_thread, "stream", None)):
+            pixel_values = to_pixel_values(self._extractor, [s.images for s in snippets], self.device)
+            rows = encode_clips(self._model, pixel_values).cpu().numpy()
+        return [(snippet.center_s, row) for snippet, row in zip(snippets, rows, strict=True)]
+
+    @torch.inference_mode()
+    def _find_dim(self) -> int:
+        """Length of a row where no snippet has shown it."""
+        frames = VideoSnippets(None, self._extractor, self._config).snippet_frames
+        blank: Tensor = blank_pixel_values(self._extractor, frames)
+        return encode_clips(self._model, blank.to(self.device)).shape[-1]

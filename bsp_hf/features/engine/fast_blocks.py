@@ -1,0 +1,157 @@
+"""Residual blocks whose last convolution adds the shortcut itself."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from transformers import PreTrainedModel
+
+from bsp_hf.encoder.video_snippets import encode_clips
+
+from .fast_convolutions import PackedConv2d, WinogradConv2d
+
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+
+
+@torch.no_grad()
+def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
+    """Make the batch norms of an encoder part of the convolutions before them.
+
+    Which batch norm follows which convolution is seen in a run on `pixel_values`, so that any architecture
+    will do. What else becomes of a convolution's output is not seen: compare the features afterwards.
+
+    Args:
+        encoder (`PreTrainedModel`): In evaluation mode; changed in place.
+        pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
+
+    Returns:
+        `int`: Number of batch norms that were folded.
+    """
+    pairs = find_followers(encoder, pixel_values, _BatchNorm)
+    for convolution_name, norm_name in pairs:
+        # Any: what these names stand for was looked at when they were found
+        convolution: Any = encoder.get_submodule(convolution_name)
+        norm: Any = encoder.get_submodule(norm_name)
+        replace_module(encoder, convolution_name, fuse_conv_bn_eval(convolution, norm))
+        replace_module(encoder, norm_name, nn.Identity())
+    return len(pairs)
+
+
+def find_followers(
+    encoder: PreTrainedModel, pixel_values: Tensor, kind: type[nn.Module]
+) -> list[tuple[str, str]]:
+    """Find the modules of a kind whose input is the output of a convolution, in one run.
+
+    Args:
+        encoder (`PreTrainedModel`): In evaluation mode.
+        pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
+        kind (`type`): Kind of modules; of batch norms only those that keep statistics count.
+
+    Returns:
+        `list[tuple[str, str]]`: Names of the convolutions and of what follows each; all used just once.
+    """
+    makers: dict[int, str] = {}
+    kept: list[Tensor] = []  # alive, so that no other tensor gets the id of one of them
+    pairs: list[tuple[str, str]] = []
+    calls: dict[str, int] = {}
+    hooks = []
+
+    def watch(name: str, module: nn.Module) -> None:
+        def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            if isinstance(module, _CONVOLUTIONS):
+                makers[id(output)] = name
+                kept.append(output)
+            elif id(inputs[0]) in makers:
+                pairs.append((makers[id(inputs[0])], name))
+
+        hooks.append(module.register_forward_hook(after))
+
+    for name, module in encoder.named_modules():
+        lacks_statistics = isinstance(module, _BatchNorm) and module.running_mean is None
+        if isinstance(module, (kind, *_CONVOLUTIONS)) and not lacks_statistics:
+            watch(name, module)
+    try:
+        encode_clips(encoder, pixel_values)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [pair for pair in dict.fromkeys(pairs) if calls[pair[0]] == calls[pair[1]] == 1]
+
+
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of another.
+
+    Args:
+        model (`nn.Module`): The model; changed in place.
+        name (`str`): Where, as `named_modules` has it.
+        module (`nn.Module`): What.
+    """
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+class JoinedBlock(nn.Module):
+    """A residual block of a ResNet or RegNet that writes its output once.
+
+    Args:
+        block (`nn.Module`): One for which [`takes`] is true; it gives its modules away.
+    """
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        *before, last = block.layer
+        self.before = nn.Sequential(*before)
+        self.last = last.convolution
+        self.last.rectifies = True
+        self.shortcut = block.shortcut
+
+    @staticmethod
+    def takes(block: Any) -> bool:
+        """Say whether a module is a residual block that ends with a fast convolution, a sum and a ReLU.
+
+        Args:
+            block (`nn.Module`): Any module.
+
+        Returns:
+            `bool`: Whether it is.
+        """
+        layer = getattr(block, "layer", None)
+        if not (isinstance(layer, nn.Sequential) and len(layer) and hasattr(block, "shortcut")):
+            return False
+        last: Any = layer[-1]
+        return (
+            isinstance(getattr(block, "activation", None), nn.ReLU)
+            and isinstance(getattr(last, "convolution", None), PackedConv2d | WinogradConv2d)
+            and not last.convolution.rectifies
+            and all(type(child) is nn.Identity for child in (last.normalization, last.activation))
+        )
+
+    def join(self, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            branch_input (`torch.Tensor`): `(batch, channels, height, width)`, what the branch sees.
+            shortcut_input (`torch.Tensor`): What the shortcut sees, of the same shape.
+
+        Returns:
+            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`.
+        """
+        return self.last(self.before(branch_input), self.shortcut(shortcut_input))
+
+
+def join_blocks(encoder: nn.Module) -> int:
+    """Put a [`JoinedBlock`] in the place of every residual block that allows it.
+
+    Args:
+        encoder (`nn.Module`): With fast convolutions; changed in place.
+
+    Returns:
+        `int`: Number of blocks that were replaced.
+    """
+    names = [name for name, module in encoder.named_modules() if JoinedBlock.takes(module)]
+    for name in names:
+        replace_module(encoder, name, JoinedBlock(encoder.get_submodule(name)))
+    return len(names)

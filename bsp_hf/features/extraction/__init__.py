@@ -1,0 +1,1 @@
+"""Folder jobs: what is extracted, resumed, counted and reported."""

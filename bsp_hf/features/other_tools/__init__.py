@@ -1,0 +1,1 @@
+"""Feature layouts of other tools: read and written."""

@@ -1,0 +1,156 @@
+"""The layouts that the loaders of localizers read: which files, which names inside, which settings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bsp_hf.encoder.snippets import localizer_grid
+from bsp_hf.features.track import FeatureTrack
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one tool keeps the features of a data set.
+
+    Args:
+        name (`str`): Its name here.
+        export_formats (`tuple[str, ...]`): Formats that it can be written in, the usual first; none if it is
+            only read.
+        description (`str`): What its loader reads.
+    """
+
+    name: str
+    export_formats: tuple[str, ...]
+    description: str
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            "actionformer",
+            ("npy", "hdf5"),
+            "a folder of {prefix}{id}.npy, or one file whose name holds .hdf5, keyed {prefix}{id}",
+        ),
+        Layout(
+            "opentad",
+            ("npy", "npz", "pt", "csv"),
+            "a folder of {prefix}{id}.npy, .npz (array feats), .pt (bare tensor) or .csv (one header line)",
+        ),
+        Layout(
+            "gtad",
+            ("h5",),
+            "ActivityNet branch: a folder of {id}.h5, each with its rows under that id, or one h5 by id",
+        ),
+        Layout(
+            "gtad-thumos",
+            ("h5",),
+            "THUMOS branch: rgb_ and flow_ {val,test}.h5 keyed by id, one row for each frame",
+        ),
+        Layout("2dtan", ("hdf5",), "one {feature_type}_features.hdf5 keyed by id"),
+        Layout("lgi", ("npy",), "a folder of {id}.npy"),
+        Layout("bmn", ("csv",), "mmaction2: a folder of {id}.csv with one header line and 100 rows"),
+        Layout("tsp", ("h5",), "one {feature_type}-{subset}_features.h5 for each subset, keyed by id"),
+        Layout("crosstask", (), "a folder of {id}.npy, one row for each second"),
+    )
+}
+
+
+BMN_ROWS = 100
+
+
+THUMOS_SUBSETS = ("val", "test")
+
+
+THUMOS_FRAME_STEP = 5
+
+
+def check_layout(name: str) -> Layout:
+    """Return the layout of a name.
+
+    Args:
+        name (`str`): One of `LAYOUTS`.
+
+    Returns:
+        `Layout`: The layout.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"layout {name!r} is unknown; choose one of {', '.join(LAYOUTS)}.")
+    return LAYOUTS[name]
+
+
+def thumos_subset(video_id: str) -> str | None:
+    """Say which of G-TAD's THUMOS files holds a video; the loader goes by the id as well.
+
+    Args:
+        video_id (`str`): Such as `"video_validation_0000051"`.
+
+    Returns:
+        `str` or `None`: `"val"`, `"test"`, or none if the id names neither.
+    """
+    return next((subset for subset in THUMOS_SUBSETS if subset in video_id), None)
+
+
+@dataclass(frozen=True)
+class LocalizerSettings:
+    """What a localizer must be told about features.
+
+    Row `i` lies at second `(i * feat_stride + offset_frames) / fps`.
+
+    Args:
+        feat_stride (`int`, *optional*): Frames from one row to the next; none if the rows were rescaled, and
+            cover the video evenly.
+        num_frames (`int`): Frames that one row covers.
+        offset_frames (`float`): Frames from the start of a row's window to its centre.
+        fps (`float`, *optional*): Frames per second; none if it differs from video to video.
+        input_dim (`int`): Length of a row.
+    """
+
+    feat_stride: int | None
+    num_frames: int
+    offset_frames: float
+    fps: float | None
+    input_dim: int
+
+
+def describe_grid(track: FeatureTrack) -> LocalizerSettings:
+    """Say where the rows of a track lie.
+
+    Args:
+        track (`FeatureTrack`): The track.
+
+    Returns:
+        `LocalizerSettings`: The settings for this track.
+    """
+    record = track.record
+    grid = localizer_grid(record.snippet_frames, record.stride_frames, record.fps)
+    feat_stride = grid.feat_stride if record.rescaled_from is None else None
+    return LocalizerSettings(feat_stride, grid.num_frames, grid.offset_frames, grid.fps, track.dim)
+
+
+def find_off_grid_row(track: FeatureTrack) -> int | None:
+    """Find the first row that does not lie where its number says.
+
+    Localizers have nothing but the number of a row to tell its time. It is wrong if the frame rate of the
+    video varies much, or a part of it was read.
+
+    Args:
+        track (`FeatureTrack`): A track that was not rescaled.
+
+    Returns:
+        `int` or `None`: The first row that is off by more than the distance between rows; none if no row is.
+        A last window that was not full lies earlier by nature and is passed over.
+    """
+    record = track.record
+    grid = localizer_grid(record.snippet_frames, record.stride_frames, record.fps)
+    expected_s = (np.arange(track.num_snippets) * grid.feat_stride + grid.offset_frames) / grid.fps
+    off_s = np.abs(track.centers_s - expected_s)
+    if track.num_snippets and track.centers_s[-1] < expected_s[-1]:
+        missing_s = grid.offset_frames / grid.fps
+        off_s[-1] = max(0.0, off_s[-1] - missing_s)
+    # Choice: one row's distance; less than that is inside the row itself.
+    wrong = np.flatnonzero(off_s > grid.feat_stride / grid.fps * (1 + 1e-9))
+    return int(wrong[0]) if len(wrong) else None

@@ -1,0 +1,182 @@
+"""The features of a data set by video id, whoever made them and in whatever layout they lie."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bsp_hf.features.resampling import concatenate_tracks
+from bsp_hf.features.storage import arrow as arrow_tracks
+from bsp_hf.features.storage import h5 as h5_files
+from bsp_hf.features.storage.formats import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES, read_track
+from bsp_hf.features.storage.sidecar import sidecar_path
+from bsp_hf.features.track import FeatureTrack, TrackRecord
+from bsp_hf.files import FeatureFileError, path_in_folder
+
+from .layouts import LAYOUTS, check_layout
+from .reading import find_missing_videos, read_foreign_features
+
+TRACKS = "tracks"
+SOURCE_LAYOUTS = (TRACKS, *LAYOUTS)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFeatures:
+    """The features of one video.
+
+    Args:
+        video_id (`str`): The video, as the annotations call it.
+        features (`np.ndarray`): float32 `(num_rows, dim)`, time first.
+        centers_s (`np.ndarray`, *optional*): float64 `(num_rows,)`, centre of each row in seconds; none if
+            nobody recorded it.
+        record (`TrackRecord`, *optional*): How the rows were made, if this package made them.
+    """
+
+    video_id: str
+    features: np.ndarray
+    centers_s: np.ndarray | None = None
+    record: TrackRecord | None = None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Duration of the video in seconds, if it was recorded."""
+        return None if self.record is None or not self.record.duration_s else self.record.duration_s
+
+    def row_centers_s(self, duration_s: float) -> np.ndarray:
+        """Return the centre of every row.
+
+        Args:
+            duration_s (`float`): Duration of the video in seconds.
+
+        Returns:
+            `np.ndarray`: float64 `(num_rows,)`, as recorded; rows of unknown times share the video evenly.
+        """
+        if self.centers_s is not None:
+            return self.centers_s
+        num_rows = len(self.features)
+        return (np.arange(num_rows) + 0.5) * duration_s / max(1, num_rows)
+
+
+class FeatureSource:
+    """Looks features up by video id.
+
+    Args:
+        paths (`str`, `Path` or a sequence of them): Where the features are: a folder, an HDF5 file or an
+            Arrow data set. The rows of several places are joined along the channels (two-stream fusion).
+        layout (`str`, *optional*, defaults to `"tracks"`): `"tracks"` for what this package wrote, in any
+            format; else the name of a layout in `LAYOUTS`, read as that tool's own loader would.
+        prefix (`str`, *optional*, defaults to `""`): What stands in front of an id in names, like `"v_"`.
+        file_format (`str`, *optional*): Format of the files, for `opentad`.
+
+    Raises:
+        FileNotFoundError: If there is nothing at a path.
+        ValueError: If there is no path, or the layout is unknown.
+    """
+
+    def __init__(
+        self,
+        paths: str | Path | Sequence[str | Path],
+        layout: str = TRACKS,
+        *,
+        prefix: str = "",
+        file_format: str | None = None,
+    ) -> None:
+        self.paths = tuple(Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths))
+        if not self.paths:
+            raise ValueError("give at least one folder or file of features.")
+        absent = [path for path in self.paths if not path.exists()]
+        if absent:
+            raise FileNotFoundError(f"there are no features at {', '.join(map(str, absent))}.")
+        if layout != TRACKS:
+            check_layout(layout)
+        self.layout, self.prefix, self.file_format = layout, prefix, file_format
+        self._keys: dict[Path, frozenset[str]] = {}
+
+    def missing(self, video_ids: Iterable[str]) -> tuple[str, ...]:
+        """Name the videos that lack features in one place or more; files are looked for, not read.
+
+        Args:
+            video_ids (`Iterable[str]`): The videos.
+
+        Returns:
+            `tuple[str, ...]`: Those without, in the order given.
+        """
+        wanted = list(video_ids)
+        absent: set[str] = set()
+        for path in self.paths:
+            if self.layout == TRACKS:
+                absent |= {video_id for video_id in wanted if not self._has_track(path, video_id)}
+            else:
+                absent |= set(
+                    find_missing_videos(
+                        path, self.layout, wanted, prefix=self.prefix, file_format=self.file_format
+                    )
+                )
+        return tuple(video_id for video_id in wanted if video_id in absent)
+
+    def read(self, video_id: str) -> VideoFeatures:
+        """Read the features of one video.
+
+        Args:
+            video_id (`str`): The video.
+
+        Returns:
+            `VideoFeatures`: At least one row.
+
+        Raises:
+            FeatureFileError: If a file is damaged or holds no row.
+            MissingFeaturesError: If the video has no features.
+            ValueError: If the places do not fit together.
+        """
+        if self.layout == TRACKS:
+            track = self.read_track(video_id)
+            found = VideoFeatures(video_id, track.features, track.centers_s, track.record)
+        else:
+            rows = read_foreign_features(
+                self.paths[0] if len(self.paths) == 1 else self.paths,
+                self.layout,
+                video_id,
+                prefix=self.prefix,
+                file_format=self.file_format,
+            )
+            # The loader of CrossTask's layout holds a row for each second; the others say nothing of time.
+            centers_s = np.arange(len(rows.features)) + 0.5 if self.layout == "crosstask" else None
+            found = VideoFeatures(video_id, rows.features, centers_s, rows.record)
+        if not len(found.features):
+            raise FeatureFileError(self.paths[0], f"features of {video_id}", "there is no row; leave it out.")
+        return found
+
+    def read_track(self, video_id: str) -> FeatureTrack:
+        """Read one video of this package's tracks, with its times and record.
+
+        Args:
+            video_id (`str`): The video.
+
+        Returns:
+            `FeatureTrack`: The track; joined along the channels where there are several paths.
+
+        Raises:
+            MissingFeaturesError: If the video has no features.
+            ValueError: If the layout is another one, or the places do not fit together.
+        """
+        if self.layout != TRACKS:
+            raise ValueError(f"layout {self.layout!r} holds no tracks with records; use read().")
+        tracks = [read_track(path, self.prefix + video_id) for path in self.paths]
+        return tracks[0] if len(tracks) == 1 else concatenate_tracks(tracks)
+
+    def _has_track(self, path: Path, video_id: str) -> bool:
+        name = self.prefix + video_id
+        if path.is_file() and path.suffix not in H5_SUFFIXES:
+            return read_track(path).record.video_id == name
+        is_arrow = path.is_dir() and arrow_tracks.is_arrow(path)
+        if is_arrow or path.is_file():
+            if path not in self._keys:
+                list_ids = arrow_tracks.list_arrow_ids if is_arrow else h5_files.list_h5_keys
+                self._keys[path] = frozenset(list_ids(path))
+            return name in self._keys[path]
+        files = (path_in_folder(path, name, suffix) for suffix in TRACK_SUFFIXES)
+        return any(
+            file.is_file() and (file.suffix not in BARE_SUFFIXES or sidecar_path(file).is_file())
+            for file in files
+        )

@@ -1,0 +1,1 @@
+"""Feature tracks in files: every format, its record, and folders of them."""

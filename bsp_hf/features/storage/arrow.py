@@ -1,0 +1,163 @@
+"""Feature tracks as an Arrow data set: one example for each video, read with `datasets.load_from_disk`."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bsp_hf.features.track import FeatureTrack, TrackRecord
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, replace_when_done
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+
+def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]:
+    """Write tracks as an Arrow data set, holding one of them at a time.
+
+    Columns: `video_id`, `features` `(num_snippets, dim)`, `centers_s`, and `record`, which is JSON.
+
+    Args:
+        tracks (`Iterable[FeatureTrack]`): The tracks, all of one `dim`.
+        folder (`Path`): The data set; replaced if it is there.
+
+    Returns:
+        `tuple[str, ...]`: Ids of the videos written.
+
+    Raises:
+        ValueError: If there is no track, an id comes twice, or the tracks differ in `dim`.
+    """
+    from datasets import Dataset  # slow to import, and only this format needs it
+    from datasets.arrow_writer import ArrowWriter
+
+    tracks = iter(tracks)
+    first = next(tracks, None)
+    if first is None:
+        raise ValueError("an Arrow data set needs at least one track, which says how long its rows are.")
+    video_ids: dict[str, None] = {}
+    fingerprint = hashlib.sha256()
+    with replace_when_done(folder) as temporary:
+        written = temporary / "written.arrow"
+        temporary.mkdir()
+        # One example to a batch: Arrow's offsets are 32 bits wide, and a long video has 10^8 numbers.
+        with ArrowWriter(features=_features(first.dim), path=str(written), writer_batch_size=1) as writer:
+            for track in chain([first], tracks):
+                video_id = track.record.video_id
+                if video_id in video_ids:
+                    raise ValueError(f"two tracks of {video_id!r}; give each video once.")
+                if track.dim != first.dim:
+                    raise ValueError(
+                        f"{video_id} has rows of {track.dim} numbers, the first track of {first.dim}; one "
+                        "data set holds one kind of features."
+                    )
+                video_ids[video_id] = None
+                fingerprint.update(track.record.to_json().encode())
+                fingerprint.update(track.features.tobytes())
+                writer.write(
+                    {
+                        "video_id": video_id,
+                        "features": track.features,
+                        "centers_s": track.centers_s,
+                        "record": track.record.to_json(),
+                    }
+                )
+            writer.finalize()
+        read = Dataset.from_file(str(written))
+        # By itself it would be named after the time of writing; the same tracks give the same bytes.
+        data = Dataset(read.data, info=read.info, fingerprint=fingerprint.hexdigest()[:16])
+        data.save_to_disk(str(temporary / "saved"))
+        del data, read  # Windows does not move a file that is mapped into memory
+        written.unlink()
+        for path in (temporary / "saved").iterdir():
+            path.rename(temporary / path.name)
+        (temporary / "saved").rmdir()
+    return tuple(video_ids)
+
+
+def is_arrow(path: Path) -> bool:
+    """Say whether a folder is an Arrow data set.
+
+    Args:
+        path (`Path`): The folder.
+
+    Returns:
+        `bool`: Whether it has what `datasets.load_from_disk` looks for.
+    """
+    return (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+
+
+def list_arrow_ids(folder: Path) -> tuple[str, ...]:
+    """Return the ids of the videos in an Arrow data set.
+
+    Args:
+        folder (`Path`): The data set.
+
+    Returns:
+        `tuple[str, ...]`: The ids in stored order.
+
+    Raises:
+        FeatureFileError: If it is damaged or lacks a column.
+    """
+    data = _load(folder)
+    with blame_file(folder, "video_id"):
+        return tuple(data["video_id"][:])
+
+
+def read_arrow(folder: Path, video_ids: Iterable[str] | None = None) -> Iterator[FeatureTrack]:
+    """Read tracks from an Arrow data set, one at a time.
+
+    Args:
+        folder (`Path`): The data set.
+        video_ids (`Iterable[str]`, *optional*): Which videos, in this order; by default all in stored order.
+
+    Yields:
+        `FeatureTrack`: The tracks, in memory of their own.
+
+    Raises:
+        FeatureFileError: If it is damaged or lacks a column.
+        MissingFeaturesError: If a video is not in it.
+    """
+    places = {video_id: index for index, video_id in enumerate(list_arrow_ids(folder))}
+    data = _load(folder)
+    # The numpy format would cut the times to float32, plain Python would make lists of every feature.
+    features, others = data.select_columns("features").with_format("numpy"), data.remove_columns("features")
+    for video_id in places if video_ids is None else video_ids:
+        if video_id not in places:
+            raise MissingFeaturesError(f"{folder} holds no features of {video_id!r}.")
+        with blame_file(folder, f"example {video_id}"):
+            example = others[places[video_id]]
+            track = FeatureTrack(
+                np.array(features[places[video_id]]["features"], dtype=np.float32),
+                np.array(example["centers_s"], dtype=np.float64),
+                TrackRecord.from_json(example["record"]),
+            )
+        yield track
+
+
+def _features(dim: int) -> "Features":
+    from datasets import Array2D, Features, List, Value
+
+    return Features(
+        {
+            "video_id": Value("string"),
+            "features": Array2D(shape=(None, dim), dtype="float32"),
+            "centers_s": List(Value("float64")),
+            "record": Value("string"),
+        }
+    )
+
+
+def _load(folder: Path) -> "Dataset":
+    from datasets import Dataset, load_from_disk
+
+    with blame_file(folder, "Arrow data set"):
+        data = load_from_disk(str(folder))
+    if not isinstance(data, Dataset):
+        raise FeatureFileError(folder, "Arrow data set", "holds several splits; give the folder of one.")
+    missing = {"video_id", "features", "centers_s", "record"} - set(data.column_names)
+    if missing:
+        raise FeatureFileError(folder, "columns", f"{', '.join(sorted(missing))} missing.")
+    return data

@@ -1,0 +1,301 @@
+"""One feature track in a file of our own: npy, npz, h5, pt, csv or safetensors, with its record."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from bsp_hf.features.track import FeatureTrack, TrackRecord
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder, replace_when_done
+
+from . import arrow as arrow_tracks
+from . import h5 as h5_files
+from .sidecar import read_sidecar, sidecar_path, write_sidecar
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """Read an array from an npy file; nothing is unpickled.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        `np.ndarray`: The array as stored.
+
+    Raises:
+        FeatureFileError: If it is damaged, or holds objects.
+    """
+    with blame_file(path, "array"):
+        try:  # Mapped first: a header that promises more than the file holds then asks for no memory.
+            return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        except ValueError:
+            return np.load(path, allow_pickle=False)
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an npz file; nothing is unpickled.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        `dict[str, np.ndarray]`: The arrays by name.
+
+    Raises:
+        FeatureFileError: If it is damaged, or holds objects.
+    """
+    with blame_file(path, "arrays"), np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def load_pt(path: Path) -> np.ndarray:
+    """Read the one tensor of a file of `torch.save`, with `weights_only=True`.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        `np.ndarray`: The values; float32 if they were bfloat16.
+
+    Raises:
+        FeatureFileError: If it is damaged, or holds anything but a tensor.
+    """
+    with blame_file(path, "tensor"):
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensor, torch.Tensor):
+            raise FeatureFileError(path, "tensor", f"expected a bare tensor, found {type(tensor).__name__}.")
+        tensor = tensor.detach()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def load_csv(path: Path) -> np.ndarray:
+    """Read the rows of a csv file behind its one header line.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        `np.ndarray`: float32 `(num_rows, dim)`.
+
+    Raises:
+        FeatureFileError: If it has no header, or a row is short or holds anything but numbers.
+    """
+    with blame_file(path, "rows"), path.open(encoding="utf-8") as lines:
+        header = lines.readline()
+        if not header.strip():
+            raise FeatureFileError(path, "header", "missing: the first line must name the columns.")
+        start = lines.tell()
+        if not lines.readline().strip():
+            return np.empty((0, header.count(",") + 1), dtype=np.float32)
+        lines.seek(start)
+        return np.loadtxt(lines, dtype=np.float32, delimiter=",", ndmin=2, comments=None)
+
+
+def save_csv(features: np.ndarray, path: Path) -> None:
+    """Write rows behind one header line, `f0,f1,...`.
+
+    Args:
+        features (`np.ndarray`): float32 `(num_rows, dim)`.
+        path (`Path`): The file.
+    """
+    header = ",".join(f"f{index}" for index in range(features.shape[1]))
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        # Nine digits bring every float32 back.
+        np.savetxt(file, features, fmt="%.9g", delimiter=",", header=header, comments="")
+
+
+H5_SUFFIXES = (".h5", ".hdf5")
+
+
+# Files of nothing but the array, as other tools read them; their record lies beside them.
+BARE_SUFFIXES = (".npy", ".pt", ".csv")
+
+
+TRACK_SUFFIXES = (*BARE_SUFFIXES, ".npz", ".safetensors", *H5_SUFFIXES)
+
+
+_NO_RECORD = "missing; features that another tool wrote are read with read_foreign_features."
+
+
+def write_track(track: FeatureTrack, path: str | Path) -> Path:
+    """Write one track to a file of its own, in the format that the end of its name says.
+
+    `.npy`, `.pt` and `.csv` hold the bare array, as other tools read it; their record goes into a JSON file
+    beside them, `path + ".json"`. `.npz` holds `feats`, `centers_s` and `record`; `.safetensors` and `.h5`
+    carry the record inside.
+
+    Args:
+        track (`FeatureTrack`): The track.
+        path (`str` or `Path`): The file; replaced in one step if it is there.
+
+    Returns:
+        `Path`: The file.
+
+    Raises:
+        ImportError: If an HDF5 file is asked for and h5py is not installed.
+        ValueError: If the name ends in no format of a single track.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    if path.suffix in H5_SUFFIXES:
+        with h5_files.write_h5(path) as file:
+            file.add(track)
+        return path
+    with replace_when_done(path) as temporary:
+        _WRITERS[path.suffix](track, temporary)
+    if path.suffix in BARE_SUFFIXES:
+        # Last: a sidecar that fits its array says that both are whole.
+        write_sidecar(track, path)
+    return path
+
+
+def read_track(path: str | Path, video_id: str | None = None) -> FeatureTrack:
+    """Read one track that this package wrote, in whatever format.
+
+    Args:
+        path (`str` or `Path`): A file of one track, a file of several, a folder of files, or an Arrow data
+            set.
+        video_id (`str`, *optional*): Which video; may be left out where there is only one.
+
+    Returns:
+        `FeatureTrack`: The track, equal to the one written.
+
+    Raises:
+        FeatureFileError: If a file is damaged, has no record, or the record belongs to another array.
+        MissingFeaturesError: If there is no such file, or the file holds no such video.
+        ValueError: If `video_id` is needed, the file holds another video, or its name ends in no format.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if video_id is None:
+            raise ValueError(f"{path} is a folder of tracks: pass video_id=, or use read_tracks.")
+        if arrow_tracks.is_arrow(path):
+            return next(iter(arrow_tracks.read_arrow(path, [video_id])))
+        return read_track(_find_in_folder(path, video_id), video_id)
+    _check_suffix(path)
+    if not path.exists():
+        raise MissingFeaturesError(f"there are no features at {path}.")
+    if path.suffix in H5_SUFFIXES:
+        return _read_h5_track(path, video_id)
+    track = _READERS[path.suffix](path)
+    if video_id not in (None, track.record.video_id):
+        raise ValueError(f"{path} holds features of {track.record.video_id!r}, not of {video_id!r}.")
+    return track
+
+
+def _find_in_folder(folder: Path, video_id: str) -> Path:
+    candidates = [path_in_folder(folder, video_id, suffix) for suffix in TRACK_SUFFIXES]
+    found = [path for path in candidates if path.is_file()]
+    if not found:
+        raise MissingFeaturesError(f"there are no features of {video_id!r} in {folder}.")
+    if len(found) > 1:
+        raise ValueError(f"{', '.join(map(str, found))} all hold features of {video_id!r}; give the file.")
+    return found[0]
+
+
+def _read_h5_track(path: Path, video_id: str | None) -> FeatureTrack:
+    if video_id is None:
+        keys = h5_files.list_h5_keys(path)
+        if len(keys) != 1:
+            raise ValueError(f"{path} holds {len(keys)} videos: pass video_id=, or use read_tracks.")
+        video_id = keys[0]
+    rows = h5_files.read_h5(path, video_id)
+    if rows.record is None or rows.centers_s is None:
+        raise FeatureFileError(path, f"record of {video_id}", _NO_RECORD)
+    if not video_id.endswith(rows.record.video_id):  # a key may have a prefix
+        raise ValueError(f"{path} holds features of {rows.record.video_id!r}, not of {video_id!r}.")
+    return _make_track(path, rows.features, rows.centers_s, rows.record)
+
+
+def _make_track(path: Path, features: np.ndarray, centers_s: np.ndarray, record: TrackRecord) -> FeatureTrack:
+    with blame_file(path, "features and centers_s"):
+        return FeatureTrack(features, centers_s, record)
+
+
+def _read_bare(load: Callable[[Path], np.ndarray]) -> Callable[[Path], FeatureTrack]:
+    def read(path: Path) -> FeatureTrack:
+        features = load(path)
+        beside = read_sidecar(path, features)
+        if beside is None:
+            raise FeatureFileError(path, f"record ({sidecar_path(path).name})", _NO_RECORD)
+        return _make_track(path, features, *beside)
+
+    return read
+
+
+def _write_pt(track: FeatureTrack, path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(torch.tensor(track.features), file)
+
+
+def _write_csv(track: FeatureTrack, path: Path) -> None:
+    save_csv(track.features, path)
+
+
+def _write_npy(track: FeatureTrack, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, track.features, allow_pickle=False)
+
+
+def _write_npz(track: FeatureTrack, path: Path) -> None:
+    record = np.array(track.record.to_json())
+    with path.open("wb") as file:
+        # OpenTAD asks an npz for "feats".
+        np.savez(file, feats=track.features, centers_s=track.centers_s, record=record)
+
+
+def _read_npz(path: Path) -> FeatureTrack:
+    arrays = load_npz(path)
+    missing = [name for name in ("feats", "centers_s", "record") if name not in arrays]
+    if missing:
+        raise FeatureFileError(path, missing[0], _NO_RECORD if missing[0] == "record" else "missing.")
+    with blame_file(path, "record"):
+        record = TrackRecord.from_json(str(arrays["record"]))
+    return _make_track(path, arrays["feats"], arrays["centers_s"], record)
+
+
+def _write_safetensors(track: FeatureTrack, path: Path) -> None:
+    tensors = {"features": track.features, "centers_s": track.centers_s}
+    save_file(tensors, str(path), metadata={"record": track.record.to_json()})
+
+
+def _read_safetensors(path: Path) -> FeatureTrack:
+    with blame_file(path, "tensors"), safe_open(str(path), framework="np") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    missing = [name for name in ("features", "centers_s") if name not in tensors]
+    if missing:
+        raise FeatureFileError(path, missing[0], "missing.")
+    if "record" not in metadata:
+        raise FeatureFileError(path, "record", _NO_RECORD)
+    with blame_file(path, "record"):
+        record = TrackRecord.from_json(metadata["record"])
+    return _make_track(path, tensors["features"], tensors["centers_s"], record)
+
+
+_WRITERS: dict[str, Callable[[FeatureTrack, Path], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".pt": _write_pt,
+    ".csv": _write_csv,
+    ".safetensors": _write_safetensors,
+}
+
+
+_READERS: dict[str, Callable[[Path], FeatureTrack]] = {
+    ".npy": _read_bare(load_npy),
+    ".npz": _read_npz,
+    ".pt": _read_bare(load_pt),
+    ".csv": _read_bare(load_csv),
+    ".safetensors": _read_safetensors,
+}
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in TRACK_SUFFIXES:
+        raise ValueError(
+            f"{path}: the name must end in one of {', '.join(TRACK_SUFFIXES)}, which says what format it is."
+        )

@@ -1,0 +1,196 @@
+"""HDF5 files of features: one dataset for each video, under its id, as the localizers' loaders expect."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from bsp_hf.features.track import FeatureTrack, TrackRecord
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, check_video_id, replace_when_done
+
+# Loaders ask for a dataset by its id, so one more group disturbs none of them.
+_OWN_GROUP = "_bsp_hf"
+_RECORD = "bsp_hf_record"
+
+
+def import_h5py() -> ModuleType:
+    """Import h5py.
+
+    Returns:
+        `ModuleType`: The package.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError('HDF5 files need h5py: pip install "bsp_hf[h5]"') from error
+    return h5py
+
+
+class H5TrackWriter:
+    """Adds tracks to an open HDF5 file: rows at `/key`, record in its attributes, times in a group aside."""
+
+    def __init__(self, file: Any) -> None:  # Any: an h5py.File, which is imported only where needed
+        self._file = file
+
+    def add(self, track: FeatureTrack, key: str | None = None, rows: np.ndarray | None = None) -> None:
+        """Write one track.
+
+        Args:
+            track (`FeatureTrack`): The track.
+            key (`str`, *optional*): Name of the dataset; by default the video id.
+            rows (`np.ndarray`, *optional*): What to write in place of the track's features, with as many
+                rows.
+
+        Raises:
+            ValueError: If the key is taken.
+        """
+        key = track.record.video_id if key is None else key
+        check_video_id(key)
+        if key.split("/")[0] == _OWN_GROUP:
+            raise ValueError(
+                f"{key!r} cannot be a key: {_OWN_GROUP!r} is where the times of the rows are kept."
+            )
+        if key in self._file:
+            raise ValueError(f"two tracks would stand at {key!r} in one file; give each video once.")
+        try:
+            dataset = self._file.create_dataset(key, data=track.features if rows is None else rows)
+            self._file.create_dataset(f"{_OWN_GROUP}/centers_s/{key}", data=track.centers_s)
+        except (ValueError, TypeError) as error:  # an id that is another one's folder, like "a" and "a/b"
+            raise ValueError(f"{key!r} cannot stand beside the other ids in one file: {error}") from error
+        dataset.attrs[_RECORD] = track.record.to_json()
+
+
+@contextmanager
+def write_h5(path: Path) -> Iterator[H5TrackWriter]:
+    """Write a new HDF5 file, which takes its place when it is whole.
+
+    Args:
+        path (`Path`): The file.
+
+    Yields:
+        `H5TrackWriter`: Takes the tracks.
+
+    Raises:
+        ImportError: If h5py is not installed.
+    """
+    h5py = import_h5py()
+    with replace_when_done(path) as temporary, h5py.File(temporary, "w") as file:
+        yield H5TrackWriter(file)
+
+
+@dataclass(frozen=True)
+class H5Rows:
+    """What an HDF5 file holds of one video.
+
+    Args:
+        features (`np.ndarray`): The dataset in its own shape and type.
+        centers_s (`np.ndarray`, *optional*): Times of the rows, if this package wrote the file.
+        record (`TrackRecord`, *optional*): The record, if this package wrote the file.
+    """
+
+    features: np.ndarray
+    centers_s: np.ndarray | None
+    record: TrackRecord | None
+
+
+def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
+    """Read one video from an HDF5 file.
+
+    Args:
+        path (`Path`): The file.
+        key (`str`): Name of the dataset, or of a group that holds a single one.
+        row_step (`int`, *optional*, defaults to 1): Read every so manieth row.
+
+    Returns:
+        `H5Rows`: The rows, in memory of their own.
+
+    Raises:
+        FeatureFileError: If the file is damaged, or takes its data from another file.
+        FileNotFoundError: If there is no such file.
+        ImportError: If h5py is not installed.
+        MissingFeaturesError: If the file is whole and holds no such video.
+    """
+    h5py = import_h5py()
+    check_video_id(key)
+    with _open(h5py, path) as file:
+        dataset = _find_dataset(h5py, file, path, key)
+        if dataset is None:
+            raise MissingFeaturesError(f"{path} holds no features under {key!r}.")
+        with blame_file(path, key):
+            features = np.asarray(dataset[::row_step] if dataset.ndim else dataset[()])
+            stored_record = dataset.attrs.get(_RECORD)
+        if stored_record is None:
+            return H5Rows(features, None, None)
+        with blame_file(path, f"record of {key}"):
+            record = TrackRecord.from_json(stored_record)
+        times = _find_dataset(h5py, file, path, f"{_OWN_GROUP}/centers_s/{key}")
+        if times is None:
+            raise FeatureFileError(path, f"centers_s of {key}", "missing; write the file again.")
+        with blame_file(path, f"centers_s of {key}"):
+            return H5Rows(features, np.asarray(times[::row_step]), record)
+
+
+def list_h5_keys(path: Path) -> tuple[str, ...]:
+    """Return the names of all datasets of features in an HDF5 file.
+
+    Args:
+        path (`Path`): The file.
+
+    Returns:
+        `tuple[str, ...]`: The names, sorted.
+
+    Raises:
+        FeatureFileError: If the file is damaged.
+        ImportError: If h5py is not installed.
+    """
+    h5py = import_h5py()
+    keys: list[str] = []
+
+    def note(name: str, item: Any) -> None:  # Any: a group or dataset of h5py
+        if isinstance(item, h5py.Dataset) and name.split("/")[0] != _OWN_GROUP:
+            keys.append(name)
+
+    with _open(h5py, path) as file, blame_file(path, "names of the datasets"):
+        file.visititems(note)
+    return tuple(sorted(keys))
+
+
+@contextmanager
+def _open(h5py: ModuleType, path: Path) -> Iterator[Any]:  # Any: an h5py.File
+    with blame_file(path, "HDF5 file"):
+        file = h5py.File(path, "r")
+    with file:
+        yield file
+
+
+def _find_dataset(h5py: ModuleType, file: Any, path: Path, key: str) -> Any | None:  # Any: of h5py
+    with blame_file(path, key):
+        item = file
+        for name in key.split("/"):
+            if not isinstance(item, h5py.Group) or name not in item.keys():  # noqa: SIM118 (no link followed)
+                return None
+            item = _follow(h5py, item, name, path)
+        if isinstance(item, h5py.Group):
+            members = list(item.keys())
+            if len(members) != 1:
+                return None
+            item = _follow(h5py, item, members[0], path)
+        if not isinstance(item, h5py.Dataset):
+            return None
+        if item.external or item.is_virtual:
+            raise FeatureFileError(path, key, "keeps its data in another file, which is not followed.")
+        return item
+
+
+def _follow(h5py: ModuleType, group: Any, name: str, path: Path) -> Any:  # Any: of h5py
+    """Step down by hard links only; others lead wherever the author of the file chose, as a path may."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise FeatureFileError(path, name, "is a link to another place, which is not followed.")
+    return group[name]

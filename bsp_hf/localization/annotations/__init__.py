@@ -1,0 +1,1 @@
+"""Annotation files: their types, layouts and readers."""

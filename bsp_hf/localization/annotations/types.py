@@ -1,0 +1,243 @@
+"""What is annotated in untrimmed videos: segments with a class, and moments with a sentence."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from bsp_hf.metrics import SegmentTable, StepAnnotation
+
+SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a video in which something happens.
+
+    Args:
+        start_s (`float`): Start in seconds.
+        end_s (`float`): End in seconds, after the start; may lie past the end of the video, as it does in
+            several public files.
+        label (`str`, *optional*, defaults to `""`): The class, or the step of a task.
+    """
+
+    start_s: float
+    end_s: float
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class MomentQuery:
+    """A sentence and the moments that it describes.
+
+    Args:
+        query_id (`str`): Id in the file, or the running number of the query in it, counted from 0 and with
+            bad rows.
+        sentence (`str`): The sentence, as written.
+        windows_s (`tuple[tuple[float, float], ...]`): Start and end in seconds of each moment; one in most
+            data sets, several in QVHighlights.
+    """
+
+    query_id: str
+    sentence: str
+    windows_s: tuple[tuple[float, float], ...]
+
+    @property
+    def start_s(self) -> float:
+        """Start of the first moment in seconds."""
+        return self.windows_s[0][0]
+
+    @property
+    def end_s(self) -> float:
+        """End of the first moment in seconds."""
+        return self.windows_s[0][1]
+
+
+@dataclass(frozen=True)
+class AnnotatedVideo:
+    """One video and what is known about it.
+
+    Args:
+        video_id (`str`): The video, by which its features are found.
+        duration_s (`float`, *optional*): Duration in seconds, if the file says it.
+        subset (`str`, *optional*, defaults to `""`): Part of the data set, in the file's own words.
+        segments (`tuple[Segment, ...]`, *optional*, defaults to `()`): Segments in file order.
+        queries (`tuple[MomentQuery, ...]`, *optional*, defaults to `()`): Queries in file order.
+        task (`str`, *optional*, defaults to `""`): The task that the video shows (CrossTask, COIN).
+        fps (`float`, *optional*): Frames per second, if the file says it.
+        num_frames (`int`, *optional*): Frames, if the file says it.
+    """
+
+    video_id: str
+    duration_s: float | None = None
+    subset: str = ""
+    segments: tuple[Segment, ...] = ()
+    queries: tuple[MomentQuery, ...] = ()
+    task: str = ""
+    fps: float | None = None
+    num_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class AnnotationProblem:
+    """A row of an annotation file that cannot be used.
+
+    Args:
+        path (`Path`): The file.
+        line (`int`): Its line, counted from 1; in a JSON file the line on which the video's record begins.
+        text (`str`): What is wrong with it.
+    """
+
+    path: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.text}"
+
+
+class AnnotationError(ValueError):
+    """An annotation file with bad rows, read strictly.
+
+    Args:
+        problems (`tuple[AnnotationProblem, ...]`): The rows, one or more.
+    """
+
+    def __init__(self, problems: tuple[AnnotationProblem, ...]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        shown = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
+        more = len(self.problems) - len(shown)
+        end = [f"... and {more} more"] if more else []
+        head = f"{len(self.problems)} bad rows; mend them, or read with strict=False to leave them out."
+        return "\n".join([head, *shown, *end])
+
+
+@dataclass(frozen=True)
+class AnnotationSet:
+    """The annotations of many videos.
+
+    Args:
+        videos (`tuple[AnnotatedVideo, ...]`): The videos, each once, in file order.
+        problems (`tuple[AnnotationProblem, ...]`, *optional*, defaults to `()`): Rows that were left out.
+    """
+
+    videos: tuple[AnnotatedVideo, ...]
+    problems: tuple[AnnotationProblem, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @cached_property
+    def by_id(self) -> dict[str, AnnotatedVideo]:
+        """The videos by their id."""
+        return {video.video_id: video for video in self.videos}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the segments, each once, sorted."""
+        return tuple(sorted({segment.label for video in self.videos for segment in video.segments}))
+
+    @cached_property
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets that occur, sorted."""
+        return tuple(sorted({video.subset for video in self.videos}))
+
+    @property
+    def num_segments(self) -> int:
+        """Segments of all videos."""
+        return sum(len(video.segments) for video in self.videos)
+
+    @property
+    def num_queries(self) -> int:
+        """Queries of all videos."""
+        return sum(len(video.queries) for video in self.videos)
+
+    def of_subset(self, subset: str | None) -> "AnnotationSet":
+        """Keep one subset.
+
+        Args:
+            subset (`str`, *optional*): Its name; `None` keeps all videos.
+
+        Returns:
+            `AnnotationSet`: Its videos, and the problems of the whole file.
+
+        Raises:
+            ValueError: If no video is in it; the message names those there are.
+        """
+        if subset is None:
+            return self
+        videos = tuple(video for video in self.videos if video.subset == subset)
+        if not videos:
+            raise ValueError(f"no video is in subset {subset!r}; the annotations have {list(self.subsets)}.")
+        return AnnotationSet(videos, self.problems)
+
+    def without_videos(self, video_ids: Iterable[str]) -> "AnnotationSet":
+        """Leave out some videos, for instance those without features.
+
+        Args:
+            video_ids (`Iterable[str]`): Their ids; ids that do not occur are passed over.
+
+        Returns:
+            `AnnotationSet`: The rest.
+        """
+        out = set(video_ids)
+        return AnnotationSet(
+            tuple(video for video in self.videos if video.video_id not in out), self.problems
+        )
+
+    def with_durations(self, durations_s: dict[str, float]) -> "AnnotationSet":
+        """Fill in durations that the file does not say, for instance those of the features.
+
+        Args:
+            durations_s (`dict[str, float]`): Seconds by video id.
+
+        Returns:
+            `AnnotationSet`: The same videos; a duration that is known already stays.
+        """
+        videos = tuple(
+            replace(video, duration_s=durations_s.get(video.video_id)) if video.duration_s is None else video
+            for video in self.videos
+        )
+        return AnnotationSet(videos, self.problems)
+
+    def segment_table(self, one_label: str | None = None) -> SegmentTable:
+        """Lay the segments out for the detection metrics.
+
+        Args:
+            one_label (`str`, *optional*): Give every segment this label, for class-agnostic scores.
+
+        Returns:
+            `SegmentTable`: All segments; videos without one are in it too.
+        """
+        rows = [(video.video_id, segment) for video in self.videos for segment in video.segments]
+        return SegmentTable.from_columns(
+            [video_id for video_id, _ in rows],
+            [segment.label if one_label is None else one_label for _, segment in rows],
+            [[segment.start_s, segment.end_s] for _, segment in rows],
+            all_video_ids=[video.video_id for video in self.videos],
+        )
+
+    def step_annotations(self) -> dict[str, StepAnnotation]:
+        """Lay the segments out for the actionness metric.
+
+        Returns:
+            `dict[str, StepAnnotation]`: Duration and steps by video id.
+
+        Raises:
+            ValueError: If the duration of a video is unknown.
+        """
+        unknown = [video.video_id for video in self.videos if video.duration_s is None]
+        if unknown:
+            raise ValueError(
+                f"the duration of {len(unknown)} videos is unknown, first {unknown[0]!r}; give features that "
+                "record it, or a file of durations."
+            )
+        return {
+            video.video_id: StepAnnotation(
+                float(video.duration_s or 0), [[s.start_s, s.end_s] for s in video.segments]
+            )
+            for video in self.videos
+        }

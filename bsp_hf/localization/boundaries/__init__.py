@@ -1,0 +1,1 @@
+"""Boundaries from the encoder's own response."""

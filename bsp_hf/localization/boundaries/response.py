@@ -1,0 +1,149 @@
+"""Where does a long video change: a boundary classifier slid over it, and the peaks of its response."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from bsp_hf.encoder.configuration_bsp import BoundaryType
+from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.encoder.snippets import iter_snippets
+from bsp_hf.encoder.video import VideoReader
+
+NO_BOUNDARY = BoundaryType.SAME_SPEED.label
+
+
+@dataclass(frozen=True, eq=False)
+class BoundaryResponse:
+    """How much every moment of a video looks like a boundary.
+
+    Args:
+        times_s (`np.ndarray`): float64 `(num_windows,)`, seconds; the middle of each window.
+        probabilities (`np.ndarray`): float32 `(num_windows, num_labels)`, the classifier's softmax.
+        response (`np.ndarray`): float32 `(num_windows,)` in [0, 1], the probability of any boundary: one
+            minus that of same-speed.
+        window_s (`float`): Length of a window.
+        duration_s (`float`): Length of the video.
+    """
+
+    times_s: np.ndarray
+    probabilities: np.ndarray
+    response: np.ndarray
+    window_s: float
+    duration_s: float
+
+
+class _Shrunk(NamedTuple):
+    image: torch.Tensor
+    time_s: float
+
+
+@torch.inference_mode()
+def boundary_response(
+    model: PreTrainedModel,
+    extractor: BSPFeatureExtractor,
+    video: Any,
+    stride_frames: int = 1,
+    batch_size: int = 16,
+    kinds: Sequence[str] | None = None,
+    end_s: float | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> BoundaryResponse:
+    """Slide a boundary classifier over a video, streaming.
+
+    Args:
+        model (`PreTrainedModel`): A [`BSPForBoundaryClassification`] with the label `same-speed`.
+        extractor (`BSPFeatureExtractor`): Its preprocessing.
+        video: A path, open binary file or bytes.
+        stride_frames (`int`, *optional*, defaults to 1): Frames between windows.
+        batch_size (`int`, *optional*, defaults to 16): Windows at a time.
+        kinds (`Sequence[str]`, *optional*):
+            Labels whose probabilities add up to the response. By default all but same-speed; the two class
+            boundaries alone find cuts and leave changes of pace alone.
+        end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
+        progress (`Callable[[float], object]`, *optional*): Called now and then with the second that was
+            reached; what it raises stops the work.
+
+    Returns:
+        `BoundaryResponse`: Times and response.
+
+    Raises:
+        ValueError: If the model does not know same-speed or one of the kinds, or the video is shorter
+            than one window.
+        VideoDecodeError: If the video cannot be read.
+    """
+    labels = {label: int(number) for label, number in (model.config.label2id or {}).items()}
+    kinds = [label for label in labels if label != NO_BOUNDARY] if kinds is None else kinds
+    unknown = {NO_BOUNDARY, *kinds} - labels.keys()
+    if unknown:
+        raise ValueError(
+            f"the model tells apart {', '.join(labels)}; a boundary response needs "
+            f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
+        )
+    model.eval()
+    times_s: list[float] = []
+    batches: list[np.ndarray] = []
+    with VideoReader(video, fps=extractor.fps, end_s=end_s) as frames:
+        fps = extractor.fps or frames.metadata.fps
+        shrunk = (_Shrunk(extractor.resize_and_crop(frame.image[None])[0], frame.time_s) for frame in frames)
+        windows = iter_snippets(
+            shrunk, extractor.num_frames, stride_frames, frame_duration_s=1 / fps, padding="drop"
+        )
+        while batch := list(islice(windows, batch_size)):
+            pixels = torch.stack([torch.stack(window.images) for window in batch]).to(model.device)
+            logits = model(extractor.normalize_pixels(pixels)).logits
+            batches.append(logits.float().softmax(-1).cpu().numpy())
+            times_s.extend(float(window.times_s[extractor.num_frames // 2]) for window in batch)
+            if progress is not None:
+                progress(times_s[-1])
+        duration_s = frames.report.duration_s
+    if not batches:
+        raise ValueError(f"{video} is shorter than one window of {extractor.num_frames} frames.")
+    probabilities = np.concatenate(batches)
+    response = probabilities[:, [labels[kind] for kind in kinds]].sum(1)
+    return BoundaryResponse(
+        np.array(times_s), probabilities, response, extractor.num_frames / fps, duration_s
+    )
+
+
+def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:
+    """Choose the peaks of a response.
+
+    Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window.
+    Peaks are therefore looked for after smoothing with a triangle of that length, whose top is the
+    plateau's middle.
+
+    Args:
+        response (`BoundaryResponse`): From [`boundary_response`].
+        threshold (`float`, *optional*, defaults to 0.5): Smallest response of a boundary.
+        min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart; of two that
+            are nearer the higher one stays.
+
+    Returns:
+        `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.
+    """
+    smooth = _smooth(response)
+    around = np.pad(smooth, 1, constant_values=-np.inf)
+    is_peak = (smooth >= around[:-2]) & (smooth >= around[2:])
+    kept: list[float] = []
+    for index in np.argsort(-smooth, kind="stable"):
+        if response.response[index] < threshold or not is_peak[index]:
+            continue
+        time_s = response.times_s[index]
+        if all(abs(time_s - other) >= min_gap_s for other in kept):
+            kept.append(float(time_s))
+    return np.array(sorted(kept))
+
+
+def _smooth(response: BoundaryResponse) -> np.ndarray:
+    if len(response.times_s) < 2:
+        return response.response
+    step_s = float(np.median(np.diff(response.times_s)))
+    half = max(1, round(response.window_s / step_s / 2))
+    triangle = half + 1 - np.abs(np.arange(-half, half + 1))
+    padded = np.pad(response.response, half, mode="edge")
+    return np.convolve(padded, triangle / triangle.sum(), mode="valid")

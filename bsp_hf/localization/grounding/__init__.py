@@ -1,0 +1,1 @@
+"""What localizing sentences shares: samples, queries, word vectors, decoding."""

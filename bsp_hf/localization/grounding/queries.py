@@ -1,0 +1,198 @@
+"""Sentences to what the grounding networks read: tokens, word numbers or vectors, padding and masks."""
+
+import json
+import string
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers.utils import cached_file
+
+from .word_vectors import WordVectors
+
+VOCABULARY_FILE = "vocabulary.json"
+PADDING_ID = 0
+UNKNOWN_ID = 1
+NUM_RESERVED_IDS = 4  # padding, unknown, and two for start and end that LGI reserves and never uses
+
+_STRIP_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def tokenize_query(sentence: str, strip_punctuation: bool) -> list[str]:
+    """Split a sentence into lower-case words.
+
+    2D-TAN keeps punctuation, so `"door,"` is a word of its own that GloVe does not know; LGI removes every
+    ASCII punctuation character, so `"person's"` becomes `"persons"`.
+
+    Args:
+        sentence (`str`): The query.
+        strip_punctuation (`bool`): `False` for 2D-TAN, `True` for LGI.
+
+    Returns:
+        `list[str]`: The words, in order; empty if the sentence holds none.
+    """
+    lowered = sentence.lower()
+    return (lowered.translate(_STRIP_PUNCTUATION) if strip_punctuation else lowered).split()
+
+
+@dataclass(frozen=True)
+class QueryVocabulary:
+    """The words a trained embedding knows. LGI's checkpoints are useless without them: save both together.
+
+    Args:
+        words (`tuple[str, ...]`): The words without repeats; the first one has the number 4.
+
+    Raises:
+        ValueError: If a word is repeated.
+    """
+
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        repeated = [word for word, count in Counter(self.words).items() if count > 1]
+        if repeated:
+            raise ValueError(f"vocabulary repeats {len(repeated)} words, for instance {repeated[:5]}.")
+        object.__setattr__(self, "_ids", {word: NUM_RESERVED_IDS + i for i, word in enumerate(self.words)})
+
+    def __len__(self) -> int:
+        """Rows of the embedding: words and reserved ids; the config's `vocab_size`."""
+        return NUM_RESERVED_IDS + len(self.words)
+
+    @classmethod
+    def from_sentences(cls, sentences: Iterable[str], min_count: int = 1) -> "QueryVocabulary":
+        """Collect the words of training queries, sorted.
+
+        Args:
+            sentences (`Iterable[str]`): The training queries, in full.
+            min_count (`int`, *optional*, defaults to 1): How often a word must occur to get its own number.
+
+        Returns:
+            `QueryVocabulary`: The vocabulary.
+        """
+        counts = Counter(word for text in sentences for word in tokenize_query(text, strip_punctuation=True))
+        return cls(tuple(sorted(word for word, count in counts.items() if count >= min_count)))
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | PathLike[str], revision: str | None = None
+    ) -> "QueryVocabulary":
+        """Read the vocabulary that lies with a checkpoint.
+
+        Args:
+            name_or_path (`str` or `PathLike`): A local folder or a Hub id.
+            revision (`str`, *optional*): Commit on the Hub.
+
+        Returns:
+            `QueryVocabulary`: The vocabulary.
+
+        Raises:
+            OSError: If there is no `vocabulary.json`.
+            ValueError: If the file holds something else.
+        """
+        path = Path(str(cached_file(str(name_or_path), VOCABULARY_FILE, revision=revision)))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        words = content.get("words") if isinstance(content, dict) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError(f'{path} is not a vocabulary; expected {{"words": [...]}}.')
+        return cls(tuple(words))
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write `vocabulary.json` into a folder, which is made if needed.
+
+        Args:
+            folder (`str` or `PathLike`): Where the model is saved.
+        """
+        path = Path(folder) / VOCABULARY_FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".tmp")
+        partial.write_text(json.dumps({"words": list(self.words)}, ensure_ascii=False), encoding="utf-8")
+        partial.replace(path)
+
+    def encode(self, tokens: Sequence[str], max_words: int) -> np.ndarray:
+        """Return the numbers of the first words; an unknown word is 1.
+
+        Args:
+            tokens (`Sequence[str]`): Words from [`tokenize_query`].
+            max_words (`int`): Words to keep: 10 on Charades-STA, 25 on ActivityNet Captions.
+
+        Returns:
+            `np.ndarray`: int64 `(min(len(tokens), max_words),)`.
+        """
+        ids: dict[str, int] = self.__dict__["_ids"]
+        return np.array([ids.get(word, UNKNOWN_ID) for word in tokens[:max_words]], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PaddedWords:
+    """A batch of queries of unequal length.
+
+    Args:
+        words (`torch.Tensor`): int64 `(batch, num_words)` or float32 `(batch, num_words, word_dim)`, zero
+            past the end of a query.
+        mask (`torch.Tensor`): float32 `(batch, num_words)`, 1 for a word.
+    """
+
+    words: torch.Tensor
+    mask: torch.Tensor
+
+
+def pad_words(queries: Sequence[np.ndarray], num_words: int | None = None) -> PaddedWords:
+    """Stack encoded queries, the short ones padded with zeros.
+
+    Args:
+        queries (`Sequence[np.ndarray]`): Word numbers `(length,)` or word vectors `(length, word_dim)` each.
+        num_words (`int`, *optional*): Pad to this length rather than to the longest query.
+
+    Returns:
+        `PaddedWords`: The batch and its mask, in memory of their own.
+
+    Raises:
+        ValueError: If there is no query, one is empty, or one is longer than `num_words`.
+    """
+    if not queries:
+        raise ValueError("no query to pad.")
+    lengths = [len(query) for query in queries]
+    if min(lengths) == 0:
+        raise ValueError(f"query {lengths.index(0)} holds no word. Drop empty sentences before encoding.")
+    width = max(lengths) if num_words is None else num_words
+    if width < max(lengths):
+        raise ValueError(
+            f"query {lengths.index(max(lengths))} has {max(lengths)} words, num_words is {width}."
+        )
+    batch = np.zeros((len(queries), width, *np.shape(queries[0])[1:]), dtype=np.asarray(queries[0]).dtype)
+    mask = np.zeros((len(queries), width), dtype=np.float32)
+    for row, query in enumerate(queries):
+        batch[row, : len(query)] = query
+        mask[row, : len(query)] = 1
+    return PaddedWords(torch.from_numpy(batch), torch.from_numpy(mask))
+
+
+def fill_embedding(embedding: torch.nn.Embedding, vocabulary: QueryVocabulary, vectors: WordVectors) -> int:
+    """Start a trained embedding from word vectors, as LGI's code can (its published configs do not).
+
+    Args:
+        embedding (`torch.nn.Embedding`): `model.query_enc.embedding`, changed in place. Rows of words
+            without a vector and the four reserved rows stay as they are.
+        vocabulary (`QueryVocabulary`): The words of its rows.
+        vectors (`WordVectors`): For instance GloVe.
+
+    Returns:
+        `int`: How many rows were filled.
+
+    Raises:
+        ValueError: If the sizes of embedding, vocabulary and vectors disagree.
+    """
+    expected = (len(vocabulary), vectors.dim)
+    if tuple(embedding.weight.shape) != expected:
+        raise ValueError(
+            f"embedding has shape {tuple(embedding.weight.shape)}, vocabulary and vectors ask for {expected}."
+        )
+    known = [row for row, word in enumerate(vocabulary.words) if word in vectors]
+    rows = torch.from_numpy(vectors.lookup([vocabulary.words[row] for row in known]))
+    with torch.no_grad():
+        embedding.weight[[NUM_RESERVED_IDS + row for row in known]] = rows.to(embedding.weight)
+    return len(known)

@@ -1,0 +1,148 @@
+"""Sentences to what a saved grounding network reads, with the words or text encoder that lie beside it."""
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE, find_companion_file
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+
+from .queries import QueryVocabulary, tokenize_query
+from .text_encoder import TransformersQueryEncoder
+from .word_vectors import GLOVE_SOURCE, WordVectors, load_word_vectors
+
+
+class QueryReader:
+    """Read sentences as a grounding network was trained to.
+
+    Args:
+        config (`TANConfig` or `LGIConfig`): The network's config; it says which of the others is read.
+        vocabulary (`QueryVocabulary`, *optional*): Words of a trained embedding.
+        word_vectors (`WordVectors`, *optional*): Vectors of words, for instance GloVe.
+        text_encoder (`TransformersQueryEncoder`, *optional*): A text encoder of transformers.
+
+    Raises:
+        ValueError: If what the config asks for is missing, or its width is another.
+    """
+
+    def __init__(
+        self,
+        config: TANConfig | LGIConfig,
+        vocabulary: QueryVocabulary | None = None,
+        word_vectors: WordVectors | None = None,
+        text_encoder: TransformersQueryEncoder | None = None,
+    ) -> None:
+        self.config = config
+        self.vocabulary, self.word_vectors, self.text_encoder = vocabulary, word_vectors, text_encoder
+        self._reads_sentences = isinstance(config, TANConfig) and config.query_encoder == "sentence"
+        self._reads_ids = isinstance(config, LGIConfig) and config.query_input == "word_ids"
+        if self._reads_ids:
+            if vocabulary is None or len(vocabulary) != config.vocab_size:
+                held = "none" if vocabulary is None else f"one of {len(vocabulary)}"
+                raise ValueError(
+                    f"the network's embedding needs its vocabulary of {config.vocab_size} numbers, there is "
+                    f"{held}. Save the one it was trained with: save_localizer_folder(..., vocabulary=...)."
+                )
+            return
+        if text_encoder is None and (word_vectors is None or self._reads_sentences):
+            raise ValueError(
+                "the network reads the vectors of a text encoder; pass text_encoder=, or set text_encoder in "
+                "the config."
+                if self._reads_sentences or config.text_encoder
+                else f"the network reads word vectors, and no {WORD_VECTORS_FILE} lies beside it. Pass "
+                f"word_vectors=, the path of glove.6B.300d.txt from {GLOVE_SOURCE}."
+            )
+        source = word_vectors if text_encoder is None else text_encoder
+        if source is not None and source.dim != config.word_dim:
+            raise ValueError(
+                f"the query vectors are {source.dim} wide, the network reads word_dim={config.word_dim}; "
+                "take those that it was trained with."
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | PathLike[str],
+        config: TANConfig | LGIConfig,
+        *,
+        revision: str | None = None,
+        word_vectors: WordVectors | str | PathLike[str] | None = None,
+        text_encoder: TransformersQueryEncoder | str | PathLike[str] | None = None,
+    ) -> "QueryReader":
+        """Load what lies beside a saved network.
+
+        Args:
+            name_or_path (`str` or `PathLike`): The network's folder or Hub id.
+            config (`TANConfig` or `LGIConfig`): Its config.
+            revision (`str`, *optional*): Commit on the Hub.
+            word_vectors (`WordVectors`, `str` or `PathLike`, *optional*): Word vectors, or a file of them, to
+                take in place of those in the folder, which know the words of the training queries alone.
+            text_encoder (`TransformersQueryEncoder`, `str` or `PathLike`, *optional*): A text encoder, or
+                where it lies, to take in place of the one that the config names.
+
+        Returns:
+            `QueryReader`: The reader.
+
+        Raises:
+            OSError: If a file that the config asks for is absent.
+            ValueError: If one does not fit the config.
+        """
+        if isinstance(config, LGIConfig) and config.query_input == "word_ids":
+            return cls(config, QueryVocabulary.from_pretrained(name_or_path, revision))
+        if text_encoder is None and word_vectors is None and config.text_encoder is not None:
+            inside = find_companion_file(name_or_path, f"{config.text_encoder}/config.json", revision)
+            text_encoder = (
+                TransformersQueryEncoder.from_pretrained(config.text_encoder)
+                if inside is None
+                else TransformersQueryEncoder.from_pretrained(name_or_path, config.text_encoder, revision)
+            )
+        if text_encoder is not None:
+            if not isinstance(text_encoder, TransformersQueryEncoder):
+                text_encoder = TransformersQueryEncoder.from_pretrained(text_encoder)
+            return cls(config, text_encoder=text_encoder)
+        if word_vectors is None:
+            word_vectors = find_companion_file(name_or_path, WORD_VECTORS_FILE, revision)
+        if word_vectors is not None and not isinstance(word_vectors, WordVectors):
+            word_vectors = load_word_vectors(word_vectors)
+        return cls(config, word_vectors=word_vectors)
+
+    def read(self, sentences: Sequence[str]) -> list[np.ndarray]:
+        """Encode sentences.
+
+        Args:
+            sentences (`Sequence[str]`): The queries.
+
+        Returns:
+            `list[np.ndarray]`: For each the `query` of a
+            [`GroundingSample`]: word numbers `(num_words,)`, word vectors `(num_words, word_dim)` or a
+            sentence vector `(word_dim,)`.
+
+        Raises:
+            ValueError: If a sentence holds no word.
+            TypeError: If one is not text.
+        """
+        for sentence in sentences:
+            if not isinstance(sentence, str):
+                raise TypeError(f"a query must be text, got {type(sentence).__name__}.")
+        tokens = [
+            tokenize_query(sentence, strip_punctuation=isinstance(self.config, LGIConfig))
+            for sentence in sentences
+        ]
+        for sentence, words in zip(sentences, tokens, strict=True):
+            if not words:
+                raise ValueError(f"the query {sentence!r} holds no word.")
+        limit = self.config.max_words if isinstance(self.config, LGIConfig) else None
+        if self._reads_ids and self.vocabulary is not None:
+            return [self.vocabulary.encode(words, self.config.max_words) for words in tokens]
+        if self.text_encoder is not None:
+            encoded = self.text_encoder.encode(sentences)
+            if self._reads_sentences:
+                return list(encoded.sentences.cpu().numpy())
+            lengths = encoded.mask.sum(dim=1).long().tolist()
+            rows = encoded.words.cpu().numpy()
+            return [row[:length][:limit] for row, length in zip(rows, lengths, strict=True)]
+        if self.word_vectors is None:
+            raise ValueError("the reader holds neither word vectors nor a text encoder.")
+        return [self.word_vectors.lookup(words[:limit]) for words in tokens]

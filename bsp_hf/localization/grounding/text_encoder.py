@@ -1,0 +1,93 @@
+"""A text encoder of transformers in the place of word vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import torch
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class EncodedQueries:
+    """Queries read by a text encoder.
+
+    Args:
+        words (`torch.Tensor`): float32 `(batch, num_tokens, dim)`, zero in the padding: `word_vectors` of the
+            grounding networks.
+        mask (`torch.Tensor`): float32 `(batch, num_tokens)`, 1 for a token: their `word_mask`.
+        sentences (`torch.Tensor`): float32 `(batch, dim)`, the mean over the tokens: `sentence_vectors` of
+            2D-TAN.
+    """
+
+    words: torch.Tensor
+    mask: torch.Tensor
+    sentences: torch.Tensor
+
+
+class TransformersQueryEncoder:
+    """Read queries with a frozen encoder of transformers instead of GloVe (beyond the published systems).
+
+    Choice: the sentence vector is the mean over all tokens, the special ones included, which is how most
+    sentence encoders are trained; it is not normalised.
+
+    Args:
+        model (`PreTrainedModel`): A text encoder with a `last_hidden_state`; set to eval, never trained.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | PathLike[str], subfolder: str = "", revision: str | None = None
+    ) -> "TransformersQueryEncoder":
+        """Load encoder and tokenizer.
+
+        Args:
+            name_or_path (`str` or `PathLike`): A local folder or a Hub id, for instance
+                `"sentence-transformers/all-MiniLM-L6-v2"`.
+            subfolder (`str`, *optional*, defaults to `""`): Where in it the encoder lies.
+            revision (`str`, *optional*): Commit on the Hub.
+
+        Returns:
+            `TransformersQueryEncoder`: The encoder, on the CPU.
+
+        Raises:
+            OSError: If there is no such model.
+        """
+        name = str(name_or_path)
+        where = {"subfolder": subfolder, "revision": revision or "main"}
+        return cls(AutoModel.from_pretrained(name, **where), AutoTokenizer.from_pretrained(name, **where))
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector: the grounding config's `word_dim`."""
+        return int(self.model.config.hidden_size)
+
+    @torch.no_grad()
+    def encode(self, sentences: Sequence[str]) -> EncodedQueries:
+        """Read sentences.
+
+        Args:
+            sentences (`Sequence[str]`): The queries; the tokenizer cuts them up by its own rules.
+
+        Returns:
+            `EncodedQueries`: Token vectors, mask and sentence vectors, on the model's device.
+
+        Raises:
+            ValueError: If there is no sentence, or one is blank.
+        """
+        blank = [index for index, text in enumerate(sentences) if not text.strip()]
+        if blank or not sentences:
+            raise ValueError(f"queries {blank} are blank." if blank else "no query to encode.")
+        batch = self.tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
+        states = self.model(**batch.to(self.model.device)).last_hidden_state.float()
+        # Tokens to the right of a query must be padding, whichever side the tokenizer pads.
+        mask = batch["attention_mask"].to(states.device)
+        order = torch.argsort(1 - mask, dim=1, stable=True)
+        mask = mask.gather(1, order).to(states.dtype)
+        words = states.gather(1, order.unsqueeze(2).expand_as(states)) * mask.unsqueeze(2)
+        return EncodedQueries(words, mask, words.sum(dim=1) / mask.sum(dim=1, keepdim=True))

@@ -1,0 +1,164 @@
+"""Pre-trained word vectors (GloVe) from the user's own file."""
+
+import gzip
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+GLOVE_SOURCE = "https://nlp.stanford.edu/projects/glove/"
+
+
+class WordVectors:
+    """A table of word vectors; a word that it does not hold is a zero vector, as in 2D-TAN.
+
+    Args:
+        words (`Sequence[str]`): The words; of a repeated one the first row counts.
+        vectors (`np.ndarray`): `(num_words, dim)`, kept as float32.
+
+    Raises:
+        ValueError: If there is no word or the shapes disagree.
+    """
+
+    def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
+        table = np.asarray(vectors)
+        if table.ndim != 2 or len(table) != len(words) or not table.size:
+            raise ValueError(f"{len(words)} words need vectors (num_words, dim), got shape {table.shape}.")
+        self.words = tuple(str(word) for word in words)
+        self.vectors = np.ascontiguousarray(table, dtype=np.float32)
+        self._rows: dict[str, int] = {}
+        for row, word in enumerate(self.words):
+            self._rows.setdefault(word, row)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._rows
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self.vectors.shape[1]
+
+    def lookup(self, tokens: Sequence[str]) -> np.ndarray:
+        """Return the vectors of words.
+
+        Args:
+            tokens (`Sequence[str]`): Words as [`tokenize_query`] returns them; the look-up
+                is case-sensitive and GloVe 6B is lower-case.
+
+        Returns:
+            `np.ndarray`: float32 `(len(tokens), dim)` in memory of its own, zero rows for unknown words.
+        """
+        found = np.zeros((len(tokens), self.dim), dtype=np.float32)
+        for position, word in enumerate(tokens):
+            row = self._rows.get(word)
+            if row is not None:
+                found[position] = self.vectors[row]
+        return found
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write an npz with `words` and `vectors`, which loads some hundred times faster than text.
+
+        Args:
+            path (`str` or `PathLike`): File to write; its name must end in `.npz`.
+
+        Raises:
+            ValueError: If the name ends in something else.
+        """
+        target = Path(path)
+        if target.suffix != ".npz":
+            raise ValueError(f"{target} must end in .npz.")
+        partial = target.with_name(target.name + ".tmp")
+        with partial.open("wb") as file:
+            np.savez(file, words=np.array(self.words), vectors=self.vectors)
+        partial.replace(target)
+
+
+def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = None) -> WordVectors:
+    """Read word vectors from the user's file; this package ships none and downloads none.
+
+    Args:
+        path (`str` or `PathLike`): GloVe's text layout (`word value value ...` a line, also gzipped, also
+            with word2vec's `count dim` line in front) or an `.npz` with `words` `(num_words,)` and `vectors`
+            `(num_words, dim)`.
+        only (`Iterable[str]`, *optional*): Keep these words alone. GloVe 6B 300-d is 400 000 words and 480 MB
+            in memory; the words of a data set are a few thousand.
+
+    Returns:
+        `WordVectors`: The table.
+
+    Raises:
+        FileNotFoundError: If the file is absent; the message says where GloVe comes from.
+        ValueError: If the file has another layout, or holds none of the words asked for.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"no word vectors at {source}. 2D-TAN was published with GloVe 6B 300-d: get glove.6B.zip from "
+            f"{GLOVE_SOURCE}, unpack it and pass the path of glove.6B.300d.txt."
+        )
+    wanted = None if only is None else set(only)
+    if source.suffix == ".npz":
+        words, vectors = _read_npz(source, wanted)
+    else:
+        words, vectors = _read_text(source, wanted)
+    if not words:
+        raise ValueError(f"{source} holds none of the {len(wanted or ())} words asked for.")
+    return WordVectors(words, vectors)
+
+
+def _read_npz(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        if not {"words", "vectors"} <= set(archive.files):
+            raise ValueError(f"{path} holds {archive.files}; expected the arrays words and vectors.")
+        words, vectors = [str(word) for word in archive["words"]], archive["vectors"]
+    if vectors.ndim != 2 or len(vectors) != len(words):
+        raise ValueError(f"{path} holds {len(words)} words and vectors of shape {vectors.shape}.")
+    rows = [row for row, word in enumerate(words) if wanted is None or word in wanted]
+    return [words[row] for row in rows], vectors[rows].astype(np.float32)
+
+
+def _read_text(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarray]:
+    # Most lines of a large file are skipped, so look at the first field before cutting the line up.
+    first_fields = None if wanted is None else {word.partition(" ")[0] for word in wanted}
+    words: list[str] = []
+    rows: list[np.ndarray] = []
+    dim = 0
+    with _open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            fields = line.rstrip()
+            if not fields or (number == 1 and _is_word2vec_header(fields)):
+                continue
+            dim = dim or fields.count(" ")
+            if first_fields is not None and fields.partition(" ")[0] not in first_fields:
+                continue
+            # Words of GloVe 840B may hold spaces, so the values are counted from the right.
+            word, *values = fields.rsplit(" ", dim)
+            if wanted is not None and word not in wanted:
+                continue
+            try:
+                row = np.array(values, dtype=np.float32)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path}, line {number}: {error}. Expected `word value value ...`."
+                ) from error
+            if not dim or len(row) != dim:
+                raise ValueError(f"{path}, line {number}: {len(row)} values where the first line has {dim}.")
+            words.append(word)
+            rows.append(row)
+    return words, np.stack(rows) if rows else np.zeros((0, dim), dtype=np.float32)
+
+
+def _is_word2vec_header(fields: str) -> bool:
+    parts = fields.split(" ")
+    return len(parts) == 2 and all(part.isdigit() for part in parts)
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
+    return path.open(encoding="utf-8", newline="\n")

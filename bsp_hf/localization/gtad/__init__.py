@@ -1,0 +1,1 @@
+"""G-TAD: actions as sub-graphs."""

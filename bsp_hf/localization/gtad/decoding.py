@@ -1,0 +1,230 @@
+"""From G-TAD's maps to segments: the published inference of ActivityNet and of THUMOS14."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from bsp_hf.localization.suppression import ABSENT, Detections, attach_classes, soft_nms, soft_nms_batch
+
+from .configuration_gtad import GTADConfig
+
+PEAK_SHARE = 0.5
+SCORE_DECIMALS = 6
+TIME_DECIMALS = 1
+
+Array = ArrayLike | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Candidate segments of one video or window, ordered by duration and then by start.
+
+    Args:
+        steps (`np.ndarray`): int64 `(num_proposals, 2)`, start and end in steps; the end is exclusive.
+        classification (`np.ndarray`): float64 `(num_proposals,)`, probability that it is an action.
+        regression (`np.ndarray`): float64 `(num_proposals,)`, regressed tIoU.
+    """
+
+    steps: np.ndarray
+    classification: np.ndarray
+    regression: np.ndarray
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Product of both confidences."""
+        return self.classification * self.regression
+
+
+def boundary_candidates(start: Array, end: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return at which steps a segment may start and end.
+
+    A step other than the outermost two is a candidate if its probability is a strict local maximum or exceeds
+    half the curve's maximum. The first step always is one for starts, the last one for ends.
+
+    Args:
+        start (`ArrayLike`): `(num_steps,)`, probability of a start at every step.
+        end (`ArrayLike`): `(num_steps,)`, of an end.
+
+    Returns:
+        `tuple`: Two boolean arrays of shape `(num_steps,)`.
+    """
+
+    def peaks(curve: np.ndarray) -> np.ndarray:
+        inner = curve[1:-1]
+        found = np.zeros(len(curve), dtype=bool)
+        is_peak = (inner > curve[:-2]) & (inner > curve[2:])
+        found[1:-1] = is_peak | (inner > PEAK_SHARE * curve.max())
+        return found
+
+    starts, ends = peaks(_to_numpy(start)), peaks(_to_numpy(end))
+    starts[0] = ends[-1] = True
+    return starts, ends
+
+
+def propose(iou_map: Array, start: Array | None = None, end: Array | None = None) -> Proposals:
+    """List the segments that a map of anchors proposes.
+
+    Args:
+        iou_map (`ArrayLike`): `(2, max_duration, num_steps)`: regressed tIoU, then probability.
+        start (`ArrayLike`, *optional*): `(num_steps,)`. With both curves only anchors from a start candidate
+            to an end candidate are listed (ActivityNet), without them every anchor (THUMOS14).
+        end (`ArrayLike`, *optional*): `(num_steps,)`.
+
+    Returns:
+        `Proposals`: The segments. As in the reference none ends at the very end of the time axis.
+
+    Raises:
+        ValueError: If the map has another shape, or only one curve is given.
+    """
+    maps = _to_numpy(iou_map)
+    if maps.ndim != 3 or maps.shape[0] != 2:
+        raise ValueError(f"iou_map must have the shape (2, max_duration, num_steps), got {maps.shape}.")
+    if (start is None) != (end is None):
+        raise ValueError("Give both start and end, or neither.")
+    durations, starts = np.indices(maps.shape[1:]).reshape(2, -1)
+    ends = starts + durations + 1
+    chosen = ends < maps.shape[2]
+    if start is not None and end is not None:
+        may_start, may_end = boundary_candidates(start, end)
+        chosen[chosen] = may_start[starts[chosen]] & may_end[ends[chosen]]
+    regression, classification = maps.reshape(2, -1)[:, chosen]
+    return Proposals(np.stack([starts[chosen], ends[chosen]], axis=1), classification, regression)
+
+
+def decode_activitynet(
+    iou_map: Array,
+    start: Array,
+    end: Array,
+    durations_s: Sequence[float],
+    config: GTADConfig,
+    class_scores: Sequence[ArrayLike] | None = None,
+) -> list[Detections]:
+    """Turn the output for whole videos into final segments, best first within each class.
+
+    Args:
+        iou_map (`ArrayLike`): `(batch, 2, max_duration, num_steps)`, as [`GTADForTemporalActionLocalization`]
+            returns it.
+        start (`ArrayLike`): `(batch, num_steps)`.
+        end (`ArrayLike`): `(batch, num_steps)`.
+        durations_s (`Sequence[float]`): Duration of every video in seconds; the full one, although targets
+            are relative to the seconds the features cover.
+        config (`GTADConfig`): Says whether proposals are gated, how they are suppressed, how many are kept.
+        class_scores (`Sequence[ArrayLike]`, *optional*): Scores of every video's classes; the best two are
+            attached to every segment. Without them segments stay without a class.
+
+    Returns:
+        `list[Detections]`: One per video.
+
+    Raises:
+        ValueError: If the arrays disagree about the number of videos.
+    """
+    maps, starts, ends = _to_numpy(iou_map), _to_numpy(start), _to_numpy(end)
+    classes: Sequence[ArrayLike | None] = [None] * len(maps) if class_scores is None else class_scores
+    if not len(maps) == len(starts) == len(ends) == len(durations_s) == len(classes):
+        raise ValueError(
+            f"got {len(maps)} maps, {len(starts)} start and {len(ends)} end curves, {len(durations_s)} "
+            f"durations and {len(classes)} class scores; they must agree."
+        )
+    found = [
+        propose(*arrays) if config.gate_proposals else propose(arrays[0])
+        for arrays in zip(maps, starts, ends, strict=True)
+    ]
+    kept = _suppress([proposals.steps for proposals in found], [p.scores for p in found], config)
+    detections = []
+    for (steps, scores), duration_s, video_classes in zip(kept, durations_s, classes, strict=True):
+        order = np.argsort(-scores, kind="stable")
+        segments = np.clip(steps[order] / config.num_steps * duration_s, 0, duration_s)
+        detections.append(
+            attach_classes(segments, scores[order], video_classes, max_num=config.max_proposals)
+        )
+    return detections
+
+
+def decode_thumos(
+    iou_maps: Array,
+    first_frames: Sequence[int],
+    fps: float,
+    num_frames: int,
+    config: GTADConfig,
+    class_scores: ArrayLike | None = None,
+    stride_frames: int = 5,
+) -> Detections:
+    """Turn the output for the windows of one video into final segments, best first.
+
+    Suppression runs within every window and then over all windows together.
+
+    Args:
+        iou_maps (`ArrayLike`): `(num_windows, 2, max_duration, num_steps)`.
+        first_frames (`Sequence[int]`): Frame of every window's first step.
+        fps (`float`): Frames per second of the video.
+        num_frames (`int`): Frames in the video.
+        config (`GTADConfig`): Says how proposals are suppressed and how many are kept.
+        class_scores (`ArrayLike`, *optional*): `(num_classes,)`, scores of the video's classes; the best two
+            are attached to every segment.
+        stride_frames (`int`, *optional*, defaults to 5): Frames from one step to the next.
+
+    Returns:
+        `Detections`: Times rounded to 0.1 s and scores to 6 decimals, as the published results are.
+
+    Raises:
+        ValueError: If the number of windows is unclear or `fps` is not positive.
+    """
+    maps = _to_numpy(iou_maps)
+    if len(maps) != len(first_frames):
+        raise ValueError(f"got {len(maps)} maps for {len(first_frames)} windows; they must agree.")
+    if not fps > 0:
+        raise ValueError(f"fps={fps} must be positive.")
+    found = [propose(window) for window in maps]
+    frames = [p.steps * stride_frames + first for p, first in zip(found, first_frames, strict=True)]
+    limit = config.max_segment_frames
+    segments, scores = _to_padded(frames, [p.scores for p in found])
+    windows = soft_nms_batch(segments, scores, config.soft_nms_sigma, config.max_proposals, limit)
+    window, slot = np.nonzero(windows.indices != ABSENT)
+    joined, joined_scores = segments[window, windows.indices[window, slot]], windows.scores[window, slot]
+    if len(joined) > 1:
+        kept, joined_scores = soft_nms(
+            joined, joined_scores, config.soft_nms_sigma, config.max_proposals, limit
+        )
+        joined = joined[kept]
+    order = np.argsort(-joined_scores, kind="stable")
+    # Choice: a segment that starts past the end (of a padded window) is left empty; the reference
+    # reverses it.
+    times_s = np.round(np.clip(joined[order], 0, num_frames) / fps, TIME_DECIMALS)
+    fused = attach_classes(
+        times_s, joined_scores[order], class_scores, max_num=config.max_proposals, interleave=True
+    )
+    return Detections(fused.segments, np.round(fused.scores, SCORE_DECIMALS), fused.class_indices)
+
+
+def _suppress(
+    segments: list[np.ndarray], scores: list[np.ndarray], config: GTADConfig
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Run soft suppression on all videos together; a video with a single proposal keeps it."""
+    padded_segments, padded_scores = _to_padded(segments, scores)
+    kept = soft_nms_batch(padded_segments, padded_scores, config.soft_nms_sigma, config.max_proposals)
+    results = []
+    for video, (candidates, values) in enumerate(zip(segments, scores, strict=True)):
+        if len(values) > 1:
+            filled = kept.indices[video] != ABSENT
+            candidates, values = candidates[kept.indices[video][filled]], kept.scores[video][filled]
+        results.append((candidates, values))
+    return results
+
+
+def _to_padded(segments: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    longest = max((len(values) for values in scores), default=0)
+    padded_segments = np.zeros((len(scores), longest, 2))
+    padded_scores = np.full((len(scores), longest), -np.inf)
+    for row, (candidates, values) in enumerate(zip(segments, scores, strict=True)):
+        padded_segments[row, : len(values)] = candidates
+        padded_scores[row, : len(values)] = values
+    return padded_segments, padded_scores
+
+
+def _to_numpy(array: Array) -> np.ndarray:
+    if isinstance(array, torch.Tensor):
+        array = array.detach().to("cpu", torch.float64)
+    return np.asarray(array, dtype=np.float64)

@@ -1,0 +1,410 @@
+"""G-TAD: temporal action localization by sub-graphs of a video's steps (config in `gtad_config.py`)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .anchor_projection import anchor_map_index, project_anchors
+from .configuration_gtad import STEM_GROUPS, GTADConfig
+from .loss import GTADLoss, gtad_loss
+
+
+def nearest_steps(x: Tensor, num_neighbors: int, queries: Tensor | None = None) -> Tensor:
+    """Return the steps whose features lie nearest, in squared distance.
+
+    Computed in float32 at least, under autocast too: the order of near neighbours is lost in half precision.
+
+    Args:
+        x (`torch.Tensor`): `(batch, channels, num_steps)`.
+        num_neighbors (`int`): How many to return; the step itself, at distance 0, is the first of them.
+        queries (`torch.Tensor`, *optional*): `(batch, channels, num_queries)`, whose neighbours in `x` are
+            wanted; those of `x` itself by default.
+
+    Returns:
+        `torch.Tensor`: int64 `(batch, num_queries, num_neighbors)`, nearest first. Among equal distances the
+        order is that of `torch.topk`. No gradient passes through it.
+    """
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        points = x if x.dtype == torch.float64 else x.float()
+        origins = points if queries is None else queries.to(points.dtype)
+        products = origins.transpose(1, 2) @ points
+        norms = points.square().sum(1, keepdim=True)
+        origin_norms = origins.square().sum(1).unsqueeze(2)
+        return (2 * products - norms - origin_norms).topk(num_neighbors, dim=2).indices
+
+
+def gather_steps(x: Tensor, neighbors: Tensor) -> Tensor:
+    """Return the features of every step's neighbours.
+
+    Args:
+        x (`torch.Tensor`): `(batch, channels, num_steps)`.
+        neighbors (`torch.Tensor`): int64 `(batch, num_queries, num_neighbors)`.
+
+    Returns:
+        `torch.Tensor`: `(batch, channels, num_queries, num_neighbors)`.
+    """
+    index = neighbors.flatten(1)[:, None].expand(-1, x.shape[1], -1)
+    return x.gather(2, index).unflatten(2, neighbors.shape[1:])
+
+
+def edge_features(x: Tensor, neighbors: Tensor, style: int) -> Tensor:
+    """Return the features of the graph's edges.
+
+    Args:
+        x (`torch.Tensor`): `(batch, channels, num_steps)`.
+        neighbors (`torch.Tensor`): int64 `(batch, num_steps, num_neighbors)`.
+        style (`int`): 0 joins the difference to the neighbour with the step's own features, 1 the neighbour
+            with the step's own, 2 gives the neighbour alone.
+
+    Returns:
+        `torch.Tensor`: `(batch, 2 * channels, num_steps, num_neighbors)`, neighbour first; `channels` instead
+        of `2 * channels` in style 2.
+
+    Raises:
+        ValueError: If the style is not one of these.
+    """
+    if style not in (0, 1, 2):
+        raise ValueError(f"style={style} must be 0, 1 or 2.")
+    others = gather_steps(x, neighbors)
+    if style == 2:
+        return others
+    own = x.unsqueeze(3).expand_as(others)
+    return torch.cat([others - own if style == 0 else others, own], dim=1)
+
+
+class GCNeXtBlock(nn.Module):
+    """Residual block with one branch along time and one along the nearest steps in feature space.
+
+    Parameters carry the names of the published checkpoints.
+
+    Args:
+        num_channels (`int`): Channels in and out.
+        num_groups (`int`, *optional*, defaults to 32): Groups of the middle convolution of each branch.
+        group_width (`int`, *optional*, defaults to 4): Channels in a group.
+    """
+
+    def __init__(self, num_channels: int, num_groups: int = 32, group_width: int = 4):
+        super().__init__()
+        width = num_groups * group_width
+        self.tconvs = nn.Sequential(
+            nn.Conv1d(num_channels, width, 1),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=1, groups=num_groups),
+            nn.ReLU(),
+            nn.Conv1d(width, num_channels, 1),
+        )
+        self.sconvs = nn.Sequential(
+            nn.Conv2d(2 * num_channels, width, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 1, groups=num_groups),
+            nn.ReLU(),
+            nn.Conv2d(width, num_channels, 1),
+        )
+
+    def forward(self, x: Tensor, neighbors: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            x (`torch.Tensor`): `(batch, num_channels, num_steps)`.
+            neighbors (`torch.Tensor`): int64 `(batch, num_steps, num_neighbors)`, [`nearest_steps`] of `x`.
+
+        Returns:
+            `torch.Tensor`: `(batch, num_channels, num_steps)`.
+        """
+        # The first convolution is linear in neighbour and own features: each step is convolved once and
+        # gathered afterwards, instead of once per edge.
+        first = self.sconvs.get_submodule("0")
+        weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
+        for_neighbor, for_own = weight.flatten(1).chunk(2, dim=1)
+        own = F.conv1d(x, for_own.unsqueeze(2), bias)
+        edges = gather_steps(F.conv1d(x, for_neighbor.unsqueeze(2)), neighbors) + own.unsqueeze(3)
+        semantic = self.sconvs[1:](edges).amax(dim=3)
+        return F.relu(self.tconvs(x) + x + semantic)
+
+
+@dataclass
+class GTADModelOutput(ModelOutput):
+    """Output of [`GTADModel`].
+
+    Args:
+        last_hidden_state (`torch.Tensor`): `(batch, num_steps, hidden_dim)`, features behind both graph
+            blocks; anchors are read from them.
+        base_features (`torch.Tensor`): `(batch, num_steps, hidden_dim)`, behind the first block; boundaries
+            are read from them.
+        neighbors (`tuple[torch.Tensor]`): Nearest steps each block used, int64
+            `(batch, num_steps, num_neighbors)` each.
+    """
+
+    last_hidden_state: Tensor | None = None
+    base_features: Tensor | None = None
+    neighbors: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class GTADOutput(ModelOutput):
+    """Output of [`GTADForTemporalActionLocalization`].
+
+    Args:
+        loss (`torch.Tensor`, *optional*): Scalar total, present when labels were given.
+        iou_map (`torch.Tensor`): `(batch, 2, max_duration, num_steps)` in [0, 1], for the anchor of every
+            duration and start: its regressed tIoU, and the probability that it is an action.
+        start (`torch.Tensor`): `(batch, num_steps)`, probability of a start at every step.
+        end (`torch.Tensor`): `(batch, num_steps)`, of an end.
+        node_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
+        regression_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
+        classification_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
+    """
+
+    loss: Tensor | None = None
+    iou_map: Tensor | None = None
+    start: Tensor | None = None
+    end: Tensor | None = None
+    node_loss: Tensor | None = None
+    regression_loss: Tensor | None = None
+    classification_loss: Tensor | None = None
+
+
+class GTADPreTrainedModel(PreTrainedModel):
+    """Base of the G-TAD models."""
+
+    config_class = GTADConfig
+    base_model_prefix = "gtad"
+    main_input_name = "features"
+    _no_split_modules = ["GCNeXtBlock"]  # noqa: RUF012 - transformers asks for a list
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # The published code leaves the initialisation to torch.
+        if isinstance(module, nn.Conv1d | nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            init.uniform_(module.get_parameter("bias"), -bound, bound)
+
+
+class GTADModel(GTADPreTrainedModel):
+    """The backbone of G-TAD: two graph blocks over the steps of a video.
+
+    Args:
+        config (`GTADConfig`): The localizer's configuration.
+
+    Example:
+    ```python
+    >>> import torch
+    >>> from bsp_hf.localization.gtad.modeling_gtad import GTADConfig, GTADModel
+    >>> model = GTADModel(GTADConfig(feature_dim=512))
+    >>> model(torch.zeros(1, 100, 512)).last_hidden_state.shape
+    torch.Size([1, 100, 256])
+    ```
+    """
+
+    # Heads saved with the backbone are no loss when only the backbone is loaded.
+    _keys_to_ignore_on_load_unexpected = [r"^regu_[se]\.", r"^localization\."]  # noqa: RUF012 - as above
+
+    def __init__(self, config: GTADConfig):
+        super().__init__(config)
+        self.backbone1 = nn.Sequential(
+            nn.Conv1d(config.feature_dim, config.hidden_dim, 3, padding=1, groups=STEM_GROUPS),
+            nn.ReLU(),
+            _graph_block(config),
+        )
+        self.backbone2 = nn.Sequential(_graph_block(config))
+        self.post_init()
+
+    def forward(
+        self, features: Tensor, return_dict: bool | None = None
+    ) -> GTADModelOutput | tuple[Tensor | tuple[Tensor, ...], ...]:
+        """Run the backbone.
+
+        Args:
+            features (`torch.Tensor`): `(batch, num_steps, feature_dim)`, time first, as feature tracks are.
+            return_dict (`bool`, *optional*): Return a [`GTADModelOutput`] (default) or a tuple.
+
+        Returns:
+            `GTADModelOutput`: Features behind each block, and the graphs.
+
+        Raises:
+            ValueError: If `features` has another shape.
+        """
+        config = self.config
+        if features.ndim != 3 or features.shape[1:] != (config.num_steps, config.feature_dim):
+            raise ValueError(
+                f"features must have the shape (batch, {config.num_steps}, {config.feature_dim}), got "
+                f"{tuple(features.shape)}. Resample or window the tracks to num_steps rows; feature_dim is "
+                "the width of the encoder the localizer was trained on."
+            )
+        stem, relu, block = self.backbone1
+        hidden = relu(stem(features.transpose(1, 2).to(self.dtype)))
+        neighbors = [nearest_steps(hidden, config.num_neighbors)]
+        base = block(hidden, neighbors[0])
+        neighbors.append(nearest_steps(base, config.num_neighbors))
+        graph = self.backbone2[0](base, neighbors[1])
+        output = GTADModelOutput(
+            last_hidden_state=graph.transpose(1, 2),
+            base_features=base.transpose(1, 2),
+            neighbors=tuple(neighbors),
+        )
+        return_dict = config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+class GTADForTemporalActionLocalization(GTADPreTrainedModel):
+    """G-TAD with its boundary and anchor heads: feature tracks in, a map of scored segments out.
+
+    Args:
+        config (`GTADConfig`): The localizer's configuration.
+
+    Example:
+    ```python
+    >>> import torch
+    >>> from bsp_hf.localization.gtad.modeling_gtad import GTADConfig, GTADForTemporalActionLocalization
+    >>> model = GTADForTemporalActionLocalization(GTADConfig(feature_dim=512)).eval()
+    >>> model(torch.zeros(1, 100, 512)).iou_map.shape
+    torch.Size([1, 2, 100, 100])
+    ```
+    """
+
+    # The loss is taken over the batch as a whole, so a trainer must not rescale it by the number of items.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: GTADConfig):
+        super().__init__(config)
+        self.gtad = GTADModel(config)
+        self.regu_s = nn.Sequential(_graph_block(config), nn.Conv1d(config.hidden_dim, 1, 1))
+        self.regu_e = nn.Sequential(_graph_block(config), nn.Conv1d(config.hidden_dim, 1, 1))
+        kernel, padding = config.map_kernel_size, config.map_kernel_size // 2
+        self.localization = nn.Sequential(
+            nn.Conv2d(config.hidden_dim * config.geometry.num_bins, config.aligned_dim, 1),
+            nn.ReLU(),
+            nn.Conv2d(config.aligned_dim, config.map_dim, 1),
+            nn.ReLU(),
+            nn.Conv2d(config.map_dim, config.map_dim, kernel, padding=padding),
+            nn.ReLU(),
+            nn.Conv2d(config.map_dim, config.map_dim, kernel, padding=padding),
+            nn.ReLU(),
+            nn.Conv2d(config.map_dim, 2, 1),
+        )
+        self.post_init()
+
+    def forward(
+        self,
+        features: Tensor,
+        iou_map_labels: Tensor | None = None,
+        start_labels: Tensor | None = None,
+        end_labels: Tensor | None = None,
+        loss_noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        return_dict: bool | None = None,
+    ) -> GTADOutput | tuple[Tensor, ...]:
+        """Score every anchor and every boundary; with labels, also compute the loss.
+
+        Args:
+            features (`torch.Tensor`): `(batch, num_steps, feature_dim)`, time first, as feature tracks are.
+            iou_map_labels (`torch.Tensor`, *optional*): `(batch, max_duration, num_steps)`, tIoU of every
+                anchor with the best instance.
+            start_labels (`torch.Tensor`, *optional*): `(batch, num_steps)`.
+            end_labels (`torch.Tensor`, *optional*): `(batch, num_steps)`.
+            loss_noise (`torch.Tensor`, *optional*): `(2, batch, max_duration, num_steps)`, uniform in [0, 1),
+                by which the regression loss samples anchors; drawn if absent.
+            generator (`torch.Generator`, *optional*): Draws the noise; torch's global one by default.
+            return_dict (`bool`, *optional*): Return a [`GTADOutput`] (default) or a tuple.
+
+        Returns:
+            `GTADOutput`: Scores, and with labels the loss and its terms.
+
+        Raises:
+            ValueError: If a shape is wrong, or only some of the labels are given.
+        """
+        labels = [label for label in (iou_map_labels, start_labels, end_labels) if label is not None]
+        if len(labels) not in (0, 3):
+            raise ValueError("Give all of iou_map_labels, start_labels and end_labels, or none of them.")
+        graph, base, neighbors = self.gtad(features, return_dict=False)
+        graph, base = graph.transpose(1, 2), base.transpose(1, 2)
+        iou_map = self._score_anchors(graph, neighbors)
+        start, end = (
+            _probabilities(head(block(base, neighbors[1]))).squeeze(1)
+            for block, head in (self.regu_s, self.regu_e)
+        )
+        loss = self._loss(iou_map, start, end, labels, loss_noise, generator) if labels else None
+        output = GTADOutput(
+            loss=loss.total if loss else None,
+            iou_map=iou_map,
+            start=start,
+            end=end,
+            node_loss=loss.node if loss else None,
+            regression_loss=loss.regression if loss else None,
+            classification_loss=loss.classification if loss else None,
+        )
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+    def _score_anchors(self, graph: Tensor, neighbors: tuple[Tensor, ...]) -> Tensor:
+        """Return `(batch, 2, max_duration, num_steps)`, computed per anchor as far as the kernels allow."""
+        geometry = self.config.geometry
+        parameters = [tuple(conv.parameters()) for conv in self.localization if isinstance(conv, nn.Conv2d)]
+        weights, biases = [weight for weight, _ in parameters], [bias for _, bias in parameters]
+        context = self._context(graph, neighbors)
+        rows = project_anchors(graph, context, weights[0].flatten(1), biases[0], geometry, relu=True)
+        rows = F.relu(F.linear(rows, weights[1].flatten(1), biases[1]))
+        per_anchor = self.config.map_kernel_size == 1
+        if per_anchor:
+            for weight, bias in zip(weights[2:4], biases[2:4], strict=True):
+                rows = F.relu(F.linear(rows, weight.flatten(1), bias))
+            rows = F.linear(rows, weights[4].flatten(1), biases[4])
+        index = anchor_map_index(geometry, str(rows.device))
+        maps = rows.index_select(1, index.flatten()).unflatten(1, index.shape).permute(0, 3, 1, 2)
+        return _probabilities(maps if per_anchor else self.localization[4:](maps))
+
+    def _context(self, graph: Tensor, neighbors: tuple[Tensor, ...]) -> Tensor | None:
+        """Return the mean of every step's neighbours, `(batch, hidden_dim, num_steps)`."""
+        if self.config.context_style == 0:
+            return None
+        if self.config.context_style == 1:
+            joined = nearest_steps(graph, self.config.num_neighbors)
+        else:
+            joined = torch.cat(neighbors, dim=2)
+        return gather_steps(graph, joined).mean(dim=3)
+
+    def _loss(
+        self,
+        iou_map: Tensor,
+        start: Tensor,
+        end: Tensor,
+        labels: list[Tensor],
+        noise: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> GTADLoss:
+        config = self.config
+        if noise is None:
+            device = iou_map.device if generator is None else generator.device
+            noise = torch.rand(2, *iou_map[:, 0].shape, generator=generator, device=device)
+        iou_map_labels, start_labels, end_labels, noise = (array.to(iou_map) for array in (*labels, noise))
+        return gtad_loss(
+            iou_map,
+            start,
+            end,
+            iou_map_labels,
+            start_labels,
+            end_labels,
+            noise,
+            weights=(
+                config.node_loss_weight,
+                config.regression_loss_weight,
+                config.classification_loss_weight,
+            ),
+            smoothing=config.classification_smoothing,
+        )
+
+
+def _graph_block(config: GTADConfig) -> GCNeXtBlock:
+    return GCNeXtBlock(config.hidden_dim, config.num_groups, config.group_width)
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    """Apply the sigmoid in float32 at least: close to 1, half precision has no room for the loss."""
+    return torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())

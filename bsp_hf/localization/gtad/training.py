@@ -1,0 +1,344 @@
+"""Training and evaluation of G-TAD: whole videos (ActivityNet) or windows of them (THUMOS14)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from bsp_hf.features.other_tools.source import VideoFeatures
+from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.result_files import write_detections, write_thumos_text
+from bsp_hf.localization.suppression import Detections
+from bsp_hf.localization.training.task import Item, LocalizerTask, TrainingSettings
+from bsp_hf.metrics import (
+    ACTIVITYNET_TIOU_THRESHOLDS,
+    THUMOS_TIOU_THRESHOLDS,
+    SegmentTable,
+    activitynet_map,
+    proposal_recall,
+)
+
+from .configuration_gtad import GTADConfig
+from .decoding import decode_activitynet, decode_thumos
+from .modeling_gtad import GTADForTemporalActionLocalization, GTADOutput
+from .targets import (
+    GTADTargets,
+    activitynet_targets,
+    resample_features,
+    thumos_targets,
+    thumos_window_features,
+    thumos_window_labels,
+    thumos_window_starts,
+)
+
+ACTION = "action"  # the one class of segments that no video-level classifier has named
+# The challenge counts its 20 classes among the 101 of UCF101.
+THUMOS_CLASS_NUMBERS = (7, 9, 12, 21, 22, 23, 24, 26, 31, 33, 36, 40, 45, 51, 68, 79, 85, 92, 93, 97)
+
+
+@dataclass(frozen=True)
+class ClassScoreFile:
+    """What a video-level classifier says of each video.
+
+    Args:
+        names (`tuple[str, ...]`): The classes.
+        scores (`dict[str, np.ndarray]`): `(num_classes,)` by video id.
+    """
+
+    names: tuple[str, ...]
+    scores: dict[str, np.ndarray]
+
+
+def read_class_score_file(path: str | Path) -> ClassScoreFile:
+    """Read video-level class scores: `{"class": [names], "results": {id: [score, ...]}}`, as G-TAD does.
+
+    Args:
+        path (`str` or `Path`): The JSON file.
+
+    Returns:
+        `ClassScoreFile`: Names and scores.
+
+    Raises:
+        ValueError: If the file has another layout.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        names = tuple(str(name) for name in content["class"])
+        scores = {
+            str(video): np.array(values, dtype=np.float64) for video, values in content["results"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f'{path} holds no class scores ({error!r}); expected {{"class": [...], "results": {{id: ...}}}}.'
+        ) from error
+    wrong = [video for video, values in scores.items() if values.shape != (len(names),)]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]} has {scores[wrong[0]].shape} scores for {len(names)} classes.")
+    return ClassScoreFile(names, scores)
+
+
+def write_class_score_file(path: str | Path, scores: ClassScoreFile) -> Path:
+    """Write video-level class scores so that [`read_class_score_file`] and G-TAD read them.
+
+    Args:
+        path (`str` or `Path`): The JSON file.
+        scores (`ClassScoreFile`): Names and scores.
+
+    Returns:
+        `Path`: The file.
+    """
+    results = {video: values.tolist() for video, values in scores.scores.items()}
+    Path(path).write_text(json.dumps({"class": list(scores.names), "results": results}), encoding="utf-8")
+    return Path(path)
+
+
+class GTADTask(LocalizerTask):
+    """G-TAD on segments with a class.
+
+    The network finds segments without a class. With video-level class scores the two best classes of a video
+    are attached to its segments, and mAP is that of the benchmark; without, all segments count as one class.
+    """
+
+    presets: ClassVar[dict[str, TrainingSettings]] = {
+        "activitynet": TrainingSettings(4e-3, 16, 10, weight_decay=1e-4, decay_epochs=5),
+        "thumos14": TrainingSettings(4e-5, 8, 10, weight_decay=1e-4, max_grad_norm=1.0, decay_epochs=5),
+    }
+    metric = "average_map"
+    unit = "videos"
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether videos are cut into windows."""
+        return self.preset == "thumos14"
+
+    def prepare_config(self, fields: dict[str, Any]) -> None:
+        """Set `config`, and read the class scores."""
+        make = GTADConfig.thumos14 if self.is_windowed else GTADConfig.activitynet
+        self.class_scores = None
+        if self.options.class_scores is not None:
+            self.class_scores = read_class_score_file(self.options.class_scores)
+            lacking = set(self.split.evaluation.by_id) - set(self.class_scores.scores)
+            if lacking:
+                raise ValueError(
+                    f"{self.options.class_scores} lacks {len(lacking)} videos to evaluate on, first "
+                    f"{min(lacking)!r}."
+                )
+            names = dict(enumerate(self.class_scores.names))
+            fields = {"id2label": names, "label2id": {name: n for n, name in names.items()}, **fields}
+        self.config: GTADConfig = make(**fields)
+
+    def make_model(self) -> PreTrainedModel:
+        """Return the localizer with fresh weights."""
+        return GTADForTemporalActionLocalization(self.config)
+
+    def list_items(self, annotations: AnnotationSet, is_training: bool) -> list[Item]:
+        """Return one item a video, or one a window; training leaves out those that hold no segment."""
+        if not self.is_windowed:
+            return [Item(video) for video in annotations.videos if video.segments or not is_training]
+        items = []
+        for video in annotations.videos:
+            features = self.features.read(video.video_id)
+            stride_frames, _ = self._grid(features, Item(video))
+            for first in thumos_window_starts(len(features.features), self.config.num_steps, stride_frames):
+                item = Item(video, first_row=first)
+                if not is_training or self._window_labels(features, item) is not None:
+                    items.append(item)
+        return items
+
+    def _grid(self, features: VideoFeatures, item: Item) -> tuple[int, float]:
+        """Return the frames from row to row, and frames per second."""
+        record = features.record
+        if record is not None:
+            return record.stride_frames, record.fps
+        return self.options.stride_frames or 5, item.video.fps or 30.0
+
+    def _first_frame(self, features: VideoFeatures, item: Item) -> int:
+        """Return the frame of a window's first step; of our own snippets the one in their middle."""
+        stride_frames, fps = self._grid(features, item)
+        if features.record is None or features.centers_s is None:
+            return item.first_row * stride_frames
+        return round(float(features.centers_s[item.first_row]) * fps)
+
+    def _window_labels(self, features: VideoFeatures, item: Item) -> np.ndarray | None:
+        stride_frames, fps = self._grid(features, item)
+        frames = np.array([[s.start_s, s.end_s] for s in item.video.segments]).reshape(-1, 2) * fps
+        return thumos_window_labels(
+            frames, self._first_frame(features, item), self.config.num_steps, stride_frames
+        )
+
+    def _inputs(self, features: VideoFeatures, item: Item) -> np.ndarray:
+        if self.is_windowed:
+            return thumos_window_features(features.features, item.first_row, self.config.num_steps)
+        return resample_features(features.features, self.config.num_steps)
+
+    def prepare_training(
+        self, features: VideoFeatures, item: Item, rng: np.random.Generator
+    ) -> tuple[np.ndarray, GTADTargets]:
+        """Return features and targets."""
+        config = self.config
+        if self.is_windowed:
+            labels = self._window_labels(features, item)
+            stride_frames, _ = self._grid(features, item)
+            targets = thumos_targets(
+                np.zeros((0, 2)) if labels is None else labels,
+                self._first_frame(features, item),
+                config.num_steps,
+                config.max_duration,
+                stride_frames,
+            )
+        else:
+            segments_s = [[segment.start_s, segment.end_s] for segment in item.video.segments]
+            covered_s = _covered_duration_s(features, item.duration_s)
+            targets = activitynet_targets(segments_s, covered_s, config.num_steps, config.max_duration)
+        return self._inputs(features, item), targets
+
+    def prepare_evaluation(
+        self, features: VideoFeatures, item: Item, rng: np.random.Generator
+    ) -> tuple[np.ndarray, None]:
+        """Return features."""
+        return self._inputs(features, item), None
+
+    def batch_samples(
+        self, samples: Sequence[tuple[np.ndarray, GTADTargets | None]]
+    ) -> Mapping[str, torch.Tensor]:
+        """Return features, and targets where the samples have them."""
+        batch = {"features": torch.from_numpy(np.stack([features for features, _ in samples]))}
+        targets = [target for _, target in samples if target is not None]
+        if targets:
+            for name in ("iou_map", "start", "end"):
+                rows = np.stack([getattr(target, name) for target in targets])
+                batch[f"{name}_labels"] = torch.from_numpy(rows)
+        return batch
+
+    def decode(self, output: GTADOutput, indices: Sequence[int]) -> dict[int, Any]:
+        """Return the segments of whole videos, or the maps of windows, which are decoded together."""
+        if output.iou_map is None or output.start is None or output.end is None:
+            raise ValueError("the output lacks its maps.")
+        if self.is_windowed:
+            return dict(zip(indices, output.iou_map.float().cpu().numpy(), strict=True))
+        items = [self.eval_samples.items[index] for index in indices]
+        classes = self.class_scores
+        found = decode_activitynet(
+            output.iou_map,
+            output.start,
+            output.end,
+            [item.duration_s for item in items],
+            self.config,
+            None if classes is None else [classes.scores[item.video.video_id] for item in items],
+        )
+        return dict(zip(indices, found, strict=True))
+
+    def _detections(self, decoded: Mapping[int, Any]) -> dict[str, Detections]:
+        """Return the segments by video id."""
+        samples = self.eval_samples
+        if not self.is_windowed:
+            return {samples.items[index].video.video_id: found for index, found in sorted(decoded.items())}
+        windows: dict[str, list[int]] = {}
+        for index in sorted(decoded):
+            windows.setdefault(samples.items[index].video.video_id, []).append(index)
+        detections = {}
+        for video_id, members in windows.items():
+            items = [samples.items[index] for index in members]
+            features = self.features.read(video_id)
+            stride_frames, fps = self._grid(features, items[0])
+            detections[video_id] = decode_thumos(
+                np.stack([decoded[index] for index in members]),
+                [self._first_frame(features, item) for item in items],
+                fps,
+                round(items[0].duration_s * fps),
+                self.config,
+                None if self.class_scores is None else self.class_scores.scores[video_id],
+                stride_frames,
+            )
+        return detections
+
+    def score(self, decoded: Mapping[int, Any]) -> dict[str, float]:
+        """Return mAP by the benchmark's thresholds, and average recall of the proposals."""
+        names = None if self.class_scores is None else self.class_scores.names
+        return detection_scores(
+            self.split.evaluation, self._detections(decoded), names, is_thumos=self.is_windowed
+        )
+
+    def write_results(self, decoded: Mapping[int, Any], folder: Path) -> list[Path]:
+        """Write `results.json` in the ActivityNet layout; with THUMOS14's classes also the toolkit's text."""
+        detections = self._detections(decoded)
+        names = None if self.class_scores is None else self.class_scores.names
+        version = "THUMOS14" if self.is_windowed else "VERSION 1.3"
+        files = [write_detections(folder / "results.json", detections, names, version, ACTION)]
+        if self.is_windowed and names is not None and len(names) == len(THUMOS_CLASS_NUMBERS):
+            files.append(write_thumos_text(folder / "results.txt", detections, THUMOS_CLASS_NUMBERS))
+        return files
+
+
+def detection_scores(
+    annotations: AnnotationSet,
+    detections: Mapping[str, Detections],
+    names: Sequence[str] | None = None,
+    is_thumos: bool = False,
+) -> dict[str, float]:
+    """Score detections by the benchmark's protocol.
+
+    Args:
+        annotations (`AnnotationSet`): The videos to score.
+        detections (`Mapping[str, Detections]`): Segments by video id.
+        names (`Sequence[str]`, *optional*): Names of the class indices; without them all segments, true and
+            predicted, count as one class.
+        is_thumos (`bool`, *optional*, defaults to `False`): Use the thresholds of THUMOS14 for mAP.
+
+    Returns:
+        `dict[str, float]`: `average_map`, `map@` some thresholds, `auc` (percent) and `ar@100`.
+    """
+    truth = annotations.segment_table(None if names else ACTION)
+    found = _to_table(detections, names, set(truth.labels))
+    thresholds = THUMOS_TIOU_THRESHOLDS if is_thumos else ACTIVITYNET_TIOU_THRESHOLDS
+    scores = activitynet_map(truth, found, tiou_thresholds=thresholds)
+    results = {"average_map": scores.average_map}
+    for threshold in (0.3, 0.5, 0.7) if is_thumos else (0.5, 0.75, 0.95):
+        results[f"map@{threshold}"] = scores.map_at(threshold)
+    if len(found):
+        proposals = proposal_recall(truth, _without_copies(detections))
+        results["auc"] = proposals.auc
+        results["ar@100"] = float(proposals.average_recall[-1])
+    return results
+
+
+def _covered_duration_s(features: VideoFeatures, duration_s: float) -> float:
+    """Return up to which second the rows go; targets are relative to it, predictions to the duration."""
+    record = features.record
+    if record is None or features.centers_s is None:
+        return duration_s
+    end_s = float(features.centers_s[-1]) + record.snippet_frames / 2 / record.fps
+    return min(duration_s, end_s)
+
+
+def _to_table(
+    detections: Mapping[str, Detections], names: Sequence[str] | None, known: set[Any]
+) -> SegmentTable:
+    """Lay detections out, less those of classes that the ground truth lacks: the official evaluator stops."""
+    videos, labels, segments, scores = [], [], [], []
+    for video_id, found in detections.items():
+        for segment, score, index in zip(found.segments, found.scores, found.class_indices, strict=True):
+            label = ACTION if names is None else names[int(index)]
+            if label in known:
+                videos.append(video_id)
+                labels.append(label)
+                segments.append(segment)
+                scores.append(score)
+    return SegmentTable.from_columns(videos, labels, np.array(segments).reshape(-1, 2), scores)
+
+
+def _without_copies(detections: Mapping[str, Detections]) -> SegmentTable:
+    """Return each segment once, however many classes it was given."""
+    videos, segments, scores = [], [], []
+    for video_id, found in detections.items():
+        _, first = np.unique(found.segments, axis=0, return_index=True)
+        for row in sorted(first):
+            videos.append(video_id)
+            segments.append(found.segments[row])
+            scores.append(found.scores[row])
+    return SegmentTable.from_columns(videos, None, np.array(segments).reshape(-1, 2), scores)

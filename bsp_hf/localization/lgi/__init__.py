@@ -1,0 +1,1 @@
+"""LGI: sentences by local-global interactions."""

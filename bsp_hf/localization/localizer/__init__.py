@@ -1,0 +1,1 @@
+"""What all localizers share: config, encoder, folder, pipeline."""

@@ -1,0 +1,111 @@
+"""What every localizer's config says about the features that the localizer was trained on."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from bsp_hf.features.encoder_record import EncoderRecord
+
+if TYPE_CHECKING:
+    from bsp_hf.features.track import FeatureTrack
+
+
+@strict
+class LocalizerConfig(PreTrainedConfig):
+    """Base of the localizers' configs: which encoder made the features, and on which grid.
+
+    Args:
+        encoder (`dict`, *optional*):
+            The encoder that made the features, as `EncoderRecord.to_dict()` gives it. Features of another
+            one are refused. None for features of unknown origin, which are then taken as they come.
+        encoder_copy (`dict`, *optional*):
+            The same of the encoder that lies in the localizer's folder, where its record differs because
+            `encoder` names a commit on the Hub.
+        feature_fps (`float`, *optional*):
+            Frames per second that videos are resampled to before the encoder reads them; None takes what
+            the encoder's folder says.
+        feature_stride_frames (`int`, *optional*):
+            Frames from one feature row to the next; None takes what the encoder's folder says.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
+    """
+
+    default_label: ClassVar[str | None] = None  # name of the only class where none are given
+
+    encoder: dict[str, Any] | None = None
+    encoder_copy: dict[str, Any] | None = None
+    feature_fps: float | int | None = None
+    feature_stride_frames: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        is_unnamed = self.id2label is None and kwargs.get("num_labels") is None
+        if self.default_label is not None and is_unnamed:
+            self.id2label = {0: self.default_label}
+            self.label2id = {self.default_label: 0}
+        super().__post_init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
+        # transformers takes two unnamed classes for a default and leaves them out; here one is the default.
+        names: dict[str, Any] = (
+            {} if self.default_label is None else {"id2label": self.id2label, "label2id": self.label2id}
+        )
+        return super().to_diff_dict() | names
+
+    def validate_features(self) -> None:
+        """Check what the config says about features.
+
+        Raises:
+            ValueError: If a record lacks a field, or a number is not positive.
+            TypeError: If a field of a record is not text.
+        """
+        for name in ("encoder", "encoder_copy"):
+            record = getattr(self, name)
+            if record is not None:
+                try:
+                    EncoderRecord.from_dict(record)
+                except (TypeError, ValueError) as error:
+                    raise type(error)(f"{name}={record!r} is not what EncoderRecord gives: {error}") from None
+        for name in ("feature_fps", "feature_stride_frames"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value} must be positive, or None.")
+
+
+def describe_features(tracks: Iterable["FeatureTrack"]) -> dict[str, Any]:
+    """Collect the config fields that say what a localizer is trained on.
+
+    Args:
+        tracks (`Iterable[FeatureTrack]`): The tracks of the training videos.
+
+    Returns:
+        `dict`: `feature_dim`, `encoder`, `feature_fps` and `feature_stride_frames`, to be passed to the
+        config. `feature_fps` is None where the videos differ in it.
+
+    Raises:
+        ValueError: If there is no track, or two of them differ in encoder, width or stride.
+    """
+    first, rates = None, set()
+    for track in tracks:
+        first = first or track
+        wanted, given = first.record, track.record
+        differences = list(given.encoder.differences(wanted.encoder))
+        differences += ["stride_frames"] * (given.stride_frames != wanted.stride_frames)
+        differences += ["dim"] * (track.dim != first.dim)
+        if differences:
+            raise ValueError(
+                f"the features of {wanted.video_id} and {given.video_id} differ in {', '.join(differences)}; "
+                "a localizer is trained on features of one encoder, extracted with one setting."
+            )
+        rates.add(given.fps)
+    if first is None:
+        raise ValueError("there is no feature track to describe.")
+    return {
+        "feature_dim": first.dim,
+        "encoder": first.record.encoder.to_dict(),
+        "feature_fps": rates.pop() if len(rates) == 1 else None,
+        "feature_stride_frames": first.record.stride_frames,
+    }

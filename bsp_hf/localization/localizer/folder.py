@@ -1,0 +1,179 @@
+"""One folder that holds a localizer, the encoder whose features it reads, and what reads its queries."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from transformers import PreTrainedModel
+
+from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
+from bsp_hf.localization.grounding.queries import QueryVocabulary
+from bsp_hf.localization.grounding.text_encoder import TransformersQueryEncoder
+from bsp_hf.localization.grounding.word_vectors import WordVectors
+from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.tan.configuration_tan import TANConfig
+
+from .companions import WORD_VECTORS_FILE
+from .config import LocalizerConfig
+from .encoders import (
+    EncoderSource,
+    describe_copy,
+    describe_pipeline,
+    encoder_subfolder,
+    is_known_encoder,
+    localizer_config,
+    to_pipeline,
+)
+
+
+def describe_localizer(model: PreTrainedModel, folder: str | Path) -> dict[str, Any]:
+    """Describe a localizer for its record and its card.
+
+    Args:
+        model (`PreTrainedModel`): The localizer.
+        folder (`str` or `Path`): Where it was saved, with its encoder or without.
+
+    Returns:
+        `dict`: `kind` (the config's `model_type`), `model_class`, `num_parameters`, `feature_dim`,
+        `feature_fps`, `feature_stride_frames`, `encoders` (`id` and `revision` of each whose features it
+        reads), `holds_encoder` (whether they lie in the folder) and `queries` (what reads sentences, `None`
+        where nothing does), fit for JSON.
+
+    Raises:
+        TypeError: If it is no localizer.
+    """
+    config = localizer_config(model)
+    record = None if config.encoder is None else EncoderRecord.from_dict(config.encoder)
+    parts = () if record is None else record.parts or (record,)
+    return {
+        "kind": config.model_type,
+        "model_class": type(model).__name__,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "feature_dim": getattr(config, "feature_dim", None),
+        "feature_fps": config.feature_fps,
+        "feature_stride_frames": config.feature_stride_frames,
+        "encoders": [{"id": part.id, "revision": part.revision} for part in parts],
+        "holds_encoder": (Path(folder) / encoder_subfolder(0) / "config.json").is_file(),
+        "queries": _describe_queries(config),
+    }
+
+
+def _describe_queries(config: LocalizerConfig) -> str | None:
+    if not isinstance(config, TANConfig | LGIConfig):
+        return None
+    if config.text_encoder is not None:
+        return "a text encoder of transformers"
+    if isinstance(config, LGIConfig) and config.query_input == "word_ids":
+        return f"an embedding of {config.vocab_size} words, trained with it"
+    return f"word vectors of {config.word_dim} numbers"
+
+
+TEXT_ENCODER_FOLDER = "text_encoder"
+
+
+RECORD_FILE = "training_record.json"
+
+
+# Checkpoints of a training run, caches and the like are no part of an encoder.
+_ENCODER_FILES = ("*.json", "*.safetensors", "*.py", "*.md", "*.txt", "*.model")
+
+
+def save_localizer_folder(
+    model: PreTrainedModel,
+    folder: str | PathLike[str],
+    *,
+    encoder: EncoderSource | list[EncoderSource] | None = None,
+    vocabulary: QueryVocabulary | None = None,
+    word_vectors: WordVectors | None = None,
+    text_encoder: TransformersQueryEncoder | None = None,
+    record: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> Path:
+    """Save a localizer with all that turns a raw video into segments.
+
+    `pipeline(task, model=folder)` then needs nothing else. The encoder is copied into the subfolder
+    `encoder`; where the localizer reads the joined features of several, the others go into `encoder_2` and
+    so on.
+
+    Args:
+        model (`PreTrainedModel`): The localizer. Its config gets the encoder's record.
+        folder (`str` or `PathLike`): The folder; made if it does not exist. Files of the same name are
+            replaced.
+        encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline` or `tuple`, *optional*): The encoder: a
+            checkpoint folder or Hub id, a feature pipeline, a pair of model and preprocessing, or a list of
+            these. Without it the folder serves stored features, and raw videos where the config's encoder
+            is on the Hub.
+        vocabulary (`QueryVocabulary`, *optional*): LGI: the words of its embedding.
+        word_vectors (`WordVectors`, *optional*): 2D-TAN, and LGI that reads word vectors: the vectors of the
+            training queries' words, or of all words.
+        text_encoder (`TransformersQueryEncoder`, *optional*): The text encoder in their place.
+        record (`dict`, *optional*): How the localizer was made. It is written as `training_record.json`, with
+            a description of the localizer in it; the model card follows from it when it is published.
+        kwargs: As for [`PreTrainedModel.save_pretrained`].
+
+    Returns:
+        `Path`: The folder.
+
+    Raises:
+        EncoderMismatchError: If the config names another encoder than the one given.
+        OSError: If the encoder's folder does not exist.
+        TypeError: If `model` is not a localizer.
+    """
+    config = localizer_config(model)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [] if encoder is None else encoder if isinstance(encoder, list) else [encoder]
+    pipelines = [to_pipeline(source) for source in sources]
+    if pipelines:
+        _name_encoder(config, pipelines)
+        for number, (source, pipeline) in enumerate(zip(sources, pipelines, strict=True)):
+            _save_encoder(source, pipeline, folder / encoder_subfolder(number))
+    if text_encoder is not None:
+        text_encoder.model.save_pretrained(folder / TEXT_ENCODER_FOLDER)
+        text_encoder.tokenizer.save_pretrained(folder / TEXT_ENCODER_FOLDER)
+        setattr(config, "text_encoder", TEXT_ENCODER_FOLDER)  # noqa: B010 - of grounding configs alone
+    if vocabulary is not None:
+        vocabulary.save_pretrained(folder)
+    if word_vectors is not None:
+        word_vectors.save(folder / WORD_VECTORS_FILE)
+    model.save_pretrained(folder, **kwargs)
+    # Described anew: a record may come from a folder with another encoder beside the localizer.
+    record = {**(record or {}), "localizer": describe_localizer(model, folder)}
+    content = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    (folder / RECORD_FILE).write_text(content, encoding="utf-8")
+    return folder
+
+
+def _name_encoder(config: LocalizerConfig, pipelines: Sequence[VideoFeatureExtractionPipeline]) -> None:
+    record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in pipelines])
+    if not is_known_encoder(record, config):
+        raise EncoderMismatchError(
+            f"the localizer was trained on features of {EncoderRecord.from_dict(config.encoder or {})}, and "
+            f"cannot be saved with {record}. Give the encoder that made its features."
+        )
+    if config.encoder is None:
+        config.encoder = record.to_dict()
+    copy = EncoderRecord.join([describe_copy(pipeline) for pipeline in pipelines])
+    differs = copy.differences(EncoderRecord.from_dict(config.encoder))
+    config.encoder_copy = copy.to_dict() if differs else None
+
+
+def _save_encoder(source: EncoderSource, pipeline: VideoFeatureExtractionPipeline, folder: Path) -> None:
+    if isinstance(source, VideoFeatureExtractionPipeline | tuple):
+        pipeline.model.save_pretrained(folder)
+        extractor = pipeline.feature_extractor or pipeline.image_processor
+        if extractor is not None:
+            extractor.save_pretrained(folder)
+        return
+    local = Path(source) if Path(source).is_dir() else Path(snapshot_download(str(source)))
+    folder.mkdir(parents=True, exist_ok=True)
+    # As files: loaded and saved again, an encoder would lose its head, its card and its record.
+    for pattern in _ENCODER_FILES:
+        for file in local.glob(pattern):
+            if file.resolve() != (folder / file.name).resolve():
+                shutil.copyfile(file, folder / file.name)

@@ -1,0 +1,82 @@
+"""What the localization pipelines return for one video."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bsp_hf.features.track import FeatureTrack
+from bsp_hf.localization.suppression import ABSENT, Detections
+
+
+class LocalizedSegments(list):
+    """The segments found in one video: a list of dicts, and what there is to say about the video.
+
+    A dict holds `label` (`str`), `score` (`float`), `start_s` and `end_s` (`float`, seconds from the start of
+    the video); boundaries also have `time_s`.
+
+    Args:
+        segments (`Iterable[Mapping]`, *optional*, defaults to `()`): The dicts.
+        video_id (`str`, *optional*, defaults to `"video"`): Name of the video.
+        duration_s (`float`, *optional*, defaults to 0.0): Up to where it was read, in seconds.
+        error (`str`, *optional*): Why all of it or the rest could not be read; none if it could.
+        times_s (`np.ndarray`, *optional*): `(num_scores,)`, seconds at which `scores` hold.
+        scores (`np.ndarray`, *optional*): `(num_scores,)`, actionness or boundary response along the video.
+    """
+
+    def __init__(
+        self,
+        segments: Iterable[Mapping[str, Any]] = (),
+        video_id: str = "video",
+        duration_s: float = 0.0,
+        error: str | None = None,
+        times_s: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(dict(segment) for segment in segments)
+        self.video_id, self.duration_s, self.error = video_id, duration_s, error
+        self.times_s, self.scores = times_s, scores
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole video could be read."""
+        return self.error is None
+
+
+def describe_detections(
+    detections: Detections, class_names: Mapping[int, str] | str, offset_s: float = 0.0
+) -> list[dict[str, Any]]:
+    """Turn detections into dicts, best first.
+
+    Args:
+        detections (`Detections`): Segments in seconds.
+        class_names (`Mapping[int, str]` or `str`): Names of the classes, or one for all.
+        offset_s (`float`, *optional*, defaults to 0.0): Added to every time.
+
+    Returns:
+        `list[dict]`: `label`, `score`, `start_s` and `end_s` each, by falling score.
+    """
+    order = np.argsort(-detections.scores, kind="stable")
+    is_one = isinstance(class_names, str)
+    return [
+        {
+            "label": class_names if is_one or number == ABSENT else class_names[int(number)],
+            "score": float(score),
+            "start_s": float(start_s) + offset_s,
+            "end_s": float(end_s) + offset_s,
+        }
+        for score, (start_s, end_s), number in zip(
+            detections.scores[order], detections.segments[order], detections.class_indices[order], strict=True
+        )
+    ]
+
+
+def result_of(track: FeatureTrack, segments: Iterable[Mapping[str, Any]]) -> LocalizedSegments:
+    """Put the segments of a track's video together with what the track says about it."""
+    record = track.record
+    return LocalizedSegments(segments, record.video_id, record.duration_s, record.error)
+
+
+def only_label(id2label: Mapping[int, str], default: str = "action") -> str:
+    """Return the name of the only class, or a default where there are several and none is known."""
+    return id2label[0] if len(id2label) == 1 else default

@@ -1,0 +1,326 @@
+"""From scored candidate segments to final ones: greedy and Gaussian suppression, and video-level classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+ABSENT = -1  # index of an empty slot in batched results
+
+
+@dataclass(frozen=True)
+class SoftSuppression:
+    """What soft suppression kept, for several videos at once.
+
+    Args:
+        indices (`np.ndarray`): int64 `(num_videos, max_num)`, positions in the input in the order they were
+            picked; -1 in empty slots, which come last.
+        scores (`np.ndarray`): float64 `(num_videos, max_num)`, the decayed scores; 0 in empty slots.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The final segments of one video.
+
+    Args:
+        segments (`np.ndarray`): float64 `(num_detections, 2)`, start and end in seconds.
+        scores (`np.ndarray`): float64 `(num_detections,)`.
+        class_indices (`np.ndarray`): int64 `(num_detections,)`; -1 where no class was attached.
+    """
+
+    segments: np.ndarray
+    scores: np.ndarray
+    class_indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def temporal_iou(segments: ArrayLike, others: ArrayLike) -> np.ndarray:
+    """Return the temporal intersection over union of every pair, with the hull as the union.
+
+    G-TAD and 2D-TAN both divide by the hull (latest end minus earliest start), which equals the union
+    wherever the intersection is positive.
+
+    Args:
+        segments (`ArrayLike`): `(..., n, 2)`, start and end in any unit.
+        others (`ArrayLike`): `(..., m, 2)` in the same unit; leading axes broadcast.
+
+    Returns:
+        `np.ndarray`: float64 `(..., n, m)` in [0, 1]. Disjoint, touching and zero-length pairs give 0.
+    """
+    first = np.asarray(segments, dtype=np.float64)[..., :, None, :]
+    second = np.asarray(others, dtype=np.float64)[..., None, :, :]
+    overlap = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])
+    hull = np.maximum(first[..., 1], second[..., 1]) - np.minimum(first[..., 0], second[..., 0])
+    overlap = np.maximum(overlap, 0.0)
+    return np.divide(overlap, hull, out=np.zeros_like(overlap), where=hull > 0)
+
+
+def temporal_nms(
+    segments: ArrayLike, scores: ArrayLike, iou_threshold: float, max_num: int | None = None
+) -> np.ndarray:
+    """Suppress candidates greedily: keep the best, drop what overlaps it by more than the threshold, repeat.
+
+    The rule of 2D-TAN: a candidate whose tIoU *equals* the threshold stays. Pass the times that will be
+    reported (seconds): equality is decided in float64.
+
+    Args:
+        segments (`ArrayLike`): `(n, 2)`, start and end.
+        scores (`ArrayLike`): `(n,)`; of equal scores the earlier candidate ranks first. A candidate scored
+            `-inf` is absent.
+        iou_threshold (`float`): tIoU in [0, 1] above which a lower-ranked candidate is dropped.
+        max_num (`int`, *optional*): Stop at this many kept candidates; all of them by default.
+
+    Returns:
+        `np.ndarray`: int64 positions of the kept candidates, best first.
+
+    Raises:
+        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
+    """
+    kept = temporal_nms_batch(np.asarray(segments)[None], np.asarray(scores)[None], iou_threshold, max_num)[0]
+    return kept[kept != ABSENT]
+
+
+def temporal_nms_batch(
+    segments: ArrayLike, scores: ArrayLike, iou_threshold: float, max_num: int | None = None
+) -> np.ndarray:
+    """Run [`temporal_nms`] on many videos or queries in one go.
+
+    Args:
+        segments (`ArrayLike`): `(num_videos, n, 2)`, or `(n, 2)` shared by all.
+        scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
+        iou_threshold (`float`): tIoU in [0, 1] above which a lower-ranked candidate is dropped.
+        max_num (`int`, *optional*): Stop at this many kept candidates per video; all of them by default.
+
+    Returns:
+        `np.ndarray`: int64 `(num_videos, min(max_num, n))`, best first; -1 in empty slots, which come last.
+
+    Raises:
+        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
+    """
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"iou_threshold={iou_threshold} must be in [0, 1].")
+    candidates, values = _check_candidates(segments, scores)
+    order = np.argsort(-values, axis=1, kind="stable")
+    candidates = np.take_along_axis(candidates, order[:, :, None], axis=1)
+    alive = np.take_along_axis(values, order, axis=1) > -np.inf
+    num_videos, num_candidates = values.shape
+    num_slots = num_candidates if max_num is None else min(_check_max_num(max_num), num_candidates)
+    kept = np.full((num_videos, num_slots), ABSENT, dtype=np.int64)
+    videos = np.arange(num_videos)
+    for slot in range(num_slots):
+        found = alive.any(axis=1)
+        if not found.any():
+            break
+        best = alive.argmax(axis=1)
+        kept[found, slot] = order[videos, best][found]
+        alive &= _iou_by_lengths(candidates[videos, best], candidates) <= iou_threshold
+        alive[videos, best] = False
+    return kept
+
+
+def _iou_by_lengths(picked: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    # 2D-TAN adds the lengths up. The value is that of the hull form, the rounding is not, and on a grid of
+    # clips tIoUs of exactly 1/2 are common: only this form drops the same ones as the reference.
+    start, end = candidates[..., 0], candidates[..., 1]
+    overlap = np.minimum(picked[:, 1:], end) - np.maximum(picked[:, :1], start)
+    overlap = np.maximum(overlap, 0.0)
+    union = (picked[:, 1:] - picked[:, :1]) + (end - start) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def soft_nms(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    sigma: float,
+    max_num: int,
+    zero_length: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decay the scores of overlapping candidates by a Gaussian of their tIoU, as G-TAD does.
+
+    Repeats: pick the highest remaining score (first of equals) and multiply every other candidate of
+    tIoU > 0 by `exp(-tIoU^2 / sigma)`; until `max_num` are picked, one is left, or the highest score is not
+    positive. So the last remaining candidate is always dropped: n candidates give at most n - 1.
+
+    Args:
+        segments (`ArrayLike`): `(n, 2)`, start and end in any unit.
+        scores (`ArrayLike`): `(n,)`; a candidate scored `-inf` is absent.
+        sigma (`float`): Width of the Gaussian, above 0; 0.8 on ActivityNet, 0.46 on THUMOS14.
+        max_num (`int`): Most candidates to return.
+        zero_length (`float`, *optional*): Segments at least this long start with score 0 (300 frames on
+            THUMOS14). No limit by default.
+
+    Returns:
+        `tuple`: int64 positions in the order they were picked, and their decayed float64 scores.
+
+    Raises:
+        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
+    """
+    kept = soft_nms_batch(np.asarray(segments)[None], np.asarray(scores)[None], sigma, max_num, zero_length)
+    filled = kept.indices[0] != ABSENT
+    return kept.indices[0][filled], kept.scores[0][filled]
+
+
+def soft_nms_batch(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    sigma: float,
+    max_num: int,
+    zero_length: float | None = None,
+) -> SoftSuppression:
+    """Run [`soft_nms`] on many videos in one go.
+
+    Args:
+        segments (`ArrayLike`): `(num_videos, n, 2)`, or `(n, 2)` shared by all.
+        scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
+        sigma (`float`): Width of the Gaussian, above 0.
+        max_num (`int`): Most candidates to return per video.
+        zero_length (`float`, *optional*): Segments at least this long start with score 0.
+
+    Returns:
+        `SoftSuppression`: Picked positions and decayed scores, `(num_videos, min(max_num, n))` each.
+
+    Raises:
+        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma={sigma} must be above 0.")
+    candidates, values = _check_candidates(segments, scores)
+    present = values > -np.inf
+    if zero_length is not None:
+        too_long = candidates[..., 1] - candidates[..., 0] >= zero_length
+        values = np.where(present & too_long, 0.0, values)
+    num_videos, num_candidates = values.shape
+    num_slots = min(_check_max_num(max_num), num_candidates)
+    indices = np.full((num_videos, num_slots), ABSENT, dtype=np.int64)
+    decayed = np.zeros((num_videos, num_slots))
+    num_left = present.sum(axis=1)
+    values = values.copy()
+    videos = np.arange(num_videos)
+    for slot in range(num_slots):
+        best = values.argmax(axis=1)
+        best_values = values[videos, best]
+        active = (num_left > 1) & (best_values > 0)
+        if not active.any():
+            break
+        indices[active, slot] = best[active]
+        decayed[active, slot] = best_values[active]
+        overlap = temporal_iou(candidates[videos, best][:, None], candidates)[:, 0]
+        # Absent entries are left alone: a factor that underflows to 0 would turn their -inf into NaN.
+        decays = (values > -np.inf) & active[:, None]
+        np.multiply(values, np.exp(-np.square(overlap) / sigma), out=values, where=decays)
+        values[videos[active], best[active]] = -np.inf
+        num_left = num_left - active
+    return SoftSuppression(indices, decayed)
+
+
+def attach_classes(
+    segments: ArrayLike,
+    scores: ArrayLike,
+    class_scores: ArrayLike | None,
+    top_classes: int = 2,
+    max_num: int = 100,
+    interleave: bool = False,
+) -> Detections:
+    """Give class-agnostic segments the best classes of a video-level classifier.
+
+    A segment's score is multiplied by the class's. ActivityNet lists all segments with the best class and
+    then all with the second; THUMOS14 lists both classes of a segment next to each other.
+
+    Args:
+        segments (`ArrayLike`): `(n, 2)`, start and end in seconds, best first.
+        scores (`ArrayLike`): `(n,)`, in the same order.
+        class_scores (`ArrayLike`, *optional*): `(num_classes,)`, scores of the whole video. Without them the
+            segments stay without a class.
+        top_classes (`int`, *optional*, defaults to 2): How many of the best classes to use.
+        max_num (`int`, *optional*, defaults to 100): Most segments to use; each is listed once per class.
+        interleave (`bool`, *optional*, defaults to `False`): Order by segment instead of by class.
+
+    Returns:
+        `Detections`: Segments, fused scores and class indices.
+
+    Raises:
+        ValueError: If shapes disagree or `class_scores` is empty.
+    """
+    candidates, values = _check_candidates(np.asarray(segments)[None], np.asarray(scores)[None])
+    candidates, values = candidates[0, :max_num], values[0, :max_num]
+    if class_scores is None:
+        return Detections(candidates, values, np.full(len(values), ABSENT, dtype=np.int64))
+    classes = np.asarray(class_scores, dtype=np.float64)
+    if classes.ndim != 1 or not len(classes):
+        raise ValueError(f"class_scores must have the shape (num_classes,), got {classes.shape}.")
+    best = np.argsort(-classes, kind="stable")[:top_classes]
+    if interleave:
+        rows, class_indices = np.repeat(np.arange(len(values)), len(best)), np.tile(best, len(values))
+    else:
+        rows, class_indices = np.tile(np.arange(len(values)), len(best)), np.repeat(best, len(values))
+    return Detections(candidates[rows], values[rows] * classes[class_indices], class_indices)
+
+
+def detections_to_json(
+    detections: Mapping[str, Detections],
+    class_names: Sequence[str] | None = None,
+    version: str = "VERSION 1.3",
+) -> dict[str, Any]:
+    """Lay detections out as the ActivityNet and THUMOS14 evaluators read them.
+
+    Args:
+        detections (`Mapping[str, Detections]`): Video id (without the `v_` prefix) to its detections.
+        class_names (`Sequence[str]`, *optional*): Name of every class index, needed if classes were attached.
+        version (`str`, *optional*, defaults to `"VERSION 1.3"`): The layout's version entry.
+
+    Returns:
+        `dict`: `version`, `results` (`{video id: [{label, score, segment}]}`) and `external_data`.
+
+    Raises:
+        ValueError: If a class index has no name.
+    """
+    results = {}
+    for video_id, found in detections.items():
+        if (found.class_indices != ABSENT).any() and class_names is None:
+            raise ValueError(f"detections of {video_id} carry class indices; pass class_names to name them.")
+        results[video_id] = [
+            {"label": _class_name(index, class_names), "score": float(score), "segment": span.tolist()}
+            for span, score, index in zip(found.segments, found.scores, found.class_indices, strict=True)
+        ]
+    return {"version": version, "results": results, "external_data": {}}
+
+
+def _class_name(index: int, class_names: Sequence[str] | None) -> str:
+    if index == ABSENT or class_names is None:
+        return ""
+    if not 0 <= index < len(class_names):
+        raise ValueError(f"class index {index} has no name; class_names holds {len(class_names)}.")
+    return class_names[index]
+
+
+def _check_candidates(segments: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    candidates = np.asarray(segments, dtype=np.float64)
+    values = np.asarray(scores, dtype=np.float64)
+    if not values.size and not candidates.size:
+        candidates = candidates.reshape(*values.shape, 2)
+    if values.ndim != 2 or candidates.ndim not in (2, 3):
+        raise ValueError(
+            "segments need the shape (n, 2) and scores (n,) per video, "
+            f"got {candidates.shape} and {values.shape}."
+        )
+    if candidates.shape[-2:] != (values.shape[1], 2) or (
+        candidates.ndim == 3 and candidates.shape[0] != values.shape[0]
+    ):
+        raise ValueError(f"segments of shape {candidates.shape} do not fit scores of shape {values.shape}.")
+    if np.isnan(values).any() or np.isposinf(values).any() or not np.isfinite(candidates).all():
+        raise ValueError("segments must be finite, scores neither NaN nor inf; look for a diverged model.")
+    return np.broadcast_to(candidates, (*values.shape, 2)), values
+
+
+def _check_max_num(max_num: int) -> int:
+    if max_num < 0:
+        raise ValueError(f"max_num={max_num} must not be negative.")
+    return max_num

@@ -1,0 +1,1 @@
+"""2D-TAN: sentences on a map of start and end."""

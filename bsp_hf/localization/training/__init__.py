@@ -1,0 +1,1 @@
+"""What training a localizer shares: task, split, schedule."""

@@ -1,0 +1,1 @@
+"""Rendered clips: scenes, motions and files."""

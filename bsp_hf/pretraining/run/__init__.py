@@ -1,0 +1,1 @@
+"""One pre-training run: arguments, set-up, optimization, record."""

@@ -1,0 +1,1 @@
+"""Foreign checkpoints, read and written."""

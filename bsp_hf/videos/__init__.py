@@ -1,0 +1,1 @@
+"""What a video is and where its bytes are."""

@@ -1,0 +1,178 @@
+"""Videos to extract features of: their ids, where their bytes are, and what tells that they changed."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from bsp_hf.files import check_video_id
+
+
+class VideoOrigin(Protocol):
+    """Where the bytes of a video are; picklable, so that another process may open it."""
+
+    def stamp(self) -> str:
+        """Return what changes whenever the bytes do."""
+
+    def open(self) -> Any:  # Any: a context manager of a path, of bytes or of an open binary file
+        """Return a context manager of what the decoder reads."""
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of its own.
+
+    Choice: size and time of change say whether it is the same; reading every byte of every video at each
+    start would take longer than most jobs.
+
+    Args:
+        path (`Path`): The file.
+    """
+
+    path: Path
+
+    def stamp(self) -> str:
+        """Return its size in bytes and time of change in nanoseconds."""
+        status = os.stat(self.path)
+        return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
+
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """Give the path; the decoder opens it."""
+        yield self.path
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that fsspec reads, `s3://`, `hf://`, `gs://`, `memory://` and so on.
+
+    Args:
+        url (`str`): Its address.
+    """
+
+    url: str
+
+    def stamp(self) -> str:
+        """Return what its file system says about it, such as size, time and ETag, as a digest."""
+        file_system, path = open_file_system(self.url)
+        return f"fsspec {file_system.ukey(path)}"
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Give an open file that fetches what is read of it."""
+        file_system, path = open_file_system(self.url)
+        with file_system.open(path, "rb") as file:
+            yield file
+
+
+@dataclass(frozen=True)
+class VideoBytes:
+    """A video in memory, such as the cell of a table.
+
+    Args:
+        data (`bytes`): The whole file.
+    """
+
+    data: bytes
+
+    def stamp(self) -> str:
+        """Return the digest of the bytes."""
+        return f"sha256 {hashlib.sha256(self.data).hexdigest()}"
+
+    @contextmanager
+    def open(self) -> Iterator[bytes]:
+        """Give the bytes."""
+        yield self.data
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One video, or a part of one, to extract features of.
+
+    Args:
+        video_id (`str`): Its id, which names its output: a relative path without suffix.
+        name (`str`): What to call it in messages and in `failures.csv`; a path or an address.
+        origin (`VideoOrigin`): Where its bytes are.
+        start_s (`float`, *optional*, defaults to 0.0): First second.
+        end_s (`float`, *optional*): End in seconds, exclusive; by default that of the video.
+
+    Raises:
+        ValueError: If the id cannot name a file in a folder, or the part is empty.
+    """
+
+    video_id: str
+    name: str
+    origin: VideoOrigin
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    def __post_init__(self) -> None:
+        check_video_id(self.video_id)
+        if any(part.startswith(".") for part in self.video_id.split("/")):
+            raise ValueError(
+                f"{self.video_id!r} cannot be a video id here: files that begin with a dot are hidden from "
+                "whoever reads the features."
+            )
+        if not self.start_s >= 0 or (self.end_s is not None and not self.end_s > self.start_s):
+            raise ValueError(
+                f"{self.video_id}: start_s must not be negative and end_s must be later, got {self.start_s} "
+                f"and {self.end_s}."
+            )
+
+    def cut(self, start_s: float, end_s: float | None) -> "VideoItem":
+        """Return the same video with a range, unless it has one of its own.
+
+        Args:
+            start_s (`float`): First second.
+            end_s (`float`, *optional*): End in seconds.
+
+        Returns:
+            `VideoItem`: The video or its part.
+        """
+        if self.start_s or self.end_s is not None:
+            return self
+        return replace(self, start_s=start_s, end_s=end_s)
+
+
+@dataclass(frozen=True)
+class UnusableVideo:
+    """An input that cannot even be tried; it is reported like a video that failed.
+
+    Args:
+        name (`str`): What it is called where it was found.
+        reason (`str`): Why it cannot be used.
+    """
+
+    name: str
+    reason: str
+
+
+class InputCollisionError(ValueError):
+    """Two inputs would write to one output."""
+
+
+def open_file_system(url: str) -> tuple[Any, str]:  # Any: an fsspec file system
+    """Find the file system of an address.
+
+    Args:
+        url (`str`): An address, `protocol://path`.
+
+    Returns:
+        `tuple`: The file system, and the path in it.
+
+    Raises:
+        ImportError: If the package of this protocol is not installed.
+        ValueError: If there is no such protocol.
+    """
+    import fsspec
+
+    protocol = url.split("://", 1)[0]
+    try:
+        return fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise ImportError(f"{url}: {protocol}:// needs another package: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{url}: {error}") from error

@@ -1,0 +1,299 @@
+"""What people have, folders, globs, lists, tables, addresses and archives, as a list of videos with ids."""
+
+import csv
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from .items import InputCollisionError, LocalFile, RemoteFile, UnusableVideo, VideoItem, open_file_system
+from .tar import TAR_SUFFIXES, list_tar
+
+# Files of other names are taken only where they are named one by one.
+# fmt: off
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
+    ".gif", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".divx",
+    ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".ivf", ".obu", ".y4m",
+    ".mjpeg", ".mjpg", ".vc1", ".nut"
+))
+# fmt: on
+LIST_SUFFIXES = (".txt", ".lst", ".list")
+_COLUMNS = {
+    "id": ("id", "video_id"),
+    "file": ("file", "file_name", "path", "video"),
+    "start_s": ("start_s", "start"),
+    "end_s": ("end_s", "end"),
+}
+_MAGIC = re.compile(r"[*?\[]")
+_NUMBERED = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+Found = VideoItem | UnusableVideo
+
+
+@dataclass(frozen=True)
+class FoundVideos:
+    """The videos of a job.
+
+    Args:
+        items (`tuple[VideoItem, ...]`): The videos in the order of their ids.
+        unusable (`tuple[UnusableVideo, ...]`): What was found and cannot be tried.
+    """
+
+    items: tuple[VideoItem, ...]
+    unusable: tuple[UnusableVideo, ...] = ()
+
+
+def find_videos(
+    inputs: str | Path | VideoItem | Iterable[str | Path | VideoItem],
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> FoundVideos:
+    """List the videos that are meant, with their ids.
+
+    Each input is one of:
+
+    - a folder: all videos in it and under it; an id is the path in the folder without suffix;
+    - a pattern like `clips/**/*.mp4`, also with `{000..019}`: ids start at the folder before the first
+      wildcard;
+    - a list, `.txt`: one video a line, relative to the list; `#` begins a comment;
+    - a table, `.csv`, with the columns `file` and, if wanted, `id`, `start_s` and `end_s`, relative to the
+      table; its rows may be parts of one file, each with its own id;
+    - an archive, `.tar` or compressed, in the WebDataset layout; an id is the key of a member;
+    - an address that fsspec reads, `s3://`, `hf://`, `memory://`: of a file, a folder, a pattern or an
+      archive;
+    - any other file: one video; its id is its name without suffix.
+
+    Args:
+        inputs (`str`, `Path`, `VideoItem` or several): What to look at.
+        start_s (`float`, *optional*, defaults to 0.0): First second of every video that has no range of its
+            own.
+        end_s (`float`, *optional*): End in seconds of these.
+
+    Returns:
+        `FoundVideos`: The videos, and what cannot be used.
+
+    Raises:
+        FileNotFoundError: If an input does not exist, or there is no video in it.
+        InputCollisionError: If two videos have one id; it names both.
+        ValueError: If a list or table is faulty; it names the line.
+    """
+    given = [inputs] if isinstance(inputs, (str, os.PathLike, VideoItem)) else list(inputs)
+    found: list[Found] = []
+    for one in given:
+        found += [one] if isinstance(one, VideoItem) else _look_at(os.fspath(one))
+    if not found:
+        raise FileNotFoundError("there is no video to extract features of; pass a folder, files or a list.")
+    # A video that two inputs name is one video.
+    items = dict.fromkeys(item.cut(start_s, end_s) for item in found if isinstance(item, VideoItem))
+    check_ids_differ(items)
+    unusable = tuple(item for item in found if isinstance(item, UnusableVideo))
+    return FoundVideos(tuple(sorted(items, key=lambda item: item.video_id)), unusable)
+
+
+def check_ids_differ(items: Iterable[VideoItem]) -> None:
+    """Refuse videos of which two would write to one place.
+
+    Args:
+        items (`Iterable[VideoItem]`): The videos.
+
+    Raises:
+        InputCollisionError: If an id comes twice; it names both videos.
+    """
+    first: dict[str, VideoItem] = {}
+    for item in items:
+        other = first.setdefault(item.video_id, item)
+        if other != item:
+            raise InputCollisionError(
+                f"{other.name} and {item.name} would both have the id {item.video_id!r} and write to one "
+                "file. Give them ids in a CSV table with the columns id,file, or extract them into two "
+                "folders."
+            )
+
+
+def _look_at(text: str) -> Iterator[Found]:
+    if _NUMBERED.search(text):
+        for expanded in _expand_numbers(text):
+            yield from _look_at(expanded)
+    elif text.startswith("file://"):
+        yield from _look_at(text.removeprefix("file://"))
+    elif "://" in text:
+        yield from _look_at_address(text)
+    elif os.path.isdir(text):
+        yield from _look_in_folder(Path(text))
+    elif not os.path.lexists(text) and _MAGIC.search(text):
+        yield from _look_by_pattern(text)
+    elif not os.path.lexists(text):
+        raise FileNotFoundError(f"{text} does not exist: give a folder, a video, a list or a pattern.")
+    elif text.endswith(LIST_SUFFIXES):
+        yield from _read_list(Path(text))
+    elif text.endswith(".csv"):
+        yield from _read_table(Path(text))
+    elif text.endswith(TAR_SUFFIXES):
+        yield from list_tar(text, VIDEO_SUFFIXES)
+    else:
+        yield VideoItem(Path(text).stem, text, LocalFile(Path(text)))
+
+
+def _expand_numbers(text: str) -> Iterator[str]:
+    match = _NUMBERED.search(text)
+    if match is None:
+        yield text
+        return
+    first, last = match.groups()
+    for number in range(int(first), int(last) + 1):
+        yield from _expand_numbers(f"{text[: match.start()]}{number:0{len(first)}d}{text[match.end() :]}")
+
+
+def _look_in_folder(folder: Path) -> Iterator[Found]:
+    found = [path for path in _walk(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+    if not found:
+        archives = any(path.name.endswith(TAR_SUFFIXES) for path in _walk(folder))
+        hint = f"; for its archives pass '{folder}/*.tar'" if archives else ""
+        raise FileNotFoundError(f"there is no video in {folder} or under it{hint}.")
+    for path in found:
+        yield _describe(path.relative_to(folder).as_posix(), path)
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files but hidden ones, through links to folders too; a link that leads in a circle is not taken."""
+    found, seen = [], {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in folders}
+        folders[:] = sorted(name for name in folders if name[0] != "." and real[name] not in seen)
+        seen.update(real[name] for name in folders)
+        found += [Path(parent, name) for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def _look_by_pattern(pattern: str) -> Iterator[Found]:
+    before = pattern[: _MAGIC.search(pattern).start()]  # type: ignore[union-attr]  # the caller has seen it
+    root = Path(before.rpartition("/")[0] or ("/" if before.startswith("/") else "."))
+    paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    if not paths:
+        raise FileNotFoundError(f"no file is like {pattern}.")
+    for path in paths:
+        if path.name.endswith(TAR_SUFFIXES):
+            yield from list_tar(str(path), VIDEO_SUFFIXES)
+        else:
+            yield _describe(path.relative_to(root).as_posix(), path)
+
+
+def _describe(inside: str, path: Path) -> Found:
+    try:
+        return VideoItem(_without_suffix(inside), str(path), LocalFile(path))
+    except ValueError as error:  # a file name that cannot be an id stops no other
+        return UnusableVideo(ascii(str(path)) if not str(path).isprintable() else str(path), str(error))
+
+
+def _without_suffix(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def _look_at_address(url: str) -> Iterator[Found]:
+    if url.endswith(TAR_SUFFIXES) and not _MAGIC.search(url):
+        yield from list_tar(url, VIDEO_SUFFIXES)
+        return
+    file_system, path = open_file_system(url)
+    if _MAGIC.search(path):
+        root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        paths = sorted(file_system.glob(path))
+    elif file_system.isdir(path):
+        root = path.rstrip("/")
+        paths = [
+            p for p in sorted(file_system.find(path)) if PurePosixPath(p).suffix.lower() in VIDEO_SUFFIXES
+        ]
+    else:
+        root, paths = path.rpartition("/")[0], [path]
+    if not paths:
+        raise FileNotFoundError(f"there is no video at {url}.")
+    for one in paths:
+        address = file_system.unstrip_protocol(one)
+        if one.endswith(TAR_SUFFIXES):
+            yield from list_tar(address, VIDEO_SUFFIXES)
+            continue
+        try:
+            video_id = _without_suffix(one.removeprefix(root).lstrip("/"))
+            yield VideoItem(video_id, address, RemoteFile(address))
+        except ValueError as error:
+            yield UnusableVideo(address, str(error))
+
+
+def _read_list(path: Path) -> Iterator[Found]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries = {number: line.strip() for number, line in enumerate(lines, 1)}
+    files = {number: line for number, line in entries.items() if line and not line.startswith("#")}
+    absolute = [os.path.dirname(file) for file in files.values() if os.path.isabs(file)]
+    shared = os.path.commonpath(absolute) if absolute else ""
+    for number, file in files.items():
+        yield _make_item(
+            path, number, _id_of(os.path.relpath(file, shared) if os.path.isabs(file) else file), file
+        )
+
+
+def _id_of(entry: str) -> str:
+    """The id of an entry of a list: its path without `./`, without what leads up, and without suffix."""
+    if "://" in entry:
+        return PurePosixPath(entry).stem
+    parts = [part for part in PurePosixPath(entry.replace(os.sep, "/")).parts if part not in ("..", "/")]
+    return _without_suffix("/".join(parts))
+
+
+def _make_item(
+    table: Path, line: int, video_id: str, file: str, start_s: float = 0.0, end_s: float | None = None
+) -> VideoItem:
+    try:
+        if "://" in file:
+            return VideoItem(video_id, file, RemoteFile(file), start_s, end_s)
+        path = table.parent / file
+        return VideoItem(video_id, str(path), LocalFile(path), start_s, end_s)
+    except ValueError as error:
+        raise ValueError(f"{table}, line {line}: {error}") from None
+
+
+def _read_table(path: Path) -> Iterator[Found]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = _find_columns(path, reader.fieldnames or ())
+        for row in reader:
+            video = (row.get(columns["file"]) or "").strip()
+            if not video:
+                raise ValueError(f"{path}, line {reader.line_num}: file is empty.")
+            given_id = (row.get(columns.get("id", "")) or "").strip()
+            start_s, end_s = (
+                _read_second(path, reader.line_num, row, columns, n) for n in ("start_s", "end_s")
+            )
+            video_id = given_id or _id_of(video)
+            yield _make_item(path, reader.line_num, video_id, video, start_s or 0.0, end_s)
+
+
+def _find_columns(path: Path, names: Sequence[str]) -> dict[str, str]:
+    columns = {
+        meaning: name
+        for meaning, known in _COLUMNS.items()
+        for name in names
+        if (name or "").strip().lower() in known
+    }
+    if "file" not in columns:
+        raise ValueError(
+            f"{path}: the first line must name the columns, file and if wanted id, start_s, end_s; it names "
+            f"{', '.join(names) or 'none'}."
+        )
+    return columns
+
+
+def _read_second(
+    path: Path, line: int, row: dict[str, str], columns: dict[str, str], meaning: str
+) -> float | None:
+    text = (row.get(columns.get(meaning, "")) or "").strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"{path}, line {line}: {meaning} must be a number of seconds, got {text!r}."
+        ) from None

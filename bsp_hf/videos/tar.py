@@ -1,0 +1,153 @@
+"""Videos inside tar archives in the WebDataset layout: `key.mp4` beside whatever else has that key."""
+
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from .items import LocalFile, RemoteFile, UnusableVideo, VideoItem, open_file_system
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_LEAVES = "its path leads out of the archive's folder; nothing was read of it"
+
+
+@dataclass(frozen=True)
+class TarMember:
+    """A video inside an archive.
+
+    Args:
+        archive (`str`): Path or address of the archive.
+        member (`str`): Name of the member.
+        offset (`int`): Where its bytes begin, in an archive that is not compressed.
+        size (`int`): How many they are.
+        mtime (`float`): Its time of change as the archive states it.
+    """
+
+    archive: str
+    member: str
+    offset: int
+    size: int
+    mtime: float
+
+    def stamp(self) -> str:
+        """Return its place, size and time, and what tells that the archive changed."""
+        outer = RemoteFile(self.archive) if "://" in self.archive else LocalFile(Path(self.archive))
+        return f"{self.size} bytes at {self.offset}, {self.mtime}, in {outer.stamp()}"
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Give an open file of the member alone; nothing is unpacked to disk."""
+        if self.archive.endswith(".tar"):
+            with _open_file(self.archive) as file, FileSlice(file, self.offset, self.size) as slice_of_it:
+                yield io.BufferedReader(slice_of_it)  # type: ignore[misc]  # as good as a BinaryIO
+            return
+        with _open_archive(self.archive) as archive:
+            for member in archive:
+                if member.offset_data == self.offset and member.name == self.member:
+                    with archive.extractfile(member) or io.BytesIO() as unpacked:
+                        yield unpacked  # type: ignore[misc]  # as good as a BinaryIO
+                    return
+        raise FileNotFoundError(f"{self.archive} holds {self.member} no more.")
+
+
+class FileSlice(io.RawIOBase):
+    """A part of an open file as a file of its own, which ends where the part ends.
+
+    Args:
+        file (`BinaryIO`): The whole file, which nobody else moves in.
+        offset (`int`): Where the part begins.
+        size (`int`): How many bytes it has.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        self._file, self._offset, self._size, self._at = file, offset, size, 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it can go back."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move within the part."""
+        start = {0: 0, 1: self._at, 2: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Say where in the part we are."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # Any: whatever has a writable buffer
+        """Read as much as fits, at most to the end of the part."""
+        wanted = max(0, min(len(buffer), self._size - self._at))
+        self._file.seek(self._offset + self._at)
+        data = self._file.read(wanted)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def list_tar(archive: str, suffixes: frozenset[str]) -> Iterator[VideoItem | UnusableVideo]:
+    """List the videos in an archive by its headers.
+
+    The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it.
+
+    Args:
+        archive (`str`): Path or address of the archive.
+        suffixes (`frozenset[str]`): Ends of names that are videos, lower case, with the dot.
+
+    Yields:
+        `VideoItem` or `UnusableVideo`: The videos in the order of the archive. A member that leads out of the
+        archive's folder, or is a link or device, is unusable.
+
+    Raises:
+        ValueError: If it is no archive.
+    """
+    try:
+        with _open_archive(archive) as opened:
+            for member in opened:
+                if os.path.splitext(member.name)[1].lower() not in suffixes or member.isdir():
+                    continue
+                yield _describe(archive, member)
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{archive} cannot be read as a tar archive: {error}") from error
+
+
+def _describe(archive: str, member: tarfile.TarInfo) -> VideoItem | UnusableVideo:
+    name = f"{archive}::{member.name}"
+    path = member.name.removeprefix("./")
+    if path.startswith("/") or ".." in path.replace("\\", "/").split("/"):
+        return UnusableVideo(name, _LEAVES)
+    if not member.isreg():
+        return UnusableVideo(name, "it is a link or a device, not a file of its own")
+    folder, _, leaf = path.rpartition("/")
+    video_id = f"{folder}/{leaf.split('.')[0]}" if folder else leaf.split(".")[0]
+    origin = TarMember(archive, member.name, member.offset_data, member.size, float(member.mtime))
+    try:
+        return VideoItem(video_id, name, origin)
+    except ValueError as error:
+        return UnusableVideo(name, str(error))
+
+
+@contextmanager
+def _open_file(archive: str) -> Iterator[BinaryIO]:
+    if "://" not in archive:
+        with Path(archive).open("rb") as file:
+            yield file
+        return
+    file_system, path = open_file_system(archive)
+    with file_system.open(path, "rb") as file:
+        yield file
+
+
+@contextmanager
+def _open_archive(archive: str) -> Iterator[tarfile.TarFile]:
+    with _open_file(archive) as file, tarfile.open(fileobj=file, mode="r:*") as opened:
+        yield opened

@@ -1,0 +1,1 @@
+"""What the tests share: made inputs, tiny models, a Hub on this machine, checks of docs."""
