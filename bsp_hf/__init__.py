@@ -24,6 +24,8 @@ _HOMES = {
     "BSPTwoHeadModel": "encoder.modeling_fusion",
     "BSPForTwoHeadClassification": "encoder.modeling_fusion",
     "BSPTwoStreamModel": "encoder.modeling_fusion",
+    "EfficientNetLiteConfig": "encoder.configuration_efficientnet_lite",
+    "EfficientNetLiteModel": "encoder.modeling_efficientnet_lite",
     "BSPFeatureExtractor": "encoder.feature_extraction_bsp",
     "VideoFeatureExtractionPipeline": "encoder.pipeline_video_features",
     "VideoDecodeError": "encoder.video_source",
@@ -78,6 +80,8 @@ __all__ = [
     "BSPTwoStreamConfig",
     "BSPTwoStreamModel",
     "BoundaryType",
+    "EfficientNetLiteConfig",
+    "EfficientNetLiteModel",
     "ExtractionEngine",
     "ExtractionReport",
     "FeatureTrack",
@@ -114,9 +118,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .encoder.configuration_bsp import BoundaryType, BSPConfig
+    from .encoder.configuration_efficientnet_lite import EfficientNetLiteConfig
     from .encoder.configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
     from .encoder.feature_extraction_bsp import BSPFeatureExtractor
     from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
+    from .encoder.modeling_efficientnet_lite import EfficientNetLiteModel
     from .encoder.modeling_fusion import (
         BSPDistilledModel,
         BSPForFeatureDistillation,

@@ -19,9 +19,11 @@ from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 from .encoder.configuration_bsp import BSPConfig
+from .encoder.configuration_efficientnet_lite import EfficientNetLiteConfig
 from .encoder.configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
 from .encoder.feature_extraction_bsp import BSPFeatureExtractor
 from .encoder.modeling_bsp import BSPForBoundaryClassification, BSPForBoundaryRegression, BSPModel
+from .encoder.modeling_efficientnet_lite import EfficientNetLiteModel
 from .encoder.modeling_fusion import (
     BSPDistilledModel,
     BSPForFeatureDistillation,
@@ -74,6 +76,11 @@ _ENCODERS = (
 
 def register() -> None:
     """Register configs, models, preprocessing and pipelines; calling it again changes nothing."""
+    # A backbone; it takes pictures, so the preprocessing of clips is not its own.
+    AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
+    AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)
+    EfficientNetLiteConfig.register_for_auto_class()
+    EfficientNetLiteModel.register_for_auto_class("AutoModel")
     for config, model, classifier in _ENCODERS:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModel.register(config, model, exist_ok=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .backbone_family import BackboneFamily
-from .image_backbones import ConvNextFamily, MobileNetV2Family, ResNetFamily
+from .image_backbones import ConvNextFamily, EfficientNetLiteFamily, MobileNetV2Family, ResNetFamily
 from .video_backbones import TimesformerFamily, VideoMAEFamily, VivitFamily, VJEPA2Family
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -18,6 +18,7 @@ BACKBONES: dict[str, BackboneFamily] = {
     "convnext": ConvNextFamily(),
     "convnextv2": ConvNextFamily(),
     "mobilenet_v2": MobileNetV2Family(),
+    "efficientnet-lite": EfficientNetLiteFamily(),
     "videomae": VideoMAEFamily(),
     "timesformer": TimesformerFamily(),
     "vivit": VivitFamily(),

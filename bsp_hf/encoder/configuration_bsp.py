@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
 
 from .backbones import find_family
+from .configuration_efficientnet_lite import EFFICIENTNET_LITE_VARIANTS, EfficientNetLiteConfig
 
 
 class ShippedConfig(PreTrainedConfig):
@@ -57,6 +58,15 @@ RESNET_VARIANTS: dict[str, dict[str, Any]] = {
         "depths": [3, 4, 23, 3],
     },
 }
+# Networks of this package, which transformers does not know where the package is not installed.
+_OWN_BACKBONES: dict[str, type[PreTrainedConfig]] = {
+    EfficientNetLiteConfig.model_type: EfficientNetLiteConfig,
+}
+# Every backbone that has a name, and its config.
+BACKBONE_VARIANTS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+    **{name: (ResNetConfig, fields) for name, fields in RESNET_VARIANTS.items()},
+    **{name: (EfficientNetLiteConfig, fields) for name, fields in EFFICIENTNET_LITE_VARIANTS.items()},
+}
 
 
 class BoundaryType(IntEnum):
@@ -80,10 +90,10 @@ class BSPConfig(ShippedConfig):
     Args:
         backbone_config (`PreTrainedConfig` or `dict`, *optional*):
             The network that is pre-trained. Either an image network that every frame runs through (ResNet,
-            RegNet, ConvNeXt, ConvNeXt V2, MobileNetV2), with the shift in front of its residual branches; or
-            a video model as it is (VideoMAE, TimeSformer, ViViT, V-JEPA 2), whose tokens are pooled to frame
-            features. `None` means ResNet-50. A dict needs its `model_type`; without one it is taken for a
-            ResNet.
+            RegNet, ConvNeXt, ConvNeXt V2, MobileNetV2, EfficientNet-Lite), with the shift in front of its
+            residual branches; or a video model as it is (VideoMAE, TimeSformer, ViViT, V-JEPA 2), whose
+            tokens are pooled to frame features. `None` means ResNet-50. A dict needs its `model_type`;
+            without one it is taken for a ResNet.
         num_frames (`int`, *optional*):
             Frames in a snippet, the unit of feature extraction (Sec. 4.1). `None` means 8 for an image
             network, which runs on any number of frames, and what `backbone_config` says for a video model.
@@ -94,8 +104,8 @@ class BSPConfig(ShippedConfig):
             Where frames exchange channels: `"blockres"` in front of the first convolution of a residual
             branch, `"block"` in front of the whole block, `"none"` nowhere (a plain 2-D network). All blocks
             shift that have a shortcut, every second one where the third stage has 23 blocks or more. That
-            first convolution is the depthwise one in ConvNeXt and the expansion in MobileNetV2. Video models
-            mix frames themselves; for them it is always `"none"`.
+            first convolution is the depthwise one in ConvNeXt and the expansion in MobileNetV2 and
+            EfficientNet-Lite. Video models mix frames themselves; for them it is always `"none"`.
         classifier_dropout (`float`, *optional*, defaults to 0.5):
             Dropout on the pooled frame features in front of the classifier.
         initializer_range (`float`, *optional*, defaults to 0.001):
@@ -169,9 +179,9 @@ class BSPConfig(ShippedConfig):
         """Build the config of an encoder by the name of its backbone; no weights are read.
 
         Args:
-            name (`str`): One of `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`; or where the config
-                of a backbone lies: a JSON file, a folder, or `org/name` on the Hub. Of a BSP checkpoint its
-                backbone is taken.
+            name (`str`): One of `"resnet18"`, `"resnet34"`, `"resnet50"`, `"resnet101"`,
+                `"efficientnet-lite0"` to `"efficientnet-lite4"`; or where the config of a backbone lies: a
+                JSON file, a folder, or `org/name` on the Hub. Of a BSP checkpoint its backbone is taken.
             kwargs: Any other field of the config.
 
         Returns:
@@ -181,11 +191,12 @@ class BSPConfig(ShippedConfig):
             ValueError: If the name is none of these, or the backbone is of no known kind.
             OSError: If there is no such model on the Hub.
         """
-        if name in RESNET_VARIANTS:
-            return cls(backbone_config=ResNetConfig(**RESNET_VARIANTS[name]), **kwargs)
+        if name in BACKBONE_VARIANTS:
+            config_class, fields = BACKBONE_VARIANTS[name]
+            return cls(backbone_config=config_class(**fields), **kwargs)
         if not os.path.exists(name) and "/" not in name:
             raise ValueError(
-                f"backbone {name!r} is unknown; choose one of {', '.join(RESNET_VARIANTS)}, "
+                f"backbone {name!r} is unknown; choose one of {', '.join(BACKBONE_VARIANTS)}, "
                 "or pass a JSON file, a folder or a Hub id with the config of any other."
             )
         backbone = AutoConfig.from_pretrained(name)
@@ -204,6 +215,8 @@ def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedCon
         return backbone
     fields = dict(backbone)
     model_type = fields.pop("model_type", "resnet")
+    if model_type in _OWN_BACKBONES:
+        return _OWN_BACKBONES[model_type](**fields)
     if model_type not in CONFIG_MAPPING:
         raise ValueError(
             f"backbone_config names model_type={model_type!r}, which transformers does not know."

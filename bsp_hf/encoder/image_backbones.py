@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .backbone_family import BackboneFamily, EncodedClips, ShiftSettings
+from .modeling_efficientnet_lite import EfficientNetLiteModel
 from .modeling_tsm import checkpoint_block, join_resnet_block, run_residual_block, shifted_blocks
 
 # Any in this file: networks, blocks and configs of transformers, whose attributes mypy takes for tensors.
@@ -192,3 +193,43 @@ class MobileNetV2Family(ImageFamily):
     def input_embeddings(self, backbone: Any) -> nn.Module:
         """Return the first convolution."""
         return backbone.conv_stem.first_conv.convolution
+
+
+class EfficientNetLiteFamily(ImageFamily):
+    """EfficientNet-Lite.
+
+    As in MobileNetV2, frames are shifted in front of the expansion of every inverted residual that has a
+    shortcut, and the feature is the average of the last 1x1 convolution.
+    """
+
+    def build(self, config: Any) -> nn.Module:
+        """Build the network by its class, which transformers does not know without the package."""
+        return self.trim(EfficientNetLiteModel(config))
+
+    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
+        """Run the stem."""
+        return backbone.stem(frames)
+
+    def stages(self, backbone: Any) -> list[list[nn.Module]]:
+        """Return the inverted residuals of every stage, in order."""
+        return [list(stage.layers) for stage in backbone.stages]
+
+    def has_shortcut(self, block: Any) -> bool:
+        """Say whether the block keeps size and channels."""
+        return block.has_shortcut
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Expand, convolve each channel, reduce, add."""
+        return block(branch_input, shortcut_input)
+
+    def pool(self, backbone: Any, maps: Tensor) -> Tensor:
+        """Run the last 1x1 convolution, then average over space."""
+        return backbone.head(maps).mean((2, 3))
+
+    def hidden_size(self, config: Any) -> int:
+        """Return the width of the last 1x1 convolution."""
+        return int(config.feature_size)
+
+    def input_embeddings(self, backbone: Any) -> nn.Module:
+        """Return the first convolution."""
+        return backbone.stem.convolution

@@ -65,7 +65,11 @@ class BSPPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("video",)  # type: ignore[assignment]  # a tuple, as in transformers' own models
     supports_gradient_checkpointing = True
-    _no_split_modules = ["ResNetBasicLayer", "ResNetBottleNeckLayer"]  # noqa: RUF012  # declared so above us
+    _no_split_modules = [  # noqa: RUF012
+        "ResNetBasicLayer",
+        "ResNetBottleNeckLayer",
+        "EfficientNetLiteBlock",
+    ]
     # Running statistics in bf16 stop moving long before they have converged. Tensors by name, because all of
     # a module would take the counter of batches with it, which is no float.
     _keep_in_fp32_modules_strict = [  # noqa: RUF012

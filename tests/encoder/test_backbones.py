@@ -144,6 +144,7 @@ PARAMETERS = {
     # torchvision's and timm's counts less their 1000-class heads
     "convnext": (27_820_128, 768),  # tiny: 28,589,128
     "mobilenet_v2": (2_223_872, 1280),  # 3,504,872
+    "efficientnet-lite": (3_371_008, 1280),  # 4,652,008
     "regnet": (19_557_656, 1088),  # RegNetY-4GF: 20,646,656
     # facebookresearch/TimeSformer's with 400 classes: 121,566,352
     "timesformer": (121_258_752, 768),

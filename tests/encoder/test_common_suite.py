@@ -22,6 +22,7 @@ FAMILIES = {
     "convnext": "ConvNext",
     "convnextv2": "ConvNextV2",
     "mobilenet_v2": "MobileNetV2",
+    "efficientnet-lite": "EfficientNetLite",
     "videomae": "VideoMAE",
     "timesformer": "Timesformer",
     "vivit": "Vivit",

@@ -15,6 +15,7 @@ BLOCKS = {
     "convnext": "ConvNextLayer",
     "convnextv2": "ConvNextV2Layer",
     "mobilenet_v2": "MobileNetV2InvertedResidual",
+    "efficientnet-lite": "EfficientNetLiteBlock",
 }
 
 
@@ -52,7 +53,9 @@ def test_branches_of_all_blocks_with_a_shortcut_see_shifted_frames(family, shift
     encoder, image_model = twins(family, shift_place=shift_place, shift_div=4)
     num_shifted = 0
     for block in image_model.modules():
-        if type(block).__name__ != BLOCKS[family] or not getattr(block, "use_residual", True):
+        if type(block).__name__ != BLOCKS[family]:
+            continue
+        if not (getattr(block, "use_residual", True) and getattr(block, "has_shortcut", True)):
             continue
         num_shifted += 1
         shortcut = getattr(block, "shortcut", nn.Identity())

@@ -26,7 +26,8 @@ from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 
 ENCODER = Path(bsp_hf.__file__).parent / "encoder"
 TASK = "video-feature-extraction"
-FAMILIES = ["convnext", "mobilenet_v2", "videomae"]  # one of each kind that is not a ResNet
+# One of each kind that is not a ResNet, and the one that transformers does not know
+FAMILIES = ["convnext", "mobilenet_v2", "efficientnet-lite", "videomae"]
 
 # Runs in another process, where `import bsp_hf` fails.
 WITHOUT_PACKAGE = """

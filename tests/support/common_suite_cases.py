@@ -329,6 +329,10 @@ class MobileNetV2Test(OtherBackbones, unittest.TestCase):
     shapes = ((8, 16, 16), (8, 8, 8), (8, 4, 4), (16, 2, 2), (24, 2, 2), (40, 1, 1), (80, 1, 1))
 
 
+class EfficientNetLiteTest(OtherBackbones, unittest.TestCase):
+    family, shapes = "efficientnet-lite", ((16, 16, 16), (8, 16, 16), (16, 8, 8), (24, 4, 4), (32, 2, 2))
+
+
 class VideoMAETest(OtherBackbones, unittest.TestCase):
     family, shapes = "videomae", ((16, 24),) * 3
 

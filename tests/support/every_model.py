@@ -35,6 +35,13 @@ def small_backbone(family: str) -> PreTrainedConfig:
         "convnext": {"num_stages": 2, **two_stages},
         "convnextv2": {"num_stages": 2, **two_stages},
         "mobilenet_v2": {},  # has as many as it has
+        "efficientnet-lite": {
+            **two_stages,
+            "depths": [1, 2],
+            "kernel_sizes": [3, 5],
+            "strides": [1, 2],
+            "expand_ratios": [1, 2],
+        },
     }
     return tiny_backbone(family, **fields.get(family, {"num_hidden_layers": 1}))
 

@@ -24,13 +24,25 @@ from bsp_hf import (
     BSPForBoundaryClassification,
     BSPForBoundaryRegression,
     BSPModel,
+    EfficientNetLiteConfig,
 )
 
 MODEL_CLASSES = [BSPModel, BSPForBoundaryClassification, BSPForBoundaryRegression]
 
-IMAGE_FAMILIES = ["resnet", "regnet", "convnext", "convnextv2", "mobilenet_v2"]
+IMAGE_FAMILIES = ["resnet", "regnet", "convnext", "convnextv2", "mobilenet_v2", "efficientnet-lite"]
 VIDEO_FAMILIES = ["videomae", "timesformer", "vivit", "vjepa2"]
 FAMILIES = IMAGE_FAMILIES + VIDEO_FAMILIES
+
+# Five blocks with a shortcut, kernels and strides of all kinds, one stage without expansion.
+LITE: dict[str, Any] = {
+    "stem_size": 16,
+    "hidden_sizes": [8, 16, 24, 32],
+    "depths": [1, 3, 3, 2],
+    "kernel_sizes": [3, 3, 5, 5],
+    "strides": [1, 2, 2, 2],
+    "expand_ratios": [1, 2, 3, 2],
+    "feature_size": 48,
+}
 
 
 def tiny_backbone(family: str, **fields: Any) -> PreTrainedConfig:
@@ -45,6 +57,7 @@ def tiny_backbone(family: str, **fields: Any) -> PreTrainedConfig:
         "convnext": (ConvNextConfig, {"layer_scale_init_value": 0.5, **stages}),
         "convnextv2": (ConvNextV2Config, stages),
         "mobilenet_v2": (MobileNetV2Config, narrow),
+        "efficientnet-lite": (EfficientNetLiteConfig, LITE),
         "videomae": (VideoMAEConfig, {**layers, **clips, "tubelet_size": 2}),
         "timesformer": (TimesformerConfig, {**layers, **clips}),
         "vivit": (VivitConfig, {**layers, **clips, "tubelet_size": [2, 16, 16]}),
