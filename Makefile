@@ -38,6 +38,7 @@ quality: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 docs: $(READY)
 	$(BIN)/python docs/make_api_reference.py
