@@ -1,7 +1,13 @@
 """Whole files or none, names that stay in their folder, and the error that names a bad file and field."""
 
+import ctypes
+import hashlib
+import os
 import pickle
 import shutil
+import socket
+import sys
+import time
 import tokenize
 import uuid
 import zipfile
@@ -75,39 +81,164 @@ def blame_file(path: Path, field: str) -> Iterator[None]:
 
 
 @contextmanager
-def replace_when_done(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target` to write a file or folder at, then rename it.
+def atomic_file(path: str | Path, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write a file at, which is flushed and renamed to `path` at the end.
 
-    A reader sees the old content or the new, never a part; a failure leaves the old. A folder that is
-    replaced is absent for the moment between two renames.
+    A reader sees the old content or the new, never a part; a failure leaves the old.
 
     Args:
-        target (`Path`): The file or folder to make. Missing parent folders are made.
-
-    Yields:
-        `Path`: Where to write.
+        path (`str` or `Path`): The file to write or replace. Missing parent folders are made.
+        scratch (`Path`, *optional*): Existing folder on the same disk for the temporary file; by default the
+            folder of `path`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Hidden and short: long video ids leave no room for a longer name than their own.
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = (path.parent if scratch is None else scratch) / f".{uuid.uuid4().hex}.tmp"
     try:
         yield temporary
-        if temporary.is_dir() and target.is_dir():  # a folder cannot be renamed onto another
-            replaced = target.with_name(f".{uuid.uuid4().hex}.tmp")
-            target.rename(replaced)
-            try:
-                temporary.rename(target)
-            except OSError:
-                replaced.rename(target)
-                raise
-            shutil.rmtree(replaced)
-        else:
-            temporary.replace(target)
+        _flush(temporary)
+        temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_bytes(path: str | Path, content: bytes, scratch: Path | None = None) -> None:
+    """Write a file in one step, as [`atomic_file`] does."""
+    with atomic_file(path, scratch) as temporary:
+        temporary.write_bytes(content)
+
+
+def atomic_write_text(path: str | Path, text: str, scratch: Path | None = None) -> None:
+    r"""Write a UTF-8 file with `\n` line ends in one step, as [`atomic_file`] does."""
+    atomic_write_bytes(path, text.encode("utf-8"), scratch)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, keep_others: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder to write in, which is flushed and takes the place of `path` at the end.
+
+    On Linux and macOS either the old or the new folder stands whole at `path` at every moment; elsewhere the
+    old one is absent between two renames, and the next call restores it if that is where it was interrupted.
+    A failure leaves the old folder. What an interrupted call left beside `path` is deleted by the next.
+
+    Args:
+        path (`str` or `Path`): The folder to make or replace. Missing parent folders are made.
+        keep_others (`bool`, *optional*, defaults to `False`): Keep the files of the old folder that were not
+            written anew.
+
+    Raises:
+        NotADirectoryError: If `path` is a file.
+    """
+    path = Path(path).resolve()  # a link stays, and the folder that it points to is replaced
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is a file; pass a folder, or remove the file.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path)
+    temporary = _name_aside(path, "tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if keep_others and path.is_dir():
+            _link_missing(path, temporary)
+        for item in temporary.rglob("*"):
+            _flush(item)
+        _flush(temporary)
+        _replace_folder(temporary, path)
+    finally:
+        # The old folder after an exchange. What cannot be deleted, such as a file that is open on Windows, is
+        # deleted by the next call.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    if not path.exists():
+        new.rename(path)
+    elif not _exchange(new, path):
+        old = _name_aside(path, "old")
+        path.rename(old)
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step; return False where the system or the disk cannot."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    library = ctypes.CDLL(None)
+    names = os.fsencode(first), os.fsencode(second)
+    if hasattr(library, "renameat2"):  # Linux; with AT_FDCWD and RENAME_EXCHANGE
+        return library.renameat2(-100, names[0], -100, names[1], 2) == 0
+    if hasattr(library, "renamex_np"):  # macOS; with RENAME_SWAP
+        return library.renamex_np(*names, 2) == 0
+    return False
+
+
+def _name_aside(path: Path, suffix: str) -> Path:
+    """Return a new hidden name beside `path` that says which process on which machine it belongs to."""
+    return path.with_name(f"{_prefix_aside(path)}-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{suffix}")
+
+
+def _prefix_aside(path: Path) -> str:
+    return "." + hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Delete what interrupted calls left beside `path`, and restore the old folder if there is none."""
+    for left in sorted(path.parent.glob(f"{_prefix_aside(path)}-*")):
+        if _is_abandoned(left):
+            if left.suffix == ".old" and not path.exists():
+                left.rename(path)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    import psutil  # needed rarely, while this module is imported by nearly all
+
+    _, host, pid, _ = folder.name.split("-")
+    try:
+        touched_s = folder.stat().st_mtime
+        if host != _host():  # whose processes cannot be looked up
+            return time.time() - touched_s > 24 * 3600
+        # Later if the number was used again; start times are known to about a second.
+        return psutil.Process(int(pid)).create_time() > touched_s + 2
+    except psutil.NoSuchProcess:
+        return True
+    except FileNotFoundError:  # another process has just cleared it
+        return False
+
+
+def _link_missing(old: Path, new: Path) -> None:
+    for item in old.iterdir():
+        target = new / item.name
+        if item.is_dir() and not item.is_symlink():
+            target.mkdir(exist_ok=True)
+            _link_missing(item, target)
+        elif not target.exists():
+            try:
+                os.link(item, target, follow_symlinks=False)
+            except (OSError, NotImplementedError):  # a disk or a system without such links
+                shutil.copy2(item, target, follow_symlinks=False)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file or folder to disk, so that its new name never outlives its content."""
+    if path.is_symlink() or (path.is_dir() and os.name == "nt"):
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_video_id(video_id: str) -> None:

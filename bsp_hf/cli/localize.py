@@ -175,10 +175,10 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
     import csv
     import json
 
-    from bsp_hf.files import replace_when_done
+    from bsp_hf.files import atomic_file
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replace_when_done(output) as partial:
+    with atomic_file(output) as partial:
         if file_format == "csv":
             names = ["video_id", "label", "score", "start_s", "end_s", "time_s"]
             with partial.open("w", newline="", encoding="utf-8") as file:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bsp_hf.files import replace_when_done
+from bsp_hf.files import atomic_file
 from bsp_hf.localization.annotations.reading import BadRowError, read_table, read_text, to_number
 from bsp_hf.localization.annotations.types import AnnotationSet
 
@@ -250,6 +250,6 @@ def choose_windows(
 
 
 def _write_text(path: str | Path, text: str) -> Path:
-    with replace_when_done(Path(path)) as temporary:
+    with atomic_file(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)

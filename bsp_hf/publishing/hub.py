@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from bsp_hf.files import replace_when_done
+from bsp_hf.files import atomic_file
 from bsp_hf.publishing.cards.render import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
 
 from .folder_check import check_folder
@@ -171,7 +171,7 @@ def publish_folder(
 
     for name, content in contents.items():
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            with replace_when_done(folder / name) as temporary:
+            with atomic_file(folder / name) as temporary:
                 temporary.write_bytes(content)
     api = HfApi(endpoint=endpoint, token=token, library_name="bsp_hf")
     head = _open_branch(api, repo_id, revision, private, create_pr)

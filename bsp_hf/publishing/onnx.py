@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrained
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression, BSPPreTrainedModel
 from bsp_hf.encoder.provenance import describe_encoder
-from bsp_hf.files import replace_when_done
+from bsp_hf.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def export_onnx(
     shape = (num_frames or extractor.num_frames, 3, int(crop["height"]), int(crop["width"]))
     clips = _random_clips(_CHECKED_BATCHES[-1], shape, exported.model.dtype)
     path = Path(path)
-    with torch.inference_mode(False), torch.no_grad(), replace_when_done(path) as temporary:
+    with torch.inference_mode(False), torch.no_grad(), atomic_file(path) as temporary:
         names = list(exported.outputs(clips[:1]))
         with _quiet():
             # Any: the stubs know the old exporter's answer, which is none

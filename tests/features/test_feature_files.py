@@ -26,7 +26,6 @@ from bsp_hf.features import (
     write_track,
     write_tracks,
 )
-from bsp_hf.files import replace_when_done
 
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors"]
 BARE = [".npy", ".pt", ".csv"]
@@ -448,16 +447,6 @@ def test_hdf5_file_appears_only_when_every_track_is_in(tmp_path):
     with pytest.raises(RuntimeError):
         write_tracks(tracks(), tmp_path / "all.h5")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_folder_is_replaced_as_a_whole(tmp_path):
-    target = tmp_path / "set"
-    for name in ("first", "second"):
-        with replace_when_done(target) as temporary:
-            temporary.mkdir()
-            (temporary / name).write_text(name)
-    assert [file.name for file in target.iterdir()] == ["second"]
-    assert [file.name for file in tmp_path.iterdir()] == ["set"]
 
 
 def test_longest_file_name_can_be_written(tmp_path):

@@ -12,7 +12,7 @@ from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.storage.formats import write_track
 from bsp_hf.features.storage.h5 import H5TrackWriter, write_h5
 from bsp_hf.features.track import FeatureTrack, check_same_encoder
-from bsp_hf.files import replace_when_done
+from bsp_hf.files import atomic_file
 
 from .export_report import TIMED_BY_ANNOTATION, TIMING_FILE, ExportReport, LeftOut
 from .layouts import LocalizerSettings, check_layout, find_off_grid_row
@@ -96,7 +96,7 @@ def export_tracks(
             first = f"{left_out[0].video_id}: {left_out[0].reason}" if left_out else "there is no track."
             raise ValueError(f"nothing was exported: {first}")
     if layout in TIMED_BY_ANNOTATION:
-        with replace_when_done(output / TIMING_FILE) as temporary:
+        with atomic_file(output / TIMING_FILE) as temporary:
             temporary.write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
     return ExportReport(
         layout,

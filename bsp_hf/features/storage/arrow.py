@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, replace_when_done
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_folder, blame_file
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -39,9 +39,8 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
         raise ValueError("an Arrow data set needs at least one track, which says how long its rows are.")
     video_ids: dict[str, None] = {}
     fingerprint = hashlib.sha256()
-    with replace_when_done(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         written = temporary / "written.arrow"
-        temporary.mkdir()
         # One example to a batch: Arrow's offsets are 32 bits wide, and a long video has 10^8 numbers.
         with ArrowWriter(features=_features(first.dim), path=str(written), writer_batch_size=1) as writer:
             for track in chain([first], tracks):

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder, replace_when_done
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, path_in_folder
 
 from . import arrow as arrow_tracks
 from . import h5 as h5_files
@@ -144,7 +144,7 @@ def write_track(track: FeatureTrack, path: str | Path) -> Path:
         with h5_files.write_h5(path) as file:
             file.add(track)
         return path
-    with replace_when_done(path) as temporary:
+    with atomic_file(path) as temporary:
         _WRITERS[path.suffix](track, temporary)
     if path.suffix in BARE_SUFFIXES:
         # Last: a sidecar that fits its array says that both are whole.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, check_video_id, replace_when_done
+from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, check_video_id
 
 # Loaders ask for a dataset by its id, so one more group disturbs none of them.
 _OWN_GROUP = "_bsp_hf"
@@ -81,7 +81,7 @@ def write_h5(path: Path) -> Iterator[H5TrackWriter]:
         ImportError: If h5py is not installed.
     """
     h5py = import_h5py()
-    with replace_when_done(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
         yield H5TrackWriter(file)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, blame_file, replace_when_done
+from bsp_hf.files import FeatureFileError, atomic_file, blame_file
 
 
 def sidecar_path(path: Path) -> Path:
@@ -36,7 +36,7 @@ def write_sidecar(track: FeatureTrack, path: Path) -> None:
         "sha256": _digest(track.features),
         "centers_s": track.centers_s.tolist(),
     }
-    with replace_when_done(sidecar_path(path)) as temporary:
+    with atomic_file(sidecar_path(path)) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
