@@ -1,0 +1,49 @@
+"""The boundary pipeline, against the classifier slid over the video by hand."""
+
+import numpy as np
+import pytest
+from support.tiny_localizers import boundary_classifier, tiny_encoder, tiny_extractor
+from transformers import pipeline
+
+from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+
+
+@pytest.fixture(scope="module")
+def boundaries(tmp_path_factory):
+    folder = save_checkpoint_folder(
+        boundary_classifier(), tiny_extractor(), tmp_path_factory.mktemp("b") / "b"
+    )
+    return pipeline("video-boundary-detection", model=str(folder))
+
+
+def test_boundaries_are_those_of_the_classifier_slid_over_the_video(boundaries, levels_video):
+    response = boundary_response(boundaries.model, boundaries.feature_extractor, levels_video)
+    threshold = float(np.quantile(response.response, 0.6))
+    expected = pick_boundaries(response, threshold, min_gap_s=0.3)
+    found = boundaries(levels_video, threshold=threshold, min_gap_s=0.3)
+    assert [one["time_s"] for one in found] == pytest.approx(expected.tolist()) and len(found) > 1
+    np.testing.assert_allclose(found.scores, response.response, atol=1e-5)
+    np.testing.assert_allclose(found.times_s, response.times_s, atol=1e-9)
+    for one in found:
+        assert one["end_s"] - one["start_s"] == pytest.approx(4 / 25)
+        assert one["label"] in ("diff-class", "same-class", "diff-speed") and one["score"] >= threshold
+    kinds = boundaries(levels_video, threshold=0.0, kinds=["diff-speed"])
+    assert {one["label"] for one in kinds} == {"diff-speed"}
+    with pytest.raises(ValueError, match=r"kinds=\['fade'\] are none of"):
+        boundaries(levels_video, kinds=["fade"])
+
+
+def test_boundaries_of_a_list_and_of_what_is_too_short(boundaries, levels_video, broken_video, tiny_video):
+    first, broken, short = boundaries([levels_video, broken_video, tiny_video])
+    assert first == boundaries(levels_video) and (first.video_id, first.error) == ("levels", None)
+    assert broken == [] and "broken.mp4" in broken.error
+    assert short == [] and short.error == "the video is shorter than one window of 4 frames."
+
+
+def test_a_model_that_tells_no_boundaries_apart_is_refused(encoder_folder):
+    with pytest.raises(ValueError, match=r"saved as BSPModel\. Pre-train one"):
+        pipeline("video-boundary-detection", model=str(encoder_folder))
+    other = tiny_encoder(BSPForBoundaryClassification, id2label={0: "bow", 1: "sit"})
+    with pytest.raises(ValueError, match=r"it knows \['bow', 'sit'\]"):
+        pipeline("video-boundary-detection", model=other, feature_extractor=tiny_extractor())
