@@ -18,7 +18,9 @@ def convert(
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="mit-han-lab, mmaction2, torchvision, timm or transformers; default: detected."),
+        typer.Option(
+            help="mit-han-lab, mmaction2, torchvision, timm, transformers, efficientnet-lite-pytorch."
+        ),
     ] = None,
     num_frames: Annotated[int | None, typer.Option(help="Frames of a snippet.")] = None,
     shift_div: Annotated[int | None, typer.Option(help="One channel in so many moves each way.")] = None,
@@ -39,7 +41,7 @@ def convert(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Write over an output that exists.")] = False,
 ) -> None:
-    r"""Convert checkpoints: TSM, mmaction2, torchvision, timm, transformers in; TSM and mmaction2 out.
+    r"""Convert checkpoints: TSM, mmaction2, torchvision, timm, EfficientNet-Lite in; TSM and mmaction2 out.
 
     Settings that are not given come from the keys and the file's name; the report says which.
 
@@ -49,6 +51,7 @@ def convert(
     Examples:
       bsp-hf convert TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth bsp-tsm-r50
       bsp-hf convert resnet50-11ad3fa6.pth tsm-r50 --encoder-only --num-frames 16
+      bsp-hf convert efficientnet-lite0-57934424.pth bsp-tsm-lite0 --encoder-only
       bsp-hf convert checkpoint_best.pth.tar gtad-anet --kind gtad
       bsp-hf convert bsp-tsm-r50 TSM_bsp_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth --to mit-han-lab
     """

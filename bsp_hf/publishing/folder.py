@@ -8,25 +8,34 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, ResNetConfig
 
-from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.encoder.configuration_bsp import BACKBONE_VARIANTS
+from bsp_hf.encoder.configuration_efficientnet_lite import EfficientNetLiteConfig
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.publishing.cards.render import RECORD_FILE, write_card
 
 
-def name_architecture(backbone: ResNetConfig) -> str:
-    """Name a ResNet the usual way, or describe it where there is no usual name.
+def name_architecture(backbone: PreTrainedConfig) -> str:
+    """Name a backbone the usual way, or describe it where there is no usual name.
 
     Args:
-        backbone (`ResNetConfig`): Its configuration.
+        backbone (`PreTrainedConfig`): Its configuration.
 
     Returns:
         `str`: For instance `"resnet50"`, or `"resnet (basic, depths 1-1, widths 8-16)"`.
     """
-    for name, variant in RESNET_VARIANTS.items():
-        if backbone.embedding_size == 64 and all(getattr(backbone, k) == v for k, v in variant.items()):
+    for name, (config_class, fields) in BACKBONE_VARIANTS.items():
+        variant = config_class(**fields)
+        if backbone.model_type == config_class.model_type and all(
+            getattr(backbone, field) == getattr(variant, field)
+            for field in ("embedding_size", "stem_size", *fields)
+            if hasattr(variant, field)
+        ):
             return name
+    if backbone.model_type not in (ResNetConfig.model_type, EfficientNetLiteConfig.model_type):
+        return str(backbone.model_type)
     depths, widths = ("-".join(map(str, n or ())) for n in (backbone.depths, backbone.hidden_sizes))
-    return f"resnet ({backbone.layer_type}, depths {depths}, widths {widths})"
+    kind = f"{backbone.layer_type}, " if backbone.model_type == ResNetConfig.model_type else ""
+    return f"{backbone.model_type} ({kind}depths {depths}, widths {widths})"
 
 
 def describe_model(model: PreTrainedModel, extractor: BSPFeatureExtractor) -> dict[str, Any]:
@@ -58,10 +67,7 @@ def _name_architecture(config: PreTrainedConfig) -> str:
     """Name the backbone, or the streams that stand side by side."""
     if hasattr(config, "build_stream_configs"):
         return " + ".join(_name_architecture(stream) for stream in config.build_stream_configs())
-    backbone = getattr(config, "backbone_config", config)
-    if isinstance(backbone, ResNetConfig):
-        return name_architecture(backbone)
-    return str(backbone.model_type)
+    return name_architecture(getattr(config, "backbone_config", config))
 
 
 def describe_preprocessing(extractor: BSPFeatureExtractor) -> str:

@@ -32,7 +32,7 @@ from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 from bsp_hf.publishing.conversion.encoders import convert_checkpoint
 from bsp_hf.publishing.conversion.export import export_checkpoint, export_tsm_state_dict
 from bsp_hf.publishing.conversion.foreign_files import parse_checkpoint_name, read_checkpoint
-from bsp_hf.publishing.conversion.key_layouts import detect_layout, infer_backbone
+from bsp_hf.publishing.conversion.key_layouts import detect_layout
 from bsp_hf.publishing.folder import name_architecture
 
 TSM_FILE = "TSM_kinetics_RGB_{}_shift8_blockres_avg_segment8_e50.pth"
@@ -232,7 +232,7 @@ class TestImageWeights:
         config = ResNetConfig(layer_type=layer_type, hidden_sizes=widths, depths=depths)
         with torch.device("meta"):
             weights = rename_to_torchvision(ResNetForImageClassification(config).state_dict())
-        found = infer_backbone(weights, detect_layout(weights), "none")
+        found = detect_layout(weights).infer_backbone(weights, "none")
         assert name_architecture(found) == name
         assert (found.layer_type, found.embedding_size) == (layer_type, 64)
         assert (list(found.hidden_sizes), list(found.depths)) == (widths, depths)

@@ -1,4 +1,4 @@
-"""Turns checkpoints of TSM, mmaction2, torchvision, timm and transformers into a folder `AutoModel` reads."""
+"""Turns checkpoints of TSM, mmaction2, torchvision, timm and others into a folder that `AutoModel` reads."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ResNetConfig
+from transformers import PreTrainedConfig
 
 from bsp_hf.encoder.configuration_bsp import BSPConfig
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
@@ -26,11 +26,10 @@ from .key_layouts import (
     HIDDEN_FIELDS,
     KeyLayout,
     detect_layout,
-    find_shift_place,
-    infer_backbone,
     pair_keys,
     strip_wrappers,
 )
+from .known_files import describe_known_file
 from .report import ConversionReport, ConvertedSetting, keep_plain_facts, shorten_names
 
 logger = logging.getLogger(__name__)
@@ -62,12 +61,13 @@ def convert_checkpoint(
 
     Args:
         source (`str` or `Path`): A file of `torch.save` or safetensors, or a folder with
-            `model.safetensors`: TSM as its authors release it, mmaction2's TSM and TSN, or a ResNet of
-            torchvision, timm or transformers.
+            `model.safetensors`: TSM as its authors release it, mmaction2's TSM and TSN, a ResNet of
+            torchvision, timm or transformers, or an EfficientNet-Lite as the package
+            `efficientnet-lite-pytorch` names its weights.
         output_folder (`str` or `Path`): The folder to write; made if it does not exist. Files of the same
             name are replaced.
-        layout (`str`, *optional*): `"mit-han-lab"`, `"mmaction2"`, `"torchvision"`, `"timm"` or
-            `"transformers"`; `None` detects it.
+        layout (`str`, *optional*): `"mit-han-lab"`, `"mmaction2"`, `"torchvision"`, `"timm"`,
+            `"transformers"` or `"efficientnet-lite-pytorch"`; `None` detects it.
         num_frames (`int`, *optional*): Frames of a snippet.
         shift_div (`int`, *optional*): Denominator of the shifted part. Weights do not show it.
         shift_place (`str`, *optional*): `"blockres"`, `"block"` or `"none"`. Without it video networks shift
@@ -100,7 +100,7 @@ def convert_checkpoint(
         raise ValueError(f"output_folder={output_folder} is where the source lies; write to another folder.")
     weights, wrapper = strip_wrappers(checkpoint.state_dict)
     keys = detect_layout(weights, layout)
-    place_in_keys = find_shift_place(weights, keys)
+    place_in_keys = keys.find_shift_place(weights)
     classifier = _find_classifier(weights, keys) if keep_classifier else None
     if labels is not None and classifier is None:
         raise ValueError(
@@ -113,7 +113,7 @@ def convert_checkpoint(
         "classifier_dropout": classifier_dropout,
     }
     settings = _settle_settings(given, checkpoint.weight_file, keys, place_in_keys, classifier)
-    backbone = _describe_backbone(checkpoint, infer_backbone(weights, keys, place_in_keys))
+    backbone = _describe_backbone(checkpoint, keys.infer_backbone(weights, place_in_keys))
     values: dict[str, Any] = {setting.name: setting.value for setting in settings}  # Any: types differ
     config = BSPConfig(
         backbone_config=backbone,
@@ -125,10 +125,12 @@ def convert_checkpoint(
         model = BSPForBoundaryClassification(config) if classifier else BSPModel(config)
     names = pair_keys(model, keys, place_in_keys, classifier)
     left = _find_extras(weights, () if keep_classifier else keys.classifiers)
-    _check_weights(weights, names, model.state_dict(), left)
+    _check_weights(weights, names, model.state_dict(), left, keys)
     model.load_state_dict({key: _take_weight(weights.get(name)) for key, name in names.items()}, assign=True)
 
-    extractor = BSPFeatureExtractor(num_frames=values["num_frames"], **_find_pixel_statistics(checkpoint))
+    extractor = BSPFeatureExtractor(
+        num_frames=values["num_frames"], **_find_pixel_statistics(checkpoint, keys)
+    )
     report = ConversionReport(
         source=checkpoint.weight_file.name,
         source_sha256=hash_file(checkpoint.weight_file),
@@ -144,7 +146,11 @@ def convert_checkpoint(
         left=(*(wrapper + key for key in left), *checkpoint.extras),
         notes=tuple(_collect_notes(checkpoint, weights, keys, place_in_keys, settings, backbone)),
     )
-    record = {"conversion": report.to_record(), "checkpoint": keep_plain_facts(checkpoint.facts)}
+    record = {
+        "conversion": report.to_record(),
+        "checkpoint": keep_plain_facts(checkpoint.facts),
+        **describe_known_file(report.source_sha256),
+    }
     save_checkpoint_folder(model.eval(), extractor, output_folder, record)
     logger.info("%s", report)
     return report
@@ -193,7 +199,7 @@ def _settle_settings(
     )
 
 
-def _describe_backbone(checkpoint: ForeignCheckpoint, backbone: ResNetConfig) -> ResNetConfig:
+def _describe_backbone(checkpoint: ForeignCheckpoint, backbone: PreTrainedConfig) -> PreTrainedConfig:
     config = checkpoint.config
     architecture = config.get("architecture")
     if isinstance(architecture, str) and not _PLAIN_TIMM_NAME.fullmatch(architecture):
@@ -232,6 +238,7 @@ def _check_weights(
     names: Mapping[str, str],
     expected: Mapping[str, Tensor],
     left: Sequence[str],
+    keys: KeyLayout,
 ) -> None:
     missing = [name for name in names.values() if name not in weights and not name.endswith(_COUNTER)]
     known = {*names.values(), *left}
@@ -244,12 +251,11 @@ def _check_weights(
     if missing or unknown or misshapen:
         faults = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
         raise ValueError(
-            "the checkpoint is not a plain ResNet, with or without the temporal shift: "
+            f"the checkpoint is not {keys.network}: "
             + "; ".join(
                 f"{len(them)} {fault} ({shorten_names(them)})" for fault, them in faults.items() if them
             )
-            + ". Non-local blocks, temporal pooling, ResNeXt and wide ResNets cannot be converted; "
-            "keep_classifier=False leaves a classifier behind."
+            + f". {keys.relatives} cannot be converted; keep_classifier=False leaves a classifier behind."
         )
     for name in names.values():
         tensor = weights.get(name)
@@ -268,8 +274,10 @@ def _take_weight(tensor: Tensor | None) -> Tensor:
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.long, copy=True).contiguous()
 
 
-def _find_pixel_statistics(checkpoint: ForeignCheckpoint) -> dict[str, Any]:  # Any: fields of the extractor
-    """Return mean and deviation that lie beside the weights, for pixels in 0..1; else ImageNet's hold."""
+def _find_pixel_statistics(
+    checkpoint: ForeignCheckpoint, keys: KeyLayout
+) -> dict[str, Any]:  # Any: fields of the extractor
+    """Return mean and deviation that lie beside the weights, for pixels in 0..1; else the layout's."""
     timm = checkpoint.config.get("pretrained_cfg")
     candidates = [(checkpoint.preprocessor, "image_mean", "image_std")]
     if isinstance(timm, dict):
@@ -278,7 +286,7 @@ def _find_pixel_statistics(checkpoint: ForeignCheckpoint) -> dict[str, Any]:  # 
         found = [settings.get(field) for field in fields]
         if all(isinstance(values, list) and len(values) == 3 for values in found):
             return {"image_mean": found[0], "image_std": found[1]}
-    return {}
+    return dict(keys.pixel_statistics)
 
 
 def _collect_notes(
@@ -287,16 +295,13 @@ def _collect_notes(
     keys: KeyLayout,
     place_in_keys: str,
     settings: Sequence[ConvertedSetting],
-    backbone: ResNetConfig,
+    backbone: PreTrainedConfig,
 ) -> list[str]:
     notes = []
     by_name = {setting.name: setting for setting in settings}
     place, div = by_name["shift_place"], by_name["shift_div"]
-    if keys.name == "mmaction2":
-        notes.append(
-            "mmaction2 normalises pixels in 0..255 with mean 123.675/116.28/103.53, std 58.395/57.12/57.375, "
-            "which is 255 times the numbers above: the same function up to rounding"
-        )
+    if keys.preprocessing_note:
+        notes.append(keys.preprocessing_note)
     if keys.records_shift and place.value != place_in_keys:
         notes.append(f"the keys say shift_place={place_in_keys}; the argument overrules them")
     if not keys.records_shift and place.value != "none":

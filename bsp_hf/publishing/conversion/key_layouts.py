@@ -1,14 +1,18 @@
-"""How code bases name the weights of one and the same ResNet, with and without the temporal shift."""
+"""How code bases name the weights of one and the same network, with and without the temporal shift."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from transformers import PreTrainedModel, ResNetConfig
 
 from bsp_hf.encoder.configuration_bsp import SHIFT_PLACES
 from bsp_hf.encoder.modeling_tsm import shifted_blocks
+
+from .efficientnet_lite_keys import EfficientNetLiteLayout
+from .weight_names import KeyLayout, find_rgb_stem
 
 # Wrappers that torch puts around a whole model, and with it in front of every key of its state dict.
 WRAPPER_PREFIXES = ("module.", "_orig_mod.")
@@ -28,35 +32,31 @@ _BACKBONE_KEY = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class KeyLayout:
+@dataclass(frozen=True, kw_only=True)
+class ResNetLayout(KeyLayout):
     """The names one code base gives to the weights of a ResNet and its classifier.
 
     Pairs hold the name of the convolution and that of the batch norm behind it.
 
     Args:
-        name (`str`): What users call the layout.
         prefix (`str`): In front of every key of the backbone.
         stem (`tuple[str, str]`): The first layer of the network.
         block (`str`): A residual block; `{stage}` and `{block}` stand for its numbers.
         branch (`tuple[str, str]`): A layer of the residual branch; `{unit}` stands for its number.
         shortcut (`tuple[str, str]`): The projection beside the branch.
-        classifiers (`tuple[str, ...]`): Names of the linear classifier; the first one stands behind a
-            dropout, the second one, where there is one, does not.
         first_number (`int`, *optional*, defaults to 1): Of stages and of layers in a branch.
-        records_shift (`bool`, *optional*, defaults to `False`): Whether the wrapper of the temporal shift
-            shows in the keys, as an extra `.net`.
+        kwargs: As for [`KeyLayout`]; the wrapper of the temporal shift shows as an extra `.net`.
     """
 
-    name: str
+    network: ClassVar[str] = "a plain ResNet, with or without the temporal shift"
+    relatives: ClassVar[str] = "Non-local blocks, temporal pooling, ResNeXt and wide ResNets"
+
     prefix: str
     stem: tuple[str, str]
     block: str
     branch: tuple[str, str]
     shortcut: tuple[str, str]
-    classifiers: tuple[str, ...]
     first_number: int = 1
-    records_shift: bool = False
 
     @property
     def stem_key(self) -> str:
@@ -80,20 +80,7 @@ class KeyLayout:
     def name_weight(
         self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
     ) -> str:
-        """Translate a key of this package into the layout's.
-
-        Args:
-            key (`str`): Key of a [`BSPModel`], or of a [`BSPForBoundaryClassification`] without `bsp.`.
-            shift_place (`str`): Of the network the keys belong to; ignored by layouts that do not record it.
-            shifted (`Sequence[Sequence[bool]]`): Which blocks of which stage shift.
-            classifier (`str`): One of `classifiers`.
-
-        Returns:
-            `str`: The key in this layout.
-
-        Raises:
-            ValueError: If the key is not that of a ResNet encoder or its classifier.
-        """
+        """Translate a key of this package into the layout's; see [`KeyLayout`]."""
         head, _, leaf = key.rpartition(".")
         if head == "classifier":
             return f"{classifier}.{leaf}"
@@ -110,6 +97,52 @@ class KeyLayout:
         place = shift_place if self.records_shift and shifted[stage][block] else "none"
         return self._name_block_weight(stage, block, unit, kind, leaf, place)
 
+    def find_shift_place(self, keys: Collection[str]) -> str:
+        """Read from the keys where a network shifts; see [`KeyLayout`]."""
+        places = SHIFT_PLACES if self.records_shift else ("none",)
+        # The first block of a network shifts wherever any block does.
+        for place in places:
+            if self.name_convolution(0, 0, 0, place) in keys:
+                return place
+        raise ValueError(
+            f"the checkpoint begins like a ResNet in the layout {self.name}, but its first residual block "
+            f"{self.name_convolution(0, 0, 0, 'none')} is missing; only ResNets can be converted."
+        )
+
+    def infer_backbone(self, state_dict: Mapping[str, Tensor], shift_place: str) -> ResNetConfig:
+        """Infer depths, widths and kind of block from the tensors; see [`KeyLayout`].
+
+        Strides leave no trace in a tensor: they are taken to be torchvision's, in the 3x3 convolution of a
+        bottleneck and none in the first stage. A file from code that places them elsewhere looks the same.
+        """
+
+        def find(stage: int, block: int, unit: int) -> Tensor | None:
+            names = (self.name_convolution(stage, block, unit, place) for place in {shift_place, "none"})
+            return next((state_dict[name] for name in names if name in state_dict), None)
+
+        stem = find_rgb_stem(state_dict, self.stem_key)
+        units = [find(0, 0, unit) is not None for unit in range(3)]
+        num_units = [*units, False].index(False)
+        if num_units < 2:
+            raise ValueError(f"the residual branches have {num_units} convolution; ResNets have 2 or 3.")
+        depths: list[int] = []
+        while find(len(depths), 0, 0) is not None:
+            blocks = (find(len(depths), block, 0) for block in range(len(state_dict) + 1))
+            depths.append(next(block for block, weight in enumerate(blocks) if weight is None))
+        widths = []
+        for stage in range(len(depths)):
+            weight = find(stage, 0, num_units - 1)
+            if weight is None or weight.ndim != 4:
+                name = self.name_convolution(stage, 0, num_units - 1, "none")
+                raise ValueError(f"{name} is missing or not the weight of a 2-D convolution.")
+            widths.append(weight.shape[0])
+        return ResNetConfig(
+            embedding_size=stem.shape[0],
+            hidden_sizes=widths,
+            depths=depths,
+            layer_type="basic" if num_units == 2 else "bottleneck",
+        )
+
     def _name_block_weight(
         self, stage: int, block: int, unit: int | None, kind: int, leaf: str, shift_place: str
     ) -> str:
@@ -124,7 +157,7 @@ class KeyLayout:
         return f"{module}.{layer}{wrapper}.{leaf}"
 
 
-_TORCHVISION = KeyLayout(
+_TORCHVISION = ResNetLayout(
     name="torchvision",
     prefix="",
     stem=("conv1", "bn1"),
@@ -135,7 +168,7 @@ _TORCHVISION = KeyLayout(
 )
 
 
-_TRANSFORMERS = KeyLayout(
+_TRANSFORMERS = ResNetLayout(
     name="transformers",
     prefix="resnet.",
     stem=("embedder.embedder.convolution", "embedder.embedder.normalization"),
@@ -147,8 +180,8 @@ _TRANSFORMERS = KeyLayout(
 )
 
 
-LAYOUTS = (
-    KeyLayout(
+LAYOUTS: tuple[KeyLayout, ...] = (
+    ResNetLayout(
         name="mit-han-lab",
         prefix="base_model.",
         stem=_TORCHVISION.stem,
@@ -158,7 +191,7 @@ LAYOUTS = (
         classifiers=("new_fc", "base_model.fc"),
         records_shift=True,
     ),
-    KeyLayout(
+    ResNetLayout(
         name="mmaction2",
         prefix="backbone.",
         stem=("conv1.conv", "conv1.bn"),
@@ -167,11 +200,14 @@ LAYOUTS = (
         shortcut=("downsample.conv", "downsample.bn"),
         classifiers=("cls_head.fc_cls",),
         records_shift=True,
+        preprocessing_note="mmaction2 normalises pixels in 0..255 with mean 123.675/116.28/103.53, std "
+        "58.395/57.12/57.375, which is 255 times the numbers above: the same function up to rounding",
     ),
     _TORCHVISION,
     _TRANSFORMERS,
     # ResNetModel without a classifier has the same keys without the prefix.
-    KeyLayout(**{**vars(_TRANSFORMERS), "prefix": "", "classifiers": ()}),
+    ResNetLayout(**{**vars(_TRANSFORMERS), "prefix": "", "classifiers": ()}),
+    EfficientNetLiteLayout(name="efficientnet-lite-pytorch", classifiers=("_fc",)),
 )
 
 
@@ -260,82 +296,6 @@ def strip_wrappers(state_dict: Mapping[str, Tensor]) -> tuple[dict[str, Tensor],
 
 def _common_wrapper(keys: Collection[str]) -> str | None:
     return next((wrapper for wrapper in WRAPPER_PREFIXES if all(k.startswith(wrapper) for k in keys)), None)
-
-
-def find_shift_place(keys: Collection[str], layout: KeyLayout) -> str:
-    """Read from the keys where a network shifts.
-
-    Args:
-        keys (`Collection[str]`): Keys of its state dict.
-        layout (`KeyLayout`): Their layout.
-
-    Returns:
-        `str`: `"blockres"`, `"block"` or `"none"`; always `"none"` for a layout that does not record it.
-
-    Raises:
-        ValueError: If the first residual block is not there at all.
-    """
-    places = SHIFT_PLACES if layout.records_shift else ("none",)
-    # The first block of a network shifts wherever any block does.
-    for place in places:
-        if layout.name_convolution(0, 0, 0, place) in keys:
-            return place
-    raise ValueError(
-        f"the checkpoint begins like a ResNet in the layout {layout.name}, but its first residual block "
-        f"{layout.name_convolution(0, 0, 0, 'none')} is missing; only ResNets can be converted."
-    )
-
-
-def infer_backbone(state_dict: Mapping[str, Tensor], layout: KeyLayout, shift_place: str) -> ResNetConfig:
-    """Infer the architecture of a ResNet from its tensors.
-
-    Strides leave no trace in a tensor: they are taken to be torchvision's, in the 3x3 convolution of a
-    bottleneck and none in the first stage. A file from code that places them elsewhere looks the same.
-
-    Args:
-        state_dict (`Mapping[str, torch.Tensor]`): Weights under bare keys.
-        layout (`KeyLayout`): Their layout.
-        shift_place (`str`): As [`find_shift_place`] found it.
-
-    Returns:
-        `ResNetConfig`: Depths, widths and kind of block.
-
-    Raises:
-        ValueError: If the blocks are neither basic nor bottlenecks, the network reads other than RGB, or the
-            last convolution of a stage's first block is missing.
-    """
-
-    def find(stage: int, block: int, unit: int) -> Tensor | None:
-        names = (layout.name_convolution(stage, block, unit, place) for place in {shift_place, "none"})
-        return next((state_dict[name] for name in names if name in state_dict), None)
-
-    stem = state_dict[layout.stem_key]
-    if stem.ndim != 4 or stem.shape[1] != 3:
-        raise ValueError(
-            f"{layout.stem_key} has the shape {tuple(stem.shape)}, expected (channels, 3, height, width): "
-            "only 2-D networks on RGB frames can be converted, not 3-D ones or those on optical flow."
-        )
-    units = [find(0, 0, unit) is not None for unit in range(3)]
-    num_units = [*units, False].index(False)
-    if num_units < 2:
-        raise ValueError(f"the residual branches have {num_units} convolution; ResNets have 2 or 3.")
-    depths: list[int] = []
-    while find(len(depths), 0, 0) is not None:
-        blocks = (find(len(depths), block, 0) for block in range(len(state_dict) + 1))
-        depths.append(next(block for block, weight in enumerate(blocks) if weight is None))
-    widths = []
-    for stage in range(len(depths)):
-        weight = find(stage, 0, num_units - 1)
-        if weight is None or weight.ndim != 4:
-            name = layout.name_convolution(stage, 0, num_units - 1, "none")
-            raise ValueError(f"{name} is missing or not the weight of a 2-D convolution.")
-        widths.append(weight.shape[0])
-    return ResNetConfig(
-        embedding_size=stem.shape[0],
-        hidden_sizes=widths,
-        depths=depths,
-        layer_type="basic" if num_units == 2 else "bottleneck",
-    )
 
 
 def pair_keys(
