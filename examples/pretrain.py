@@ -21,9 +21,9 @@ from tqdm.auto import tqdm
 from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.pretexts import find_pretext
-from bsp_hf.pretraining.run.arguments import lasting_settings, parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.run.record import describe_run, save_training_pictures
+from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
 from bsp_hf.pretraining.run.setup import (
     build_run_data,
     count_steps,
@@ -37,17 +37,18 @@ from bsp_hf.training.checkpoints import (
     resume_training_state,
     save_training_state,
 )
+from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("pretrain")
 
 
-def build_model(args, pretext, num_frames):
+def build_model(settings, pretext, num_frames):
     if pretext.head == "regression":
-        return start_model(BSPForBoundaryRegression, args, num_frames=num_frames)
+        return start_model(BSPForBoundaryRegression, settings, num_frames=num_frames)
     fields = label_fields(pretext.label_names)
-    return start_model(BSPForBoundaryClassification, args, num_frames=num_frames, **fields)
+    return start_model(BSPForBoundaryClassification, settings, num_frames=num_frames, **fields)
 
 
 @torch.no_grad()
@@ -71,49 +72,51 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
 
 
 def main() -> None:
-    args = parse_with_preset(pretraining_parser(__doc__))
-    accelerator = start_accelerator(args, "pretrain", "bsp-pretrain")
+    settings = parse_settings(PretrainingSettings, presets=PRESETS, description=__doc__)
+    accelerator = start_accelerator(settings, "pretrain", "bsp-pretrain")
 
-    data = build_run_data(args, find_pretext(args.task), accelerator)
+    data = build_run_data(settings, find_pretext(settings.task), accelerator)
     train_clips, eval_clips, extractor = data.train_clips, data.eval_clips, data.extractor
     pretext = train_clips.pretext
-    model = build_model(args, pretext, extractor.num_frames)
-    if args.gradient_checkpointing:
+    model = build_model(settings, pretext, extractor.num_frames)
+    if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 
-    total_batch = args.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
-    sampler = EpochSampler(len(train_clips), args.seed, multiple_of=total_batch)
+    total_batch = settings.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
+    sampler = EpochSampler(len(train_clips), settings.seed, multiple_of=total_batch)
     options = {
-        "num_workers": args.num_workers,
-        "persistent_workers": args.num_workers > 0,
+        "num_workers": settings.num_workers,
+        "persistent_workers": settings.num_workers > 0,
         "pin_memory": accelerator.device.type == "cuda",
     }
     # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
     train_loader = DataLoader(
-        train_clips, args.batch_size, sampler=sampler, generator=torch.Generator(), **options
+        train_clips, settings.batch_size, sampler=sampler, generator=torch.Generator(), **options
     )
-    eval_loader = DataLoader(eval_clips, args.batch_size, generator=torch.Generator(), **options)
+    eval_loader = DataLoader(eval_clips, settings.batch_size, generator=torch.Generator(), **options)
 
-    steps = count_steps(args, len(train_clips), total_batch)
-    learning_rate = args.learning_rate or default_learning_rate(args.optimizer, total_batch)
-    optimizer = build_optimizer(args.optimizer, model, learning_rate, args.weight_decay, args.momentum)
+    steps = count_steps(settings, len(train_clips), total_batch)
+    learning_rate = settings.learning_rate or default_learning_rate(settings.optimizer, total_batch)
+    optimizer = build_optimizer(
+        settings.optimizer, model, learning_rate, settings.weight_decay, settings.momentum
+    )
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
     # The schedule is stepped by hand: Accelerate would step it once for every process.
-    schedule = build_schedule(args.schedule, optimizer.optimizer, steps.total, steps.warmup)
+    schedule = build_schedule(settings.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
-    checkpoints = args.output_dir / "checkpoints"
-    settings = lasting_settings(args)
-    settings |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
-    if args.restart:
+    checkpoints = settings.output_dir / "checkpoints"
+    lasting = settings.lasting()
+    lasting |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    if settings.restart:
         clear_training_states(accelerator, checkpoints)
-    resume_training_state(accelerator, checkpoints, settings)
+    resume_training_state(accelerator, checkpoints, lasting)
 
     logger.info(
         "%s on %s: %.1f M parameters, %d steps of %d clips, %s",
-        args.task,
+        settings.task,
         accelerator.device,
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         steps.total,
@@ -129,22 +132,22 @@ def main() -> None:
                 output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
                 accelerator.backward(output.loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            log.add_batch(output.loss, args.batch_size)
+            log.add_batch(output.loss, settings.batch_size)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
             progress.steps_done += 1
             step = progress.steps_done
-            is_saved = step % args.save_every == 0 and step < steps.total
+            is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
-            if step % (args.eval_every or steps.per_epoch) == 0 or step == steps.total:
+            if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
                 log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, pretext))
             if is_saved:
-                save_training_state(accelerator, checkpoints, step, settings)
+                save_training_state(accelerator, checkpoints, step, lasting)
             if step == steps.total:
                 break
         else:
@@ -153,12 +156,13 @@ def main() -> None:
 
     if accelerator.is_main_process:
         seen, device = progress.steps_done * total_batch, accelerator.device.type
-        record = describe_run(args, train_clips, eval_clips, progress.history, seen, device, progress)
-        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
-        save_training_pictures(args.output_dir, progress.history, pretext.label_names)
-        logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))
+        record = describe_run(settings, train_clips, eval_clips, progress.history, seen, device, progress)
+        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
+        save_training_pictures(settings.output_dir, progress.history, pretext.label_names)
+        logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(settings.output_dir))
     accelerator.end_training()
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_mistakes():
+        main()

@@ -16,7 +16,6 @@ epoch shows these clips. All else is as in `examples/pretrain.py`, the exact res
 """
 
 import logging
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -34,9 +33,9 @@ from bsp_hf.encoder.configuration_fusion import feature_size
 from bsp_hf.encoder.modeling_fusion import TEACHERS
 from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
 from bsp_hf.pretraining.pretexts import BoundaryWithAction
-from bsp_hf.pretraining.run.arguments import lasting_settings, parse_with_preset, pretraining_parser
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.run.record import describe_run
+from bsp_hf.pretraining.run.settings import PRESETS, FusedPretrainingSettings
 from bsp_hf.pretraining.run.setup import (
     build_run_data,
     count_steps,
@@ -51,58 +50,41 @@ from bsp_hf.training.checkpoints import (
     resume_training_state,
     save_training_state,
 )
+from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("pretrain_fused")
 
 
-def parse_arguments():
-    parser = pretraining_parser(__doc__)
-    fusion = parser.add_argument_group("fusion")
-    fusion.add_argument("--fusion", choices=("two-stream", "two-head", "distillation"), required=True)
-    fusion.add_argument("--action_teacher", help="trained encoder of actions; with two-stream, a stream")
-    fusion.add_argument("--boundary_teacher", help="trained encoder of boundaries; likewise")
-    fusion.add_argument("--teacher_features", type=Path, help="folder that keeps the teachers' features")
-    fusion.add_argument("--action_weight", type=float, default=1.0, help="of the action loss or features")
-    fusion.add_argument("--boundary_weight", type=float, default=1.0, help="of the boundary loss or features")
-    fusion.add_argument("--cross_entropy_weight", type=float, default=1.0, help="distillation only")
-    fusion.add_argument("--squared_error_reduction", choices=("sum", "mean"), default="sum")
-    args = parse_with_preset(parser)
-    if args.task != parser.get_default("task"):
-        parser.error("a fusion learns boundaries and actions together; it has no --task")
-    args.task = "boundary-with-action"
-    has_store = args.teacher_features is not None and args.teacher_features.is_dir()
-    needs_both = args.fusion == "two-stream" or (args.fusion == "distillation" and not has_store)
-    if needs_both and not (args.action_teacher and args.boundary_teacher):
-        parser.error(f"--fusion {args.fusion} needs --action_teacher and --boundary_teacher")
-    return args
-
-
-def build_two_stream(args) -> None:
+def build_two_stream(settings) -> None:
     """Put the two trained encoders side by side, and save them as one."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     logger.setLevel("INFO")
-    streams = {"action": args.action_teacher, "boundary": args.boundary_teacher}
+    streams = {"action": settings.action_teacher, "boundary": settings.boundary_teacher}
     model = BSPTwoStreamModel.from_encoders(streams)
-    extractor = BSPFeatureExtractor.from_pretrained(args.action_teacher)
-    save_checkpoint_folder(model, extractor, args.output_dir, {"fusion": "two-stream", "streams": streams})
-    logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(args.output_dir))
+    extractor = BSPFeatureExtractor.from_pretrained(settings.action_teacher)
+    save_checkpoint_folder(
+        model, extractor, settings.output_dir, {"fusion": "two-stream", "streams": streams}
+    )
+    logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(settings.output_dir))
 
 
-def prepare_teachers(args, data, accelerator):
+def prepare_teachers(settings, data, accelerator):
     """Return what gives the teachers' features of a batch, and who and how wide the teachers are."""
     teachers = None
-    if args.action_teacher and args.boundary_teacher:
-        teachers = Teachers.from_pretrained(args.action_teacher, args.boundary_teacher, data.extractor)
+    if settings.action_teacher and settings.boundary_teacher:
+        teachers = Teachers.from_pretrained(
+            settings.action_teacher, settings.boundary_teacher, data.extractor
+        )
         teachers.to(accelerator.device)
-    if args.teacher_features is None:
+    if settings.teacher_features is None:
         sizes = {name: feature_size(encoder.config) for name, encoder in teachers.encoders.items()}
         return lambda batch, pixels, is_training: teachers.features(pixels), teachers.records, sizes
 
     stores = {}
     for name, clips in (("training", data.train_clips), ("held_out", data.eval_clips)):
-        folder = args.teacher_features / name
+        folder = settings.teacher_features / name
 
         def encode(indices, clips=clips):
             pixels = default_collate([clips[index]["pixels"] for index in indices])
@@ -110,11 +92,13 @@ def prepare_teachers(args, data, accelerator):
 
         if teachers is not None and accelerator.is_main_process and not folder.is_dir():
             logger.info("writing the teachers' features of %d clips to %s", len(clips), folder)
-            TeacherFeatureStore.write(folder, clips, teachers, encode, args.batch_size)
+            TeacherFeatureStore.write(folder, clips, teachers, encode, settings.batch_size)
         accelerator.wait_for_everyone()
         stores[name] = store = TeacherFeatureStore(folder, clips)
     if teachers is not None and teachers.records != store.records:
-        raise SystemExit(f"{args.teacher_features} holds features of other teachers; name another folder.")
+        raise ValueError(
+            f"{settings.teacher_features} holds features of other teachers; name another folder."
+        )
 
     def read(batch, pixels, is_training):
         return stores["training" if is_training else "held_out"].read(batch["index"])
@@ -122,17 +106,20 @@ def prepare_teachers(args, data, accelerator):
     return read, store.records, store.sizes
 
 
-def build_model(args, pretext, num_frames, teachers):
-    if args.fusion == "two-head":
-        weights = {"boundary_loss_weight": args.boundary_weight, "action_loss_weight": args.action_weight}
+def build_model(settings, pretext, num_frames, teachers):
+    if settings.fusion == "two-head":
+        weights = {
+            "boundary_loss_weight": settings.boundary_weight,
+            "action_loss_weight": settings.action_weight,
+        }
         fields = label_fields(pretext.label_names) | {"action_names": list(pretext.action_names)} | weights
-        return start_model(BSPForTwoHeadClassification, args, num_frames=num_frames, **fields)
+        return start_model(BSPForTwoHeadClassification, settings, num_frames=num_frames, **fields)
     _, records, sizes = teachers
     fields = label_fields(pretext.action_names) | {"teacher_records": records}
     fields |= {f"{name}_feature_size": sizes[name] for name in TEACHERS}
-    fields |= {f"{name}_feature_weight": getattr(args, f"{name}_weight") for name in TEACHERS}
-    fields |= {name: getattr(args, name) for name in ("cross_entropy_weight", "squared_error_reduction")}
-    return start_model(BSPForFeatureDistillation, args, num_frames=num_frames, **fields)
+    fields |= {f"{name}_feature_weight": getattr(settings, f"{name}_weight") for name in TEACHERS}
+    fields |= {name: getattr(settings, name) for name in ("cross_entropy_weight", "squared_error_reduction")}
+    return start_model(BSPForFeatureDistillation, settings, num_frames=num_frames, **fields)
 
 
 def model_inputs(batch, extractor, teachers, num_actions, is_training=True):
@@ -178,74 +165,76 @@ def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
 
 
 def main() -> None:
-    args = parse_arguments()
-    if args.fusion == "two-stream":
-        return build_two_stream(args)
-    accelerator = start_accelerator(args, "pretrain_fused", "bsp-fused")
+    settings = parse_settings(FusedPretrainingSettings, presets=PRESETS, description=__doc__)
+    if settings.fusion == "two-stream":
+        return build_two_stream(settings)
+    accelerator = start_accelerator(settings, "pretrain_fused", "bsp-fused")
 
-    data = build_run_data(args, BoundaryWithAction, accelerator)
+    data = build_run_data(settings, BoundaryWithAction, accelerator)
     train_clips, extractor, pretext = data.train_clips, data.extractor, data.train_clips.pretext
-    teachers = prepare_teachers(args, data, accelerator) if args.fusion == "distillation" else None
-    model = build_model(args, pretext, extractor.num_frames, teachers)
-    if args.gradient_checkpointing:
+    teachers = prepare_teachers(settings, data, accelerator) if settings.fusion == "distillation" else None
+    model = build_model(settings, pretext, extractor.num_frames, teachers)
+    if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 
-    total_batch = args.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
-    sampler = EpochSampler(len(train_clips), args.seed, multiple_of=total_batch)
+    total_batch = settings.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
+    sampler = EpochSampler(len(train_clips), settings.seed, multiple_of=total_batch)
     # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
-    options = {"num_workers": args.num_workers, "persistent_workers": args.num_workers > 0}
+    options = {"num_workers": settings.num_workers, "persistent_workers": settings.num_workers > 0}
     train_loader, eval_loader = (
-        DataLoader(IndexedClips(clips), args.batch_size, generator=torch.Generator(), **kind, **options)
+        DataLoader(IndexedClips(clips), settings.batch_size, generator=torch.Generator(), **kind, **options)
         for clips, kind in ((train_clips, {"sampler": sampler}), (data.eval_clips, {}))
     )
-    steps = count_steps(args, len(train_clips), total_batch)
-    learning_rate = args.learning_rate or default_learning_rate(args.optimizer, total_batch)
-    optimizer = build_optimizer(args.optimizer, model, learning_rate, args.weight_decay, args.momentum)
+    steps = count_steps(settings, len(train_clips), total_batch)
+    learning_rate = settings.learning_rate or default_learning_rate(settings.optimizer, total_batch)
+    optimizer = build_optimizer(
+        settings.optimizer, model, learning_rate, settings.weight_decay, settings.momentum
+    )
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
     # The schedule is stepped by hand: Accelerate would step it once for every process.
-    schedule = build_schedule(args.schedule, optimizer.optimizer, steps.total, steps.warmup)
+    schedule = build_schedule(settings.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
     accelerator.register_for_checkpointing(schedule, progress)
-    checkpoints = args.output_dir / "checkpoints"
-    settings = lasting_settings(args)
-    settings |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    checkpoints = settings.output_dir / "checkpoints"
+    lasting = settings.lasting()
+    lasting |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
     digests = teachers and {name: teachers[1][name]["weights"] for name in TEACHERS}
-    settings |= {"teachers": digests, "fixed_clips": args.teacher_features is not None}
-    if args.restart:
+    lasting |= {"teachers": digests, "fixed_clips": settings.teacher_features is not None}
+    if settings.restart:
         clear_training_states(accelerator, checkpoints)
-    resume_training_state(accelerator, checkpoints, settings)
+    resume_training_state(accelerator, checkpoints, lasting)
 
     # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
-    num_actions = args.batch_size * pretext.action_share(train_clips.cases)
-    log = TrainingLog(accelerator, progress, steps.total, args.fusion)
+    num_actions = settings.batch_size * pretext.action_share(train_clips.cases)
+    log = TrainingLog(accelerator, progress, steps.total, settings.fusion)
     model.train()
     while progress.steps_done < steps.total:
-        train_clips.set_epoch(0 if args.teacher_features else progress.epoch)
+        train_clips.set_epoch(0 if settings.teacher_features else progress.epoch)
         for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
                 output = model(**model_inputs(batch, extractor, teachers, num_actions))
                 accelerator.backward(output.loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            log.add_batch(output.loss, args.batch_size)
+            log.add_batch(output.loss, settings.batch_size)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
             progress.steps_done += 1
             step = progress.steps_done
-            is_saved = step % args.save_every == 0 and step < steps.total
+            is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
-            if step % (args.eval_every or steps.per_epoch) == 0 or step == steps.total:
+            if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
                 log.write_scores(
                     evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
                 )
             if is_saved:
-                save_training_state(accelerator, checkpoints, step, settings)
+                save_training_state(accelerator, checkpoints, step, lasting)
             if step == steps.total:
                 break
         else:
@@ -254,12 +243,15 @@ def main() -> None:
 
     if accelerator.is_main_process:
         seen, device = progress.steps_done * total_batch, accelerator.device.type
-        record = describe_run(args, train_clips, data.eval_clips, progress.history, seen, device, progress)
-        record |= {"fusion": args.fusion, "teachers": teachers and teachers[1]}
-        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, args.output_dir, record)
-        logger.info("saved to %s", args.output_dir)
+        record = describe_run(
+            settings, train_clips, data.eval_clips, progress.history, seen, device, progress
+        )
+        record |= {"fusion": settings.fusion, "teachers": teachers and teachers[1]}
+        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
+        logger.info("saved to %s", settings.output_dir)
     accelerator.end_training()
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_mistakes():
+        main()

@@ -1,8 +1,11 @@
 """What README and docs show works as shown."""
 
 import ast
+import contextlib
 import importlib.util
+import io
 import re
+import runpy
 import sys
 from types import ModuleType
 
@@ -10,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from support.doc_pages import PAGES, ROOT, commands_of, snippets, words_of
+
+from bsp_hf.training.command_line import parse_settings
 
 # Options of what starts a script, not of the script.
 LAUNCHER = {
@@ -96,10 +101,18 @@ def command_line_options(words):
     return {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
 
 
-def options_in_source(script):
-    """Every option that the script, or the modules that build parsers, know."""
+def options_of(script):
+    """Every option that the script, its settings, or the modules that build parsers, know."""
+    code = script.read_text(encoding="utf-8")
     sources = [script, *(ROOT / "bsp_hf").rglob("*arguments.py")]
-    return {name for path in sources for name in re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8"))}
+    known = {name for path in sources for name in re.findall(r'"(--\w+)"', path.read_text(encoding="utf-8"))}
+    for settings in re.findall(r"parse_settings\(\s*(\w+)", code):
+        shown = io.StringIO()
+        settings_class = runpy.run_path(str(script))[settings]
+        with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+            parse_settings(settings_class, ["--help"])
+        known |= set(re.findall(r"--\w+", shown.getvalue()))
+    return known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -109,12 +122,12 @@ def test_documented_commands_and_their_options_exist(page):
         if words[0] == "bsp-hf":
             known = command_line_options(words[1:])
             if words[1:2] == ["pretrain"]:
-                known |= {name.replace("_", "-") for name in options_in_source(ROOT / "examples/pretrain.py")}
+                known |= {name.replace("_", "-") for name in options_of(ROOT / "examples/pretrain.py")}
             assert used <= known, f"{page.name}: bsp-hf {words[1]} has no {used - known}"
         for word in words:
             if re.match(r"(examples|benchmarks|docs)/.*\.py$", word):
                 assert (ROOT / word).is_file(), f"{page.name} names {word}"
-                unknown = used - options_in_source(ROOT / word) - LAUNCHER
+                unknown = used - options_of(ROOT / word) - LAUNCHER
                 assert not unknown, f"{page.name}: {word} has no {unknown}"
 
 

@@ -75,6 +75,12 @@ def pretrain(
             raise ValueError("--output-dir is missing: the folder for the encoder.")
         elif video_dir is not None and not video_dir.is_dir() and not dry_run:
             raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
+        else:
+            from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
+            from bsp_hf.training.command_line import parse_settings
+
+            # Before the launcher, which would answer a mistake by a traceback of its own.
+            parse_settings(PretrainingSettings, words, presets=PRESETS, prog="bsp-hf pretrain")
     if dry_run:
         typer.echo(shlex.join(command))
     else:

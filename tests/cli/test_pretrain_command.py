@@ -49,5 +49,23 @@ def test_an_installed_package_carries_the_loop(tmp_path, monkeypatch):
 def test_the_loop_runs_and_its_status_is_passed_on(tmp_path, capfd):
     bsp("pretrain", "--loop-options")
     assert "--half_length" in capfd.readouterr().out
-    bsp("pretrain", "--output-dir", tmp_path / "out", "--batch-size", "many", code=1)
-    assert "invalid int value: 'many'" in capfd.readouterr().err
+    video_dir = tmp_path / "empty"
+    video_dir.mkdir()
+    bsp("pretrain", "--output-dir", tmp_path / "out", "--video-dir", video_dir, "--cpu", code=1)
+    assert f"error: {video_dir}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch-size", "many"], "argument --batch_size/--batch-size: invalid int value: 'many'"),
+        (["--eval-every", "0"], "argument --eval_every: 0 must be at least 1"),
+        (["--task", "boundaries"], "argument --task: task 'boundaries' is unknown; choose one of boundary"),
+        (["--speeds", "1"], "speeds=(1.0,) must be positive, different from 1"),
+        (["--batchsize", "8"], "unrecognized arguments: --batchsize 8"),
+    ],
+)
+def test_a_wrong_option_is_one_line_before_anything_is_launched(words, message, tmp_path):
+    said = bsp("pretrain", "--output-dir", tmp_path / "out", *words, code=2)
+    assert said.startswith("bsp-hf pretrain: error: ") and said.count("\n") == 1
+    assert message in said and not (tmp_path / "out").exists()

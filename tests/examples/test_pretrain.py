@@ -301,7 +301,7 @@ def test_two_processes_train_like_two_accumulated_batches(workplace, record_prop
     assert history(workplace, "two-killed") == history(workplace, "classified-two")
     assert weights(workplace, "two-killed") == weights(workplace, "classified-two")
 
-    said = pretrain(workplace, "two-killed", expected_code=1, **TWICE)
+    said = pretrain(workplace, "two-killed", expected_code=2, **TWICE)
     assert "was written by 2 processes, this run has 1" in said
 
 
@@ -309,7 +309,7 @@ def test_two_processes_train_like_two_accumulated_batches(workplace, record_prop
 def test_checkpoints_of_another_run_are_refused_until_it_starts_over(workplace):
     settings = {"max_steps": 4, "save_every": 3}
     pretrain(workplace, "changed", **settings)
-    said = pretrain(workplace, "changed", expected_code=1, seed=1, **settings)
+    said = pretrain(workplace, "changed", expected_code=2, seed=1, **settings)
     assert "belongs to a run with other settings (seed was 0, is 1)" in said
     said = pretrain(workplace, "changed", seed=1, restart=True, **settings)
     assert "resumed" not in said and "step 1/4" in said

@@ -18,8 +18,9 @@ from bsp_hf.pretraining.pretexts import (
     find_pretext,
     make_pretext,
 )
-from bsp_hf.pretraining.run.arguments import pretraining_parser
+from bsp_hf.pretraining.run.settings import PretrainingSettings
 from bsp_hf.pretraining.sources import SourceCatalog
+from bsp_hf.training.command_line import parse_settings
 
 DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
 CLASSES = ("a", "b")
@@ -287,5 +288,5 @@ def test_a_task_that_cannot_be_found_says_what_may_be_asked_for(task, error, mes
     with pytest.raises(error, match=message):
         find_pretext(task)
     with pytest.raises(SystemExit):
-        pretraining_parser("").parse_args(["--output_dir", "x", "--task", task])
+        parse_settings(PretrainingSettings, ["--output_dir", "x", "--task", task])
     assert "argument --task:" in capsys.readouterr().err

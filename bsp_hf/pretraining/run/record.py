@@ -1,6 +1,5 @@
 """The record of a pre-training run: what it read, how it went, on what; saved beside the weights."""
 
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.training.checkpoints import TrainingProgress
+from bsp_hf.training.command_line import settings_to_dict
 from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
@@ -15,9 +15,11 @@ from bsp_hf.training.environment import (
     describe_versions,
 )
 
+from .settings import PretrainingSettings
+
 
 def describe_run(
-    args: argparse.Namespace,
+    settings: PretrainingSettings,
     train_clips: PretextClips,
     eval_clips: PretextClips,
     history: Sequence[dict[str, Any]],
@@ -28,7 +30,7 @@ def describe_run(
     """Describe a finished run.
 
     Args:
-        args (`argparse.Namespace`): What [`pretraining_parser`] parsed.
+        settings (`PretrainingSettings`): What the run was asked for.
         train_clips (`PretextClips`): What it was trained on.
         eval_clips (`PretextClips`): What was held out.
         history (`Sequence[dict]`): What it logged, in order.
@@ -39,10 +41,9 @@ def describe_run(
     Returns:
         `dict`: The record, fit for JSON. Cards are rendered from it; set `energy_kwh` if it was measured.
     """
-    arguments = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     return {
-        "task": args.task,
-        "arguments": arguments,
+        "task": settings.task,
+        "arguments": settings_to_dict(settings),
         "synthesis": train_clips.pretext.synthesis.to_dict(),
         "num_sources": {"training": len(train_clips.catalog), "held_out": len(eval_clips.catalog)},
         "clips_seen": clips_seen,

@@ -1,9 +1,8 @@
 """The clips of a pre-training script, from its command line."""
 
-import argparse
 import logging
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from accelerate import Accelerator
@@ -19,7 +18,9 @@ from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import PretextFactory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
-from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.training.command_line import settings_to_dict
+
+from .settings import PretrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,12 @@ class RunData:
 
 
 def build_run_data(
-    args: argparse.Namespace, build_pretext: PretextFactory, accelerator: Accelerator
+    settings: PretrainingSettings, build_pretext: PretextFactory, accelerator: Accelerator
 ) -> RunData:
     """List, count and split the videos of a run, and set up its clips.
 
     Args:
-        args (`argparse.Namespace`): What [`pretraining_parser`] parsed. Without `video_dir`, clips are
+        settings (`PretrainingSettings`): What the run was asked for. Without `video_dir`, clips are
             rendered first.
         build_pretext (`Callable`): Makes the task from the synthesis settings and the names of the classes
             among the training videos.
@@ -58,38 +59,40 @@ def build_run_data(
         ValueError: If the videos do not make a data set for the task.
         FileNotFoundError: If the folder or the table does not exist.
     """
-    video_dir = args.video_dir
+    video_dir = settings.video_dir
     with accelerator.main_process_first():
         if video_dir is None:
             video_dir = render_action_clips()
-        sources = scan_video_folder(video_dir, args.metadata)
-        sources, broken = count_frames(sources, args.num_workers, cache=args.output_dir / "frame_counts.json")
-    train_sources, eval_sources = split_sources(sources, args.eval_fraction, args.seed)
+        sources = scan_video_folder(video_dir, settings.metadata)
+        sources, broken = count_frames(
+            sources, settings.num_workers, cache=settings.output_dir / "frame_counts.json"
+        )
+    train_sources, eval_sources = split_sources(sources, settings.eval_fraction, settings.seed)
 
-    synthesis = SynthesisConfig(
-        **{field.name: getattr(args, field.name) for field in fields(SynthesisConfig)}
-    )
+    synthesis = settings.synthesis
     class_names = tuple(sorted({source.label for source in train_sources} - {""}))
     pretext = build_pretext(synthesis, class_names)
     extractor = BSPFeatureExtractor(
-        size={"shortest_edge": args.short_side},
-        crop_size={"height": args.crop_size, "width": args.crop_size},
+        size={"shortest_edge": settings.short_side},
+        crop_size={"height": settings.crop_size, "width": settings.crop_size},
         num_frames=synthesis.num_frames,
-        **_pixel_statistics(args.init_from),
+        **_pixel_statistics(settings.init_from),
     )
-    augmentation = SpatialAugmentation(args.crop_size)
+    augmentation = SpatialAugmentation(settings.crop_size)
     # Large enough that the smallest random crop is not enlarged.
-    store = FrameStore(args.frame_cache, short_side=math.ceil(args.crop_size / min(augmentation.scales)))
+    store = FrameStore(
+        settings.frame_cache, short_side=math.ceil(settings.crop_size / min(augmentation.scales))
+    )
     train_clips = PretextClips(
         train_sources,
         pretext,
         extractor,
         augmentation,
         store,
-        case_repeats=args.case_repeats,
-        seed=args.seed,
+        case_repeats=settings.case_repeats,
+        seed=settings.seed,
     )
-    eval_clips = PretextClips(eval_sources, pretext, extractor, store=store, seed=args.seed + 1)
+    eval_clips = PretextClips(eval_sources, pretext, extractor, store=store, seed=settings.seed + 1)
     for name, clips in (("training", train_clips), ("held-out", eval_clips)):
         logger.info(
             "%s: %d sources (%d too short), %d clips", name, len(clips.catalog), clips.left_out, len(clips)
@@ -104,29 +107,29 @@ def _pixel_statistics(init_from: str | None) -> dict[str, Any]:  # Any: fields o
     if init_from is None:
         return {}
     try:
-        settings, _ = BSPFeatureExtractor.get_image_processor_dict(init_from)
+        saved, _ = BSPFeatureExtractor.get_image_processor_dict(init_from)
     except OSError:  # no preprocessing beside the weights
         return {}
-    if not (settings.get("image_mean") and settings.get("image_std")):
+    if not (saved.get("image_mean") and saved.get("image_std")):
         return {}
     # ViViT scales to 0..2 and subtracts 1, where others scale to 0..1.
-    scale = 255 * settings.get("rescale_factor", 1 / 255)
-    offset = 1.0 if settings.get("offset") else 0.0
+    scale = 255 * saved.get("rescale_factor", 1 / 255)
+    offset = 1.0 if saved.get("offset") else 0.0
     return {
-        "image_mean": [(mean + offset) / scale for mean in settings["image_mean"]],
-        "image_std": [deviation / scale for deviation in settings["image_std"]],
+        "image_mean": [(mean + offset) / scale for mean in saved["image_mean"]],
+        "image_std": [deviation / scale for deviation in saved["image_std"]],
     }
 
 
 _Model = TypeVar("_Model", bound=BSPPreTrainedModel)
 
 
-def start_model(model_class: type[_Model], args: argparse.Namespace, **fields: Any) -> _Model:
-    """Build a model with fresh weights, or with those of the model that `args.init_from` names.
+def start_model(model_class: type[_Model], settings: PretrainingSettings, **fields: Any) -> _Model:
+    """Build a model with fresh weights, or with those of the model that `settings.init_from` names.
 
     Args:
         model_class (`type[BSPPreTrainedModel]`): The model's class.
-        args (`argparse.Namespace`): What [`pretraining_parser`] parsed.
+        settings (`PretrainingSettings`): What the run was asked for.
         fields: Further fields of the class's config.
 
     Returns:
@@ -136,18 +139,18 @@ def start_model(model_class: type[_Model], args: argparse.Namespace, **fields: A
         ValueError: If that model cannot be the backbone of an encoder, or takes clips of another length.
         OSError: If there is no such model.
     """
-    return to_channels_last(_build_model(model_class, args, fields))
+    return to_channels_last(_build_model(model_class, settings, fields))
 
 
-def _build_model(model_class: type[_Model], args: argparse.Namespace, fields: dict[str, Any]) -> _Model:
-    fields = {"shift_div": args.shift_div, "classifier_dropout": args.dropout} | fields
-    if args.init_from:
-        return model_class.from_backbone(args.init_from, **fields)
-    if args.backbone not in RESNET_VARIANTS:
-        return model_class(model_class.config_class.from_backbone_name(args.backbone, **fields))
-    backbone = dict(RESNET_VARIANTS[args.backbone])
-    backbone["hidden_sizes"] = [int(width * args.width_multiplier) for width in backbone["hidden_sizes"]]
-    backbone["embedding_size"] = int(64 * args.width_multiplier)
+def _build_model(model_class: type[_Model], settings: PretrainingSettings, fields: dict[str, Any]) -> _Model:
+    fields = {"shift_div": settings.shift_div, "classifier_dropout": settings.dropout} | fields
+    if settings.init_from:
+        return model_class.from_backbone(settings.init_from, **fields)
+    if settings.backbone not in RESNET_VARIANTS:
+        return model_class(model_class.config_class.from_backbone_name(settings.backbone, **fields))
+    backbone = dict(RESNET_VARIANTS[settings.backbone])
+    backbone["hidden_sizes"] = [int(width * settings.width_multiplier) for width in backbone["hidden_sizes"]]
+    backbone["embedding_size"] = int(64 * settings.width_multiplier)
     return model_class(model_class.config_class(backbone_config=backbone, **fields))
 
 
@@ -181,11 +184,11 @@ class RunSteps:
     warmup: int
 
 
-def start_accelerator(args: argparse.Namespace, script: str, project: str) -> Accelerator:
+def start_accelerator(settings: PretrainingSettings, script: str, project: str) -> Accelerator:
     """Set up processes, logging, seeds and trackers.
 
     Args:
-        args (`argparse.Namespace`): What [`pretraining_parser`] parsed.
+        settings (`PretrainingSettings`): What the run was asked for.
         script (`str`): Name of the script's own logger; it and this package's are heard from one process.
         project (`str`): Name under which trackers keep the run.
 
@@ -193,27 +196,27 @@ def start_accelerator(args: argparse.Namespace, script: str, project: str) -> Ac
         `Accelerator`: Ready to prepare the model.
     """
     accelerator = Accelerator(
-        cpu=args.cpu,
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        log_with=args.report_to or None,
-        project_dir=args.output_dir,
+        cpu=settings.cpu,
+        mixed_precision=settings.mixed_precision,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        log_with=settings.report_to or None,
+        project_dir=settings.output_dir,
     )
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     for name in (script, "bsp_hf"):
         logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
-    set_seed(args.seed)
-    if args.report_to:
-        config = {name: str(value) for name, value in vars(args).items()}
+    set_seed(settings.seed)
+    if settings.report_to:
+        config = {name: str(value) for name, value in settings_to_dict(settings).items()}
         accelerator.init_trackers(project, config=config)
     return accelerator
 
 
-def count_steps(args: argparse.Namespace, num_clips: int, clips_per_step: int) -> RunSteps:
+def count_steps(settings: PretrainingSettings, num_clips: int, clips_per_step: int) -> RunSteps:
     """Count the optimizer steps of a run.
 
     Args:
-        args (`argparse.Namespace`): What [`pretraining_parser`] parsed: `epochs`, unless `max_steps` is less,
+        settings (`PretrainingSettings`): What the run was asked for: `epochs`, unless `max_steps` is less,
             and `warmup_share`.
         num_clips (`int`): Clips of an epoch.
         clips_per_step (`int`): Clips that all processes see in a step.
@@ -227,7 +230,7 @@ def count_steps(args: argparse.Namespace, num_clips: int, clips_per_step: int) -
     per_epoch = num_clips // clips_per_step
     if per_epoch == 0:
         raise ValueError(f"{num_clips} clips do not fill a step of {clips_per_step}; lower --batch_size.")
-    total = args.epochs * per_epoch
-    if args.max_steps is not None:
-        total = min(args.max_steps, total)
-    return RunSteps(total, per_epoch, warmup=round(args.warmup_share * total))
+    total = settings.epochs * per_epoch
+    if settings.max_steps is not None:
+        total = min(settings.max_steps, total)
+    return RunSteps(total, per_epoch, warmup=round(settings.warmup_share * total))

@@ -8,12 +8,13 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import ResNetConfig, ResNetModel, VideoMAEConfig
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification
-from bsp_hf.pretraining.run.arguments import pretraining_parser
+from bsp_hf.pretraining.run.settings import PretrainingSettings
 from bsp_hf.pretraining.run.setup import _pixel_statistics, label_fields, start_model
+from bsp_hf.training.command_line import parse_settings
 
 
 def parse(*words):
-    return pretraining_parser("").parse_args(["--output_dir", "nowhere", *words])
+    return parse_settings(PretrainingSettings, ["--output_dir", "nowhere", *words])
 
 
 def test_width_scales_every_layer_and_options_become_fields():

@@ -1,9 +1,10 @@
 """How many steps a run takes."""
 
-from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
+from bsp_hf.pretraining.run.settings import PretrainingSettings
 from bsp_hf.pretraining.run.setup import RunSteps, count_steps
 
 
@@ -17,10 +18,12 @@ from bsp_hf.pretraining.run.setup import RunSteps, count_steps
     ],
 )
 def test_epochs_or_the_given_number_whichever_is_less(epochs, max_steps, warmup_share, expected):
-    args = Namespace(epochs=epochs, max_steps=max_steps, warmup_share=warmup_share)
-    assert count_steps(args, num_clips=50, clips_per_step=8) == expected
+    settings = PretrainingSettings(
+        output_dir=Path("out"), epochs=epochs, max_steps=max_steps, warmup_share=warmup_share
+    )
+    assert count_steps(settings, num_clips=50, clips_per_step=8) == expected
 
 
 def test_clips_that_fill_no_step_are_refused():
     with pytest.raises(ValueError, match=r"7 clips do not fill a step of 8; lower --batch_size"):
-        count_steps(Namespace(epochs=1, max_steps=None, warmup_share=0.0), 7, 8)
+        count_steps(PretrainingSettings(output_dir=Path("out")), 7, 8)

@@ -1,0 +1,215 @@
+"""Settings of a pre-training run: each field is an option of the scripts and of `bsp-hf pretrain`."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.pretraining.pretexts import TASKS, find_pretext
+from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.training.command_line import settings_to_dict
+
+from .optimization import OPTIMIZERS, SCHEDULES
+
+PRESETS: dict[str, dict[str, Any]] = {  # Any: the value of an option
+    # TSM's published Kinetics training (SPEC of TSM, Sec. 2.6) on the paper's pretext.
+    "paper": {},
+    # A narrow ResNet-18 on small clips, for a laptop's CPU. Class boundaries are learned within the first
+    # thousand clips, so most of the training shows changes of speed and their absence.
+    "demo": {
+        "backbone": "resnet18",
+        "width_multiplier": 0.5,
+        "short_side": 72,
+        "crop_size": 64,
+        "case_repeats": [1, 1, 3, 3],
+        "dropout": 0.0,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 2e-3,
+        "weight_decay": 0.05,
+        "schedule": "cosine",
+        "warmup_share": 0.1,
+        "max_grad_norm": 5.0,
+        "epochs": 1000,
+        "max_steps": 900,
+        "eval_every": 300,
+        "save_every": 200,
+    },
+}
+
+
+@dataclass(kw_only=True)
+class PretrainingSettings:
+    """What a pre-training run can be asked for; to add an option, add a field.
+
+    Raises:
+        ValueError: If a value makes no sense; the message names the option.
+    """
+
+    # Other values of these give the same weights, but that another number of steps bends the schedule. A
+    # moved folder is the same data, and the precision in effect is accelerate's to say.
+    free_to_change: ClassVar[frozenset[str]] = frozenset(
+        {"output_dir", "video_dir", "metadata", "frame_cache", "cpu", "num_workers", "mixed_precision"}
+        | {"preset", "epochs", "max_steps", "eval_every", "save_every", "report_to", "restart"}
+    )
+
+    preset: str = field(
+        default="paper", metadata={"help": "sets the defaults of the rest", "choices": tuple(PRESETS)}
+    )
+    video_dir: Path | None = field(
+        default=None, metadata={"help": "CLASS/clip.mp4 files; rendered clips when left out"}
+    )
+    metadata: Path | None = field(
+        default=None, metadata={"help": "CSV: file, class, and optionally split and group"}
+    )
+    eval_fraction: float = field(default=0.1, metadata={"help": "share of groups held out, without a split"})
+    num_workers: int = field(default=0, metadata={"help": "processes that decode"})
+    frame_cache: Path | None = field(
+        default=None, metadata={"help": "folder for decoded frames; trades disk for decoding"}
+    )
+    short_side: int = field(
+        default=256, metadata={"help": "pixels of the shorter side, for the encoder's users"}
+    )
+    crop_size: int = field(default=224, metadata={"help": "pixels of the square that the encoder sees"})
+    task: str = field(
+        default="boundary",
+        metadata={
+            "help": f"{', '.join(TASKS)}, or a class of your own as module:Class or folder/file.py:Class"
+        },
+    )
+    case_repeats: list[int] | None = field(
+        default=None, metadata={"help": "clips a source gives to each case in an epoch"}
+    )
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    backbone: str = field(
+        default="resnet50",
+        metadata={
+            "help": f"{', '.join(RESNET_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
+            "another image or video model; its weights are fresh"
+        },
+    )
+    width_multiplier: float = field(
+        default=1.0, metadata={"help": "scales every layer's channels of a named ResNet"}
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "folder or Hub id of an image or video model to start from, weights and all"},
+    )
+    shift_div: int = field(
+        default=8, metadata={"help": "one channel in so many is shifted forwards in time, and one backwards"}
+    )
+    dropout: float = field(default=0.5, metadata={"help": "in front of the classifier"})
+    gradient_checkpointing: bool = field(
+        default=False, metadata={"help": "compute activations twice, to save memory"}
+    )
+    output_dir: Path = field(metadata={"help": "folder of the encoder and of its checkpoints"})
+    epochs: int = field(default=50, metadata={"help": "times that every clip is shown"})
+    max_steps: int | None = field(
+        default=None,
+        metadata={
+            "help": "stop after so many optimizer steps, whatever the epochs; 0 saves the model as it "
+            "starts, the baseline without pre-training"
+        },
+    )
+    batch_size: int = field(default=16, metadata={"help": "clips of one process in one batch"})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches of an optimizer step"})
+    optimizer: str = field(
+        default="sgd", metadata={"help": "TSM's groups of parameters, or AdamW", "choices": OPTIMIZERS}
+    )
+    learning_rate: float | None = field(
+        default=None, metadata={"help": "default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)"}
+    )
+    weight_decay: float = field(
+        default=1e-4, metadata={"help": "of weights; biases and normalization have none"}
+    )
+    momentum: float = field(default=0.9, metadata={"help": "of sgd"})
+    schedule: str = field(default="step", metadata={"help": "of the learning rate", "choices": SCHEDULES})
+    warmup_share: float = field(
+        default=0.0, metadata={"help": "share of the steps over which the learning rate rises"}
+    )
+    max_grad_norm: float = field(default=20.0, metadata={"help": "gradients are scaled down to this norm"})
+    mixed_precision: str | None = field(
+        default=None, metadata={"help": "default: what accelerate says", "choices": ("no", "bf16", "fp16")}
+    )
+    cpu: bool = field(default=False, metadata={"help": "train on the CPU even where there is a GPU"})
+    seed: int = field(default=0, metadata={"help": "of weights, clips and their order"})
+    eval_every: int | None = field(
+        default=None, metadata={"help": "optimizer steps between evaluations; default: every epoch"}
+    )
+    save_every: int = field(default=500, metadata={"help": "optimizer steps between checkpoints"})
+    restart: bool = field(default=False, metadata={"help": "ignore checkpoints in output_dir"})
+    report_to: list[str] = field(
+        default_factory=list, metadata={"help": "trackers", "choices": ("tensorboard", "trackio")}
+    )
+
+    def __post_init__(self) -> None:
+        counts = {"num_workers": 0, "max_steps": 0, "seed": 0, "shift_div": 2}
+        counts |= dict.fromkeys(("short_side", "crop_size", "epochs", "batch_size"), 1)
+        counts |= dict.fromkeys(("gradient_accumulation_steps", "eval_every", "save_every"), 1)
+        for name, least in counts.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"argument --{name}: {value} must be at least {least}.")
+        for name in ("learning_rate", "max_grad_norm", "width_multiplier"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"argument --{name}: {value} must be positive.")
+        for name in ("weight_decay", "momentum"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"argument --{name}: {getattr(self, name)} must not be negative.")
+        for name in ("eval_fraction", "dropout", "warmup_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
+        if self.case_repeats is not None and (min(self.case_repeats) < 0 or sum(self.case_repeats) == 0):
+            raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")
+        try:
+            find_pretext(self.task)
+        except (ValueError, OSError, ImportError) as error:
+            raise ValueError(f"argument --task: {error}") from error
+
+    def lasting(self) -> dict[str, Any]:  # Any: JSON values
+        """Return the options that a resumed run must repeat to be the run it was."""
+        values = settings_to_dict(self)
+        values |= values.pop("synthesis")
+        return {name: value for name, value in values.items() if name not in self.free_to_change}
+
+
+@dataclass(kw_only=True)
+class FusedPretrainingSettings(PretrainingSettings):
+    """Settings of `examples/pretrain_fused.py`: the fusion stands instead of the task.
+
+    Raises:
+        ValueError: If a value makes no sense, or a fusion lacks its teachers; the message names the option.
+    """
+
+    free_to_change: ClassVar[frozenset[str]] = PretrainingSettings.free_to_change | {
+        *("action_teacher", "boundary_teacher", "teacher_features")
+    }
+
+    fusion: str = field(
+        metadata={"help": "way of fusion", "choices": ("two-stream", "two-head", "distillation")}
+    )
+    action_teacher: str | None = field(
+        default=None, metadata={"help": "trained encoder of actions; with two-stream, a stream"}
+    )
+    boundary_teacher: str | None = field(
+        default=None, metadata={"help": "trained encoder of boundaries; likewise"}
+    )
+    teacher_features: Path | None = field(
+        default=None, metadata={"help": "folder that keeps the teachers' features"}
+    )
+    action_weight: float = field(default=1.0, metadata={"help": "of the action loss or features"})
+    boundary_weight: float = field(default=1.0, metadata={"help": "of the boundary loss or features"})
+    cross_entropy_weight: float = field(default=1.0, metadata={"help": "distillation only"})
+    squared_error_reduction: str = field(
+        default="sum", metadata={"help": "distillation only", "choices": ("sum", "mean")}
+    )
+    task: str = field(default="boundary-with-action", init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        has_store = self.teacher_features is not None and self.teacher_features.is_dir()
+        needs_both = self.fusion == "two-stream" or (self.fusion == "distillation" and not has_store)
+        if needs_both and not (self.action_teacher and self.boundary_teacher):
+            raise ValueError(f"--fusion {self.fusion} needs --action_teacher and --boundary_teacher.")

@@ -1,0 +1,148 @@
+"""Command lines of the training scripts: a dataclass of settings as options, and errors as one line."""
+
+import logging
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, asdict, field, fields, is_dataclass, make_dataclass
+from functools import partial
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+from transformers import HfArgumentParser
+
+logger = logging.getLogger(__name__)
+
+USAGE_ERROR = 2
+
+# What a user can mend; anything else keeps its traceback.
+MISTAKES = (ValueError, OSError, ImportError)
+
+_Settings = TypeVar("_Settings")
+
+
+class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Shows defaults, and a script's docstring as it is written."""
+
+
+class _Parser(HfArgumentParser):
+    """Ends with one line and exit status 2 where the command line is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{self.prog}: error: {message}; --help lists the options\n")
+
+
+def parse_settings(
+    settings_class: type[_Settings],
+    words: Sequence[str] | None = None,
+    *,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,  # Any: the value of an option
+    description: str | None = None,
+    prog: str | None = None,
+) -> _Settings:
+    """Return the settings that a command line asks for.
+
+    Every field of the dataclass is an option of that name, and so is every field of a dataclass that it
+    holds. Of a field's metadata, `help` and `choices` are shown; with `option=False` there is no option.
+
+    Args:
+        settings_class (`type`): A dataclass; what its `__post_init__` refuses is a user's mistake.
+        words (`Sequence[str]`, *optional*): Defaults to the command line of this process.
+        presets (`Mapping[str, Mapping]`, *optional*): Defaults by the value of the option `preset`.
+        description (`str`, *optional*): Printed by `--help`.
+        prog (`str`, *optional*): Name of the command; the script's by default.
+
+    Returns:
+        The settings. A wrong command line ends the process with one line and exit status 2.
+    """
+    nested: dict[str, Any] = {
+        name: kind for name, kind in _option_types(settings_class).items() if is_dataclass(kind)
+    }
+    parser = _Parser(
+        tuple(_options_class(kind) for kind in (settings_class, *nested.values())),
+        description=description,
+        prog=prog,
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    if presets is not None:
+        preset = parser.parse_known_args(words)[0].preset
+        parser.set_defaults(**presets[preset])
+    given = vars(parser.parse_args(words))
+    try:
+        parts = {name: kind(**_select_values(kind, given)) for name, kind in nested.items()}
+        return settings_class(**_select_values(settings_class, given), **parts)
+    except MISTAKES as error:
+        parser.error(str(error).rstrip("."))
+
+
+# Any: a dataclass and the annotations of its fields, for which there is no type.
+def _option_types(settings_class: Any) -> dict[str, Any]:
+    hints = get_type_hints(settings_class)
+    return {
+        item.name: hints[item.name]
+        for item in fields(settings_class)
+        if item.init and item.metadata.get("option", True)
+    }
+
+
+def _options_class(settings_class: Any) -> Any:  # Any: as above
+    """Return the dataclass that the parser reads: no dataclasses inside, and lists instead of tuples."""
+    by_name = {item.name: item for item in fields(settings_class)}
+    members = []
+    for name, kind in _option_types(settings_class).items():
+        if is_dataclass(kind):
+            continue
+        if get_origin(kind) is tuple:
+            kind = GenericAlias(list, get_args(kind)[0])
+        members.append((name, kind, _as_option(by_name[name])))
+    return make_dataclass(f"{settings_class.__name__}Options", members, kw_only=True)
+
+
+def _as_option(item: Field) -> Any:  # Any: what dataclasses call a field
+    metadata = {name: item.metadata[name] for name in ("help", "choices") if name in item.metadata}
+    # Without a text, argparse shows no default.
+    metadata.setdefault("help", item.name.replace("_", " "))
+    default, factory = item.default, item.default_factory
+    if factory is not MISSING:
+        return field(default_factory=factory, metadata=metadata)
+    if isinstance(default, tuple):
+        return field(default_factory=partial(list, default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _select_values(settings_class: Any, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
+    return {
+        name: tuple(given[name]) if get_origin(kind) is tuple else given[name]
+        for name, kind in _option_types(settings_class).items()
+        if not is_dataclass(kind)
+    }
+
+
+def settings_to_dict(settings: Any) -> dict[str, Any]:  # Any: a dataclass, and its JSON values
+    """Return the fields of a dataclass, those of dataclasses inside too, fit for JSON."""
+    return {name: _as_json(value) for name, value in asdict(settings).items()}
+
+
+def _as_json(value: Any) -> Any:  # Any: as above
+    if isinstance(value, dict):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def exit_on_mistakes() -> Iterator[None]:
+    """Turn what a user can mend into one line and exit status 2; the traceback goes to the debug log."""
+    try:
+        yield
+    except MISTAKES as error:
+        logger.debug("traceback of the error below", exc_info=True)
+        plain = (
+            f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
+        )
+        print(f"error: {plain}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(USAGE_ERROR) from error
