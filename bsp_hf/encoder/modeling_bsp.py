@@ -7,13 +7,14 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from .backbone_family import ShiftSettings
 from .backbones import find_family
 from .configuration_bsp import BSPConfig
+from .pretrained_model import HubPreTrainedModel
 
 # What `from_pretrained` passes on to the config, as far as it decides where that lies.
 _CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -57,7 +58,7 @@ class BSPClassifierOutput(ModelOutput):
     hidden_states: tuple[Tensor | None, ...] | None = None
 
 
-class BSPPreTrainedModel(PreTrainedModel):
+class BSPPreTrainedModel(HubPreTrainedModel):
     """Base of the models that hold one BSP encoder."""
 
     config_class = BSPConfig

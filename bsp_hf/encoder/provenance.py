@@ -3,35 +3,88 @@
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from huggingface_hub import constants
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import safe_open
+from torch import Tensor
 from transformers import PreTrainedModel
 
 
-def find_cached_revision(model: PreTrainedModel) -> str | None:
-    """Find the revision whose weights a model has; transformers stopped recording it.
+@dataclass(frozen=True)
+class HubOrigin:
+    """The repository on the Hub that a model was loaded from.
+
+    Args:
+        repo_id (`str`): Its `org/name`.
+        revision (`str`): The commit; what was asked for where the cache does not tell its commit.
+        folder (`Path`, *optional*): Where the model's files lie in the cache.
+    """
+
+    repo_id: str
+    revision: str
+    folder: Path | None = None
+
+    @classmethod
+    def find(
+        cls,
+        repo_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        subfolder: str = "",
+    ) -> "HubOrigin":
+        """Return where a model came from that was just loaded with these options of `from_pretrained`."""
+        # Of the Auto classes comes a revision that knows its commit.
+        asked = str(getattr(revision, "resolved", revision) or "main")
+        subfolder = (subfolder or "").strip("/")
+        config = try_to_load_from_cache(repo_id, f"{subfolder}/config.json".lstrip("/"), cache_dir, asked)
+        if not isinstance(config, str):
+            return cls(repo_id, asked)
+        folder = Path(config).parent
+        return cls(repo_id, (folder.parents[subfolder.count("/")] if subfolder else folder).name, folder)
+
+
+def loaded_revision(model: PreTrainedModel) -> str | None:
+    """Return the revision that a model of the package was loaded from, to read more files of it.
+
+    Args:
+        model (`PreTrainedModel`): The model.
+
+    Returns:
+        `str` or `None`: The commit on the Hub, or what was asked for where that is not known. None for a
+        model from a folder or from memory, and for one whose `name_or_path` was changed since.
+    """
+    origin = _origin(model)
+    return None if origin is None else origin.revision
+
+
+def _origin(model: PreTrainedModel) -> HubOrigin | None:
+    origin: Any = getattr(model, "hub_origin", None)  # Any: mypy takes a module's attributes for tensors
+    return origin if origin is not None and origin.repo_id == model.name_or_path else None
+
+
+def _find_commit(model: PreTrainedModel) -> str | None:
+    """Return the commit whose weights a model has, of the revision it was loaded from or of those cached.
 
     A cache that holds one revision answers at once. Among several the weights decide, never the branch: a
     model that was pinned to a tag must not pass for the newest one.
-
-    Args:
-        model (`PreTrainedModel`): A model that was loaded by a Hub id.
-
-    Returns:
-        `str` or `None`: The commit; `None` if it is not in the cache, or if none of several has its weights.
     """
-    repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(
-        repo_id=str(model.name_or_path), repo_type="model"
-    )
+    name = str(model.name_or_path or "")
+    origin = _origin(model)
+    if origin is not None:
+        # What was trained on since is no longer that revision.
+        is_other = origin.folder is not None and _has_equal_weights(origin.folder, model) is False
+        return None if is_other else origin.revision
+    if not name or name.count("/") > 1 or Path(name).is_absolute() or Path(name).is_dir():
+        return None
+    repository = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
     snapshots = sorted(path.parent for path in repository.glob("snapshots/*/config.json"))
     if len(snapshots) > 1:
-        snapshots = [snapshot for snapshot in snapshots if _holds_weights(snapshot, model)]
+        snapshots = [snapshot for snapshot in snapshots if _has_equal_weights(snapshot, model)]
     commits = [snapshot.name for snapshot in snapshots]
     main = repository / "refs" / "main"
     newest = main.read_text().strip() if main.is_file() else None
@@ -39,20 +92,27 @@ def find_cached_revision(model: PreTrainedModel) -> str | None:
     return newest if newest in commits else next(iter(commits), None)
 
 
-def _holds_weights(snapshot: Path, model: PreTrainedModel) -> bool:
+def _has_equal_weights(folder: Path, model: PreTrainedModel) -> bool | None:
+    """Whether the files of a folder hold the encoder's weights; None if there are none to compare."""
     state = model.base_model.state_dict()
-    num_equal = 0
-    for path in sorted(snapshot.glob("*.safetensors")):
+    has_compared = False
+    for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             for key in file.keys():  # noqa: SIM118 -- it is no dict and cannot be iterated
                 value = state.get(key.removeprefix(f"{model.base_model_prefix}."))
                 if value is None:
                     continue
-                stored = file.get_tensor(key)
-                if stored.shape != value.shape or not torch.equal(stored.to(value.dtype), value.cpu()):
+                if not _is_equal(file.get_tensor(key), value.cpu()):
                     return False
-                num_equal += 1
-    return num_equal > 0
+                has_compared = True
+    return True if has_compared else None
+
+
+def _is_equal(stored: Tensor, value: Tensor) -> bool:
+    """Whether two tensors are one, in the precision of the second or in bfloat16."""
+    if stored.shape != value.shape:
+        return False
+    return torch.equal(stored.to(value.dtype), value) or torch.equal(stored.bfloat16(), value.bfloat16())
 
 
 _IRRELEVANT = frozenset(
@@ -104,8 +164,8 @@ _IRRELEVANT = frozenset(
 _DIGESTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
 
 
-# The digest of its weights and the revision that was found for them.
-_REVISIONS: WeakKeyDictionary[PreTrainedModel, tuple[str, str | None]] = WeakKeyDictionary()
+# The name of a model and the digest of its weights, and the commit that was found for them.
+_COMMITS: WeakKeyDictionary[PreTrainedModel, tuple[tuple[str, str], str | None]] = WeakKeyDictionary()
 
 
 def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, Any]:
@@ -200,13 +260,10 @@ def _identity(model: PreTrainedModel) -> str:
 
 
 def _commit(model: PreTrainedModel, digest: str) -> str | None:
-    commit = getattr(model.config, "_commit_hash", None)  # only older releases of transformers set it
-    name = str(model.name_or_path or "")
-    if commit is None and name.count("/") <= 1 and not Path(name).is_absolute() and not Path(name).is_dir():
-        # Not looked up anew for every video.
-        if _REVISIONS.get(model, ("", None))[0] != digest:
-            _REVISIONS[model] = digest, find_cached_revision(model) if name else None
-        commit = _REVISIONS[model][1]
+    asked = str(model.name_or_path or ""), digest
+    if model not in _COMMITS or _COMMITS[model][0] != asked:  # not looked up anew for every video
+        _COMMITS[model] = asked, _find_commit(model)
+    commit = _COMMITS[model][1]
     return commit if commit and re.fullmatch(r"[0-9a-f]{40}", commit) else None
 
 

@@ -1,14 +1,17 @@
 """Who made a feature: the same answer for the same encoder, another one for another."""
 
+import copy
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from support.tiny import randomize, tiny_config, tiny_extractor
-from transformers import AutoModel
+from transformers import AutoModel, pipeline
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, save_checkpoint_folder
-from bsp_hf.encoder.provenance import describe_encoder
+from bsp_hf.encoder.provenance import describe_encoder, loaded_revision
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +88,7 @@ def test_a_folder_that_has_gone_still_has_its_name(folder, tmp_path, monkeypatch
         shutil.move(tmp_path / "away", tmp_path / "deep")
 
 
-def test_a_model_of_the_hub_is_named_by_its_commit(folder):
-    model = AutoModel.from_pretrained(folder)
-    model.config._name_or_path = model.name_or_path = "someone/bsp-tiny"
-    model.config._commit_hash = "0123456789abcdef0123456789abcdef01234567"
-    record = describe_encoder(model, tiny_extractor())
-    assert record["id"] == "someone/bsp-tiny"
-    assert record["revision"] == "0123456789abcdef0123456789abcdef01234567"
+OLD, NEW = "a" * 40, "b" * 40
 
 
 def cache_revision(cache, model, commit, branch=None):
@@ -104,24 +101,80 @@ def cache_revision(cache, model, commit, branch=None):
     return repository / "snapshots" / commit
 
 
-def test_a_pinned_model_is_not_taken_for_the_newest(tmp_path, monkeypatch):
-    """transformers records no revision any more, so the weights tell among several in the cache."""
-    from huggingface_hub import constants
-
+@pytest.fixture
+def two_revisions(tmp_path, monkeypatch):
+    """A cache with two revisions of one repository that have the same weights; `v1` is the old one."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    old, new = "a" * 40, "b" * 40
-    first = cache_revision(tmp_path, randomize(BSPForBoundaryClassification(tiny_config())), old)
+    model = randomize(BSPForBoundaryClassification(tiny_config()))
+    cache_revision(tmp_path, model, OLD, branch="v1")
+    cache_revision(tmp_path, model, NEW, branch="main")
+    return tmp_path
+
+
+@pytest.mark.parametrize("model_class", [AutoModel, BSPModel, BSPForBoundaryClassification])
+@pytest.mark.parametrize(("revision", "commit"), [(None, NEW), ("main", NEW), ("v1", OLD), (OLD, OLD)])
+def test_a_model_of_the_hub_is_named_by_the_revision_it_was_loaded_from(
+    model_class, revision, commit, two_revisions
+):
+    pinned = {} if revision is None else {"revision": revision}
+    model = model_class.from_pretrained("org/tiny", **pinned)
+    record = describe_encoder(model, tiny_extractor())
+    assert (record["id"], record["revision"]) == ("org/tiny", commit)
+    assert loaded_revision(model) == loaded_revision(model.base_model) == commit
+    assert describe_encoder(copy.deepcopy(model), tiny_extractor()) == record
+
+
+def test_a_pipeline_names_the_revision_that_it_was_pinned_to(two_revisions):
+    for revision, commit in (("v1", OLD), ("main", NEW)):
+        extract = pipeline(
+            "video-feature-extraction",
+            model="org/tiny",
+            revision=revision,
+            feature_extractor=tiny_extractor(),
+        )
+        track = extract(np.zeros((8, 40, 40, 3), np.uint8), input_fps=25)
+        assert track["encoder"]["revision"] == commit
+
+
+def test_another_cache_and_a_subfolder_are_looked_into(two_revisions, tmp_path, monkeypatch):
+    inside = cache_revision(two_revisions, randomize(BSPModel(tiny_config()), seed=2), NEW) / "encoder"
+    randomize(BSPModel(tiny_config()), seed=3).save_pretrained(inside)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    model = BSPModel.from_pretrained("org/tiny", cache_dir=two_revisions, subfolder="encoder")
+    assert describe_encoder(model, tiny_extractor())["revision"] == NEW
+
+
+def test_a_model_that_was_trained_on_is_no_longer_its_revision(two_revisions):
+    model = BSPModel.from_pretrained("org/tiny", revision="v1", dtype=torch.bfloat16)
+    assert describe_encoder(model.float(), tiny_extractor())["revision"] == OLD
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    assert describe_encoder(model, tiny_extractor())["revision"].startswith("weights-")
+    assert loaded_revision(model) == OLD  # what lies beside it still comes from there
+
+
+def test_a_model_without_a_name_is_known_by_its_weights(two_revisions, folder):
+    model = BSPModel.from_pretrained("org/tiny", revision="v1")
+    assert describe_encoder(model, tiny_extractor())["revision"] == OLD
+    model.name_or_path = ""
+    assert describe_encoder(model, tiny_extractor())["revision"].startswith("weights-")
+    assert loaded_revision(model) is None
+    assert loaded_revision(BSPModel.from_pretrained(folder)) is None
+
+
+def test_among_several_revisions_in_the_cache_the_weights_decide(tmp_path, monkeypatch):
+    """For models of other classes, which do not remember what they were loaded from."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    first = cache_revision(tmp_path, randomize(BSPForBoundaryClassification(tiny_config())), OLD)
     pinned = BSPModel.from_pretrained(first)
     pinned.name_or_path = "org/tiny"
-    pinned.config._commit_hash = None
-    assert describe_encoder(pinned, tiny_extractor())["revision"] == old  # the only one, and no branch has it
+    assert describe_encoder(pinned, tiny_extractor())["revision"] == OLD  # the only one, and no branch has it
 
     newer = randomize(BSPForBoundaryClassification(tiny_config()), seed=1)
-    second = cache_revision(tmp_path, newer, new, branch="main")
-    for folder, commit in ((first, old), (second, new)):
+    second = cache_revision(tmp_path, newer, NEW, branch="main")
+    for folder, commit in ((first, OLD), (second, NEW)):
         model = BSPModel.from_pretrained(folder, dtype=torch.bfloat16)
         model.name_or_path = "org/tiny"
-        model.config._commit_hash = None
         assert describe_encoder(model, tiny_extractor())["revision"] == commit
     with torch.no_grad():
         next(model.parameters()).add_(1)  # trained on since

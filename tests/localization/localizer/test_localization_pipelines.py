@@ -28,6 +28,7 @@ from bsp_hf import (
     save_checkpoint_folder,
     save_localizer_folder,
 )
+from bsp_hf.encoder.provenance import HubOrigin
 from bsp_hf.features import EncoderMismatchError, EncoderRecord
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 
@@ -206,7 +207,7 @@ def test_the_copy_of_an_encoder_is_the_encoder_under_any_name(tmp_path, encoder_
     """A localizer trained on features of a commit on the Hub, saved with that encoder from its own folder."""
     model = tiny_localizer("gtad")
     encoder, extractor = AutoModel.from_pretrained(encoder_folder), tiny_extractor()
-    encoder.config._commit_hash = "c" * 40
+    encoder.hub_origin = HubOrigin(encoder.name_or_path, "c" * 40)
     folder = save_localizer_folder(model, tmp_path / "gtad", encoder=(encoder, extractor))
     config = AutoConfig.from_pretrained(folder)
     assert (config.encoder["revision"], config.encoder_copy["revision"][:8]) == ("c" * 40, "weights-")

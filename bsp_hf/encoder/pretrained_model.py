@@ -1,0 +1,61 @@
+"""Base of the package's models: remembers the revision that was loaded, refuses unknown arguments."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from .provenance import HubOrigin
+
+_Model = TypeVar("_Model", bound="HubPreTrainedModel")
+
+# What trainers and pipelines of transformers pass to every model, whether or not it has a use for it.
+GENERIC_ARGUMENTS = frozenset({"num_items_in_batch", "output_attentions", "return_loss", "use_cache"})
+
+
+class HubPreTrainedModel(PreTrainedModel):
+    """A model that knows what it was loaded from; see `loaded_revision` of `provenance`."""
+
+    hub_origin: HubOrigin | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_Model], pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
+    ) -> _Model:
+        """Load a model from a folder or the Hub.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): A local folder, or `org/name` on the Hub.
+            args: As for [`PreTrainedModel.from_pretrained`].
+            kwargs: As for [`PreTrainedModel.from_pretrained`].
+
+        Returns:
+            `PreTrainedModel`: The model, in evaluation mode.
+
+        Raises:
+            OSError: If there is no such model, or its folder lacks a file.
+        """
+        name = pretrained_model_name_or_path
+        places = {key: kwargs[key] for key in ("revision", "cache_dir", "subfolder") if key in kwargs}
+        loaded: Any = super().from_pretrained(name, *args, **kwargs)
+        if name is not None and not os.path.isdir(name):
+            model = loaded[0] if kwargs.get("output_loading_info") else loaded
+            model.hub_origin = model.base_model.hub_origin = HubOrigin.find(str(name), **places)
+        return loaded
+
+
+def refuse_unknown_arguments(model: nn.Module, arguments: Mapping[str, Any]) -> None:
+    """Raise a `TypeError` that names what `forward` was given and neither it nor a trainer knows.
+
+    Args:
+        model (`nn.Module`): The model, for the message.
+        arguments (`Mapping`): What `forward` has no parameter for; [`GENERIC_ARGUMENTS`] are passed over.
+    """
+    unknown = sorted(set(arguments) - GENERIC_ARGUMENTS)
+    if unknown:
+        raise TypeError(
+            f"{type(model).__name__} takes no argument {', '.join(unknown)}; look at the parameters of its "
+            "forward for the right name, or leave the argument out."
+        )
