@@ -38,7 +38,7 @@ from bsp_hf.localization.training_arguments import (
     training_parser,
     training_settings,
 )
-from bsp_hf.publishing.cards.render import write_card
+from bsp_hf.publishing.cards.files import write_card
 from bsp_hf.training.checkpoints import (
     TrainingProgress,
     clear_training_states,

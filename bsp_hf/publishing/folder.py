@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, ResNetConfig
 from bsp_hf.encoder.configuration_bsp import BACKBONE_VARIANTS
 from bsp_hf.encoder.configuration_efficientnet_lite import EfficientNetLiteConfig
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.publishing.cards.render import RECORD_FILE, write_card
+from bsp_hf.publishing.cards.files import RECORD_FILE, write_card
 
 
 def name_architecture(backbone: PreTrainedConfig) -> str:

@@ -22,7 +22,7 @@ from bsp_hf.localization.localizer.config import LocalizerConfig
 from bsp_hf.localization.localizer.encoders import ENCODER_FOLDER, load_encoders
 from bsp_hf.localization.localizer.folder import TEXT_ENCODER_FOLDER
 from bsp_hf.localization.tan.configuration_tan import TANConfig
-from bsp_hf.publishing.cards.render import CARD_FILE, RECORD_FILE
+from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE
 
 from .folder import ENCODER_CODE
 

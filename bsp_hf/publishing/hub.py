@@ -14,7 +14,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from bsp_hf.files import atomic_file
-from bsp_hf.publishing.cards.render import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
+from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
 
 from .folder_check import check_folder
 

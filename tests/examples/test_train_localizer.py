@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from support.made_videos import ENCODER, make_videos
 
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
-from bsp_hf.publishing.cards.render import find_card_gaps
+from bsp_hf.publishing.cards.files import find_card_gaps
 from bsp_hf.publishing.folder_check import check_folder
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_localizer.py"

@@ -19,7 +19,7 @@ from bsp_hf import (
     publish_folder,
     save_checkpoint_folder,
 )
-from bsp_hf.publishing.cards.render import write_card
+from bsp_hf.publishing.cards.files import write_card
 from bsp_hf.publishing.hub import RemoteChangedError
 
 REPO = "org/bsp-tsm-r18"

@@ -3,40 +3,12 @@
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
+from support.card_records import LOCALIZER as RECORD
+from support.card_records import LOCALIZER_CARD as FILLED
 
-from bsp_hf.publishing.cards.localizer import KINDS
-from bsp_hf.publishing.cards.render import build_card, find_card_gaps, render_card
-
-LOCALIZER = {
-    "kind": "gtad",
-    "model_class": "GTADForTemporalActionLocalization",
-    "num_parameters": 5_563_268,
-    "feature_dim": 512,
-    "feature_fps": 25.0,
-    "feature_stride_frames": 8,
-    "encoders": [{"id": "org/bsp-tsm-r18", "revision": "a" * 40}, {"id": "mine", "revision": "weights-1"}],
-    "holds_encoder": True,
-    "queries": None,
-}
-RECORD = {
-    "localizer": LOCALIZER,
-    "preset": "activitynet",
-    "arguments": {"annotations": "/data/anet.json", "eval_subset": "validation", "seed": 4},
-    "hyper_parameters": {"learning_rate": 0.004, "batch_size": 16, "plateau_patience": 20},
-    "step": 600,
-    "metric": "average_map",
-    "results": {"auc": float("nan"), "map@0.5": 0.5036, "average_map": 0.3409},
-    "evaluated": "4728 of 4926 videos",
-    "num_samples": {"training": 9649, "evaluation": 4728},
-    "missing_videos": {"training": ["a"], "evaluation": ["b", "c"]},
-    "bad_rows": ["anet.json, line 3: reversed"],
-    "command": "accelerate launch examples/train_localizer.py --localizer gtad",
-    "commit": "0123abc",
-    "versions": {"torch": "2.13.0"},
-    "hardware": {"device": "cpu"},
-    "time": {"wall_s": 90.0, "cpu_s": 7200.0},
-}
-FILLED = {"license": "mit", "training_data": "ActivityNet v1.3, training.", "datasets": ["org/anet"]}
+from bsp_hf.publishing.cards.files import find_card_gaps
+from bsp_hf.publishing.cards.metrics import collect_metrics
+from bsp_hf.publishing.cards.render import LOCALIZER_TASKS, render_card
 
 
 def rows(text: str) -> dict[str, str]:
@@ -76,13 +48,13 @@ def test_the_metadata_are_those_of_the_hub():
     assert {r.dataset_name for r in results} == {"anet.json, validation, 4728 of 4926 videos"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOCALIZER_TASKS)
 def test_what_nobody_recorded_is_said_and_what_only_the_owner_knows_is_a_gap(kind):
     text = render_card({"localizer": {"kind": kind}}, "org/name")
     told = rows(text)
     assert told["setting"] == told["videos without features"] == told["encoder"] == "Not recorded"
     assert "## Results\n\nNot measured.\n" in text and "model-index" not in text
-    assert f'pipeline("{KINDS[kind].task}", model="org/name")' in text
+    assert f'pipeline("{LOCALIZER_TASKS[kind]}", model="org/name")' in text
     gaps = find_card_gaps(text)
     assert len(gaps) == 3 and any("`license:`" in gap for gap in gaps)
     assert any("`## Training data`" in gap for gap in gaps) and any("`## Licence`" in gap for gap in gaps)
@@ -98,12 +70,12 @@ def test_a_converted_localizer_does_not_claim_to_be_ours():
 def test_chance_is_told_beside_framewise_precision():
     record = {"localizer": {"kind": "actionness"}, "metric": "pooled_ap", "evaluated": "4 of 5 videos"}
     record["results"] = {"pooled_ap": 0.5, "positive_share": 0.25}
-    card = build_card(record, "a")
-    assert [metric.name for metric in card.metrics] == ["pooled_ap"]
-    assert "0.250 are positive" in card.results_note
+    assert [metric.name for metric in collect_metrics(record, "step-localization")] == ["pooled_ap"]
+    text = render_card(record, "a")
+    assert "0.250 are positive" in text and "| positive_share |" not in text
 
 
 @pytest.mark.parametrize("localizer", [{"kind": "bmn"}, "gtad"])
 def test_records_of_unknown_localizers_are_refused(localizer):
     with pytest.raises(ValueError, match="Save the localizer again"):
-        build_card({"localizer": localizer}, "a")
+        render_card({"localizer": localizer}, "a")

@@ -21,10 +21,10 @@ from bsp_hf import (
     render_card,
 )
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
-from bsp_hf.publishing.cards.render import find_card_gaps
+from bsp_hf.publishing.cards.files import find_card_gaps
 from bsp_hf.publishing.folder import describe_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CARDS = ROOT / "model_cards"
 RECORDS = sorted((CARDS / "records").glob("*.json"))
 NAMES = ["bsp-distilled-r18", "bsp-tsm-r18", "bsp-tsm-r50", "bsp-two-head-r18", "bsp-two-stream-r18"]
