@@ -49,9 +49,9 @@ def test_importing_the_package_leaves_out_what_only_a_part_needs():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout
     loaded = set(printed.split())
-    rooms = {name.split(".")[1] for name in loaded if name.startswith("bsp_hf.")}
+    layers = {name.split(".")[1] for name in loaded if name.startswith("bsp_hf.")}
     # The localizers are registered with transformers, and read feature tracks.
-    assert rooms == {"encoder", "features", "files", "localization", "registration", "videos"}
+    assert layers == {"encoder", "features", "files", "localization", "registration", "version", "videos"}
     # accelerate and scipy are not among them, because transformers loads these by itself.
     assert not loaded & {"datasets", "evaluate", "h5py", "matplotlib", "onnx", "tensorboard", "typer"}
 

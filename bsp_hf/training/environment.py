@@ -10,17 +10,17 @@ from pathlib import Path
 
 import torch
 
-import bsp_hf
+from bsp_hf.version import __version__
 
+_PACKAGE = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "av", "numpy")
 
 
 def describe_command() -> str:
     """Return the command line of this process, fit for a shell.
 
-    Returns:
-        `str`: As it was typed, but that of what stood between `accelerate launch` and the script only the
-        precision and the number of processes are known.
+    Of what stood between `accelerate launch` and the script, only the precision and the number of processes
+    are known.
     """
     command = shlex.join(sys.argv)
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION")  # set by the launcher
@@ -31,30 +31,23 @@ def describe_command() -> str:
 
 
 def describe_commit() -> str | None:
-    """Return the commit of the package's code.
+    """Return the commit of the package's code, with `" (changed)"` if files were changed since.
 
-    Returns:
-        `str` or `None`: The hash, with `" (changed)"` if files were changed since; `None` where the package
-        is installed rather than checked out.
+    It is `None` where the package is installed rather than checked out.
     """
-    folder = Path(bsp_hf.__file__).parent
     try:
         # A virtual environment can lie inside of the checkout of something else.
-        _ask_git(folder, "ls-files", "--error-unmatch", "__init__.py")
-        commit = _ask_git(folder, "rev-parse", "HEAD")
-        is_changed = bool(_ask_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        _run_git("ls-files", "--error-unmatch", "__init__.py")
+        commit = _run_git("rev-parse", "HEAD")
+        is_changed = bool(_run_git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit} (changed)" if is_changed else commit
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide what a run does.
-
-    Returns:
-        `dict[str, str]`: By name; of those that are installed.
-    """
-    versions = {"bsp_hf": bsp_hf.__version__, "python": platform.python_version()}
+    """Return the versions of the installed libraries that decide what a run does, by name."""
+    versions = {"bsp_hf": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             versions[name] = version(name)
@@ -64,13 +57,10 @@ def describe_versions() -> dict[str, str]:
 
 
 def describe_hardware(device: str) -> dict[str, str | int]:
-    """Describe the machine, without its name.
+    """Return `device`, `processor`, `threads` of one process and `processes`; not the machine's name.
 
     Args:
         device (`str`): Type of the device that computes, such as `"cpu"`.
-
-    Returns:
-        `dict[str, str | int]`: `device`, `processor`, `threads` of one process and `processes`.
     """
     if device == "cuda":
         device = f"cuda ({torch.cuda.get_device_name()})"
@@ -82,11 +72,11 @@ def describe_hardware(device: str) -> dict[str, str | int]:
     }
 
 
-def _ask_git(folder: Path, *arguments: str) -> str:
-    answer = subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+def _run_git(*arguments: str) -> str:
+    finished = subprocess.run(
+        ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, check=True
     )
-    return answer.stdout.strip()
+    return finished.stdout.strip()
 
 
 def _name_processor() -> str:

@@ -1,4 +1,4 @@
-"""Where a run happened is told completely, and without the machine's name."""
+"""The record of where a run happened is complete, and does not hold the machine's name."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import bsp_hf
+from bsp_hf.training import environment
 from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
@@ -22,11 +22,11 @@ def git(folder, *arguments):
     ).stdout.strip()
 
 
-def test_commit_of_a_checkout_tells_of_changes(tmp_path, monkeypatch):
+def test_commit_of_a_checkout_shows_changes(tmp_path, monkeypatch):
     package = tmp_path / "bsp_hf"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(bsp_hf, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(environment, "_PACKAGE", package)
     git(tmp_path, "init", "-q")
     (tmp_path / "other").write_text("")
     git(tmp_path, "add", "other")
@@ -41,13 +41,13 @@ def test_commit_of_a_checkout_tells_of_changes(tmp_path, monkeypatch):
 
 
 def test_without_a_checkout_or_git_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(bsp_hf, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(environment, "_PACKAGE", tmp_path)
     assert describe_commit() is None
     monkeypatch.setenv("PATH", "")
     assert describe_commit() is None
 
 
-def test_command_names_what_the_launcher_was_told(monkeypatch):
+def test_command_names_the_options_of_the_launcher(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["examples/pretrain.py", "--video_dir", "my clips"])
     for name in ("ACCELERATE_MIXED_PRECISION", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
@@ -67,6 +67,10 @@ def test_versions_are_those_of_the_modules(name):
 
 
 def test_the_machine_is_described_but_not_named():
-    told = describe_hardware("cpu")
-    assert told["device"] == "cpu" and told["threads"] >= 1 and platform.machine() in told["processor"]
-    assert platform.node() not in str(told)
+    described = describe_hardware("cpu")
+    assert (
+        described["device"] == "cpu"
+        and described["threads"] >= 1
+        and platform.machine() in described["processor"]
+    )
+    assert platform.node() not in str(described)
