@@ -1,29 +1,72 @@
 """Videos in a column of a `datasets` data set, streamed or not."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from .items import LocalFile, RemoteFile, UnusableVideo, VideoBytes, VideoItem
+from .items import UnusableVideo, VideoBytes, VideoItem, VideoOrigin, locate, stamp_bytes
 
 _USUAL_COLUMNS = ("video", "mp4", "file", "path", "video_path")
 _KEY = "__key__"  # of a WebDataset
 
 
-def is_dataset(value: Any) -> bool:  # Any: whatever a caller gave
-    """Say whether something is a data set of `datasets`, without importing it.
+@dataclass(frozen=True, eq=False)
+class DatasetCell:
+    """A video whose bytes lie in a row of a `datasets.Dataset`, which is not read before they are asked for.
 
     Args:
-        value: Anything.
-
-    Returns:
-        `bool`: Whether it has examples with named columns.
+        dataset (`Dataset`): The data set in the format `"arrow"`, videos not decoded.
+        column (`str`): Column of the videos.
+        row (`int`): Row of this one.
     """
+
+    dataset: Any  # Any: datasets is slow to import
+    column: str
+    row: int
+
+    def stamp(self) -> str:
+        """Return [`stamp_bytes`] of its bytes, of which the middle is not read."""
+        return stamp_bytes(memoryview(self._buffer()))
+
+    @contextmanager
+    def open(self) -> Iterator[bytes]:
+        """Return a context manager of the bytes."""
+        yield self.read()
+
+    def read(self) -> bytes:
+        """Return the bytes of the video file."""
+        return self._buffer().to_pybytes()
+
+    def _buffer(self) -> Any:  # Any: a pyarrow.Buffer of the file that is mapped into memory
+        cell = self.dataset[self.row].column(self.column)[0]
+        return (cell["bytes"] if hasattr(cell, "keys") else cell).as_buffer()
+
+
+@dataclass(frozen=True)
+class DatasetVideo:
+    """A row of a data set of videos.
+
+    Args:
+        path (`str`, *optional*): What the data set calls the file.
+        origin (`VideoOrigin`, *optional*): Where its bytes are; none if the row has neither bytes nor a path.
+        values (`Mapping`): What the other columns hold that were asked for.
+    """
+
+    path: str | None
+    origin: VideoOrigin | None
+    values: Mapping[str, Any]
+
+
+def is_dataset(value: Any) -> bool:  # Any: whatever a caller gave
+    """Return whether something is a data set of `datasets`, without importing it."""
     return hasattr(value, "column_names") and hasattr(value, "features") and hasattr(value, "__iter__")
 
 
 def iter_dataset(
-    dataset: Any,  # Any: a Dataset or IterableDataset, whose package is slow to import
+    dataset: Any,  # Any: a Dataset or IterableDataset
     *,
     video_column: str | None = None,
     id_column: str | None = None,
@@ -32,64 +75,122 @@ def iter_dataset(
 
     Args:
         dataset: A `datasets.Dataset` or `IterableDataset`.
-        video_column (`str`, *optional*): Column of videos: of the type `Video`, of paths or addresses, or of
-            bytes; by default the one of type `Video`, else one of the usual names.
+        video_column (`str`, *optional*): As for [`read_dataset_videos`].
         id_column (`str`, *optional*): Column of ids; by default `__key__` if there is one, else the name of
             the file without suffix, else the number of the example.
+    """
+    if id_column is None and _KEY in (dataset.column_names or dataset.features or ()):
+        id_column = _KEY
+    others = [] if id_column is None else [id_column]
+    for number, video in enumerate(read_dataset_videos(dataset, video_column, others)):
+        given = video.values[id_column] if id_column else None
+        stem = Path(video.path).stem if video.path else None
+        video_id = str(given) if given is not None else stem or f"{number:08d}"
+        name = f"example {number}"
+        if video.path or given is not None:
+            name += f" ({video.path or video_id})"
+        if video.origin is None:
+            yield UnusableVideo(name, "it has neither a path nor bytes")
+            continue
+        try:
+            yield VideoItem(video_id, name, video.origin)
+        except ValueError as error:
+            yield UnusableVideo(name, str(error))
 
-    Yields:
-        `VideoItem` or `UnusableVideo`: The videos in the order of the data set.
+
+def read_dataset_videos(
+    dataset: Any,  # Any: a Dataset or IterableDataset
+    video_column: str | None = None,
+    others: Sequence[str] = (),
+) -> Iterator[DatasetVideo]:
+    """Iterate over the rows of a data set; of one that is not streamed, no bytes are read.
+
+    Args:
+        dataset: A `datasets.Dataset` or `IterableDataset`.
+        video_column (`str`, *optional*): Column of videos: of the type `Video`, of `{"path", "bytes"}`, of
+            paths or addresses, or of bytes; by default the only one of the first two kinds, else one of the
+            usual names.
+        others (`Sequence[str]`): Further columns to read.
 
     Raises:
-        ValueError: If there is no such column.
+        ValueError: If there is no such column, or several could be meant.
     """
-    from datasets import Video
+    from datasets import Dataset, Video
 
-    types = dict(dataset.features or {})
-    names = list(dataset.column_names or types)
-    column = video_column or _guess_column(types, names)
-    if id_column is None and _KEY in names:
-        id_column = _KEY
-    for name in filter(None, (column, id_column)):
+    features = dataset.features or {}
+    names = list(dataset.column_names or features)
+    column = _find_video_column(features, names, video_column)
+    for name in others:
         if names and name not in names:
             raise ValueError(f"the data set has no column {name!r}; it has {', '.join(names)}.")
-    if isinstance(types.get(column), Video):
+    if names:
+        dataset = dataset.select_columns(list(dict.fromkeys((column, *others))))
+    if isinstance(features.get(column), Video):
         dataset = dataset.cast_column(column, Video(decode=False))
-    wanted = [name for name in names if name in (column, id_column)]
-    for number, example in enumerate(dataset.select_columns(wanted) if wanted else dataset):
-        yield _describe(example, number, column, id_column)
+    if not isinstance(dataset, Dataset):
+        for example in dataset:
+            path, data = _read_cell(example.get(column))
+            origin = VideoBytes(data) if data is not None else locate(path) if path else None
+            yield DatasetVideo(path, origin, {name: example.get(name) for name in others})
+        return
+    dataset = dataset.with_format("arrow")
+    row = 0
+    for table in dataset.iter(batch_size=100):
+        rest: Iterable[dict[str, Any]] = table.select(list(others)).to_pylist() if others else repeat({})
+        for (path, has_bytes), values in zip(_read_arrow_cells(table.column(column)), rest, strict=False):
+            cell = DatasetCell(dataset, column, row)
+            yield DatasetVideo(path, cell if has_bytes else locate(path) if path else None, values)
+            row += 1
 
 
-def _guess_column(types: Mapping[str, Any], names: Iterable[str]) -> str:
-    from datasets import Video
+def _find_video_column(features: Mapping[str, Any], names: list[str], wanted: str | None) -> str:
+    from datasets import Value, Video
 
-    candidates = [name for name, kind in types.items() if isinstance(kind, Video)]
-    candidates += [name for name in _USUAL_COLUMNS if name in names]
-    if not candidates:
-        raise ValueError(
-            f"the data set has no column of videos among {', '.join(names) or 'none'}; name it with "
-            "video_column."
-        )
-    return candidates[0]
+    cell = {"bytes": Value("binary"), "path": Value("string")}
+    found = [name for name in names if isinstance(features.get(name), Video)]
+    found = found or [name for name in names if features.get(name) == cell]
+    # A stream may not know its types before it is read.
+    plain = [
+        name
+        for name in names
+        if name not in features
+        or (isinstance(features[name], Value) and features[name].dtype.endswith(("string", "binary")))
+    ]
+    if wanted is not None:
+        if names and wanted not in names:
+            raise ValueError(f"the data set has no column {wanted!r}; it has {', '.join(names)}.")
+        if not names or wanted in (*found, *plain):
+            return wanted
+        problem = f"column {wanted!r} holds no videos"
+    else:
+        found = found or [name for name in _USUAL_COLUMNS if name in plain][:1]
+        if len(found) == 1:
+            return found[0]
+        problem = f"{len(found)} columns hold videos"
+    raise ValueError(
+        f"{problem} in a data set with the columns {names}; pass video_column=, the name of one of videos "
+        "(the feature datasets.Video), paths or bytes."
+    )
 
 
-def _describe(
-    example: Mapping[str, Any], number: int, column: str, id_column: str | None
-) -> VideoItem | UnusableVideo:
-    cell = example.get(column)
-    path: Any = cell.get("path") if isinstance(cell, Mapping) else cell
-    data: Any = cell.get("bytes") if isinstance(cell, Mapping) else None
-    if isinstance(path, (bytes, bytearray)):
-        path, data = None, bytes(path)
-    given = example.get(id_column) if id_column else None
-    stem = Path(path).stem if isinstance(path, str) and path else None
-    video_id = str(given) if given is not None else stem or f"{number:08d}"
-    name = f"example {number}" + (f" ({path or video_id})" if path or given is not None else "")
-    try:
-        if data is not None:
-            return VideoItem(video_id, name, VideoBytes(data))
-        if isinstance(path, str) and path:
-            return VideoItem(video_id, name, RemoteFile(path) if "://" in path else LocalFile(Path(path)))
-        return UnusableVideo(name, f"the column {column!r} holds no video but {type(cell).__name__}")
-    except ValueError as error:
-        return UnusableVideo(name, str(error))
+def _read_cell(cell: Any) -> tuple[str | None, bytes | None]:  # Any: whatever a stream holds
+    """Return the path and the bytes of a cell, each if it has them."""
+    path, data = (cell.get("path"), cell.get("bytes")) if isinstance(cell, Mapping) else (cell, cell)
+    return (
+        path if isinstance(path, str) and path else None,
+        bytes(data) if isinstance(data, (bytes, bytearray)) else None,
+    )
+
+
+def _read_arrow_cells(cells: Any) -> Iterator[tuple[str | None, bool]]:  # Any: a pyarrow.ChunkedArray
+    """Yield the path of each cell, if it has one, and whether its bytes are there."""
+    from pyarrow import types
+
+    for chunk in cells.chunks:
+        if types.is_struct(chunk.type):
+            fields = dict(zip((field.name for field in chunk.type), chunk.flatten(), strict=True))
+            yield from zip(fields["path"].to_pylist(), fields["bytes"].is_valid().to_pylist(), strict=True)
+        elif types.is_binary(chunk.type) or types.is_large_binary(chunk.type):
+            yield from ((None, has_bytes) for has_bytes in chunk.is_valid().to_pylist())
+        else:
+            yield from ((path, False) for path in chunk.to_pylist())

@@ -1,14 +1,17 @@
-"""Videos to extract features of: their ids, where their bytes are, and what tells that they changed."""
+"""A video and where its bytes are: in a file, at an address, in memory."""
 
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from bsp_hf.encoder.video_source import VideoSource
 from bsp_hf.files import check_video_id
+
+_DIGESTED_BYTES = 64 * 1024
 
 
 class VideoOrigin(Protocol):
@@ -17,7 +20,7 @@ class VideoOrigin(Protocol):
     def stamp(self) -> str:
         """Return what changes whenever the bytes do."""
 
-    def open(self) -> Any:  # Any: a context manager of a path, of bytes or of an open binary file
+    def open(self) -> AbstractContextManager[VideoSource]:
         """Return a context manager of what the decoder reads."""
 
 
@@ -27,9 +30,6 @@ class LocalFile:
 
     Choice: size and time of change say whether it is the same; reading every byte of every video at each
     start would take longer than most jobs.
-
-    Args:
-        path (`Path`): The file.
     """
 
     path: Path
@@ -41,17 +41,13 @@ class LocalFile:
 
     @contextmanager
     def open(self) -> Iterator[Path]:
-        """Give the path; the decoder opens it."""
+        """Return a context manager of the path, which the decoder opens."""
         yield self.path
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that fsspec reads, `s3://`, `hf://`, `gs://`, `memory://` and so on.
-
-    Args:
-        url (`str`): Its address.
-    """
+    """A file that fsspec reads: `s3://`, `hf://`, `gs://`, `memory://` and so on."""
 
     url: str
 
@@ -62,7 +58,7 @@ class RemoteFile:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Give an open file that fetches what is read of it."""
+        """Return a context manager of an open file that fetches what is read of it."""
         file_system, path = open_file_system(self.url)
         with file_system.open(path, "rb") as file:
             yield file
@@ -70,21 +66,17 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class VideoBytes:
-    """A video in memory, such as the cell of a table.
-
-    Args:
-        data (`bytes`): The whole file.
-    """
+    """A video in memory."""
 
     data: bytes
 
     def stamp(self) -> str:
-        """Return the digest of the bytes."""
-        return f"sha256 {hashlib.sha256(self.data).hexdigest()}"
+        """Return [`stamp_bytes`] of them."""
+        return stamp_bytes(memoryview(self.data))
 
     @contextmanager
     def open(self) -> Iterator[bytes]:
-        """Give the bytes."""
+        """Return a context manager of the bytes."""
         yield self.data
 
 
@@ -123,15 +115,7 @@ class VideoItem:
             )
 
     def cut(self, start_s: float, end_s: float | None) -> "VideoItem":
-        """Return the same video with a range, unless it has one of its own.
-
-        Args:
-            start_s (`float`): First second.
-            end_s (`float`, *optional*): End in seconds.
-
-        Returns:
-            `VideoItem`: The video or its part.
-        """
+        """Return the same video with a range in seconds, unless it has one of its own."""
         if self.start_s or self.end_s is not None:
             return self
         return replace(self, start_s=start_s, end_s=end_s)
@@ -155,13 +139,7 @@ class InputCollisionError(ValueError):
 
 
 def open_file_system(url: str) -> tuple[Any, str]:  # Any: an fsspec file system
-    """Find the file system of an address.
-
-    Args:
-        url (`str`): An address, `protocol://path`.
-
-    Returns:
-        `tuple`: The file system, and the path in it.
+    """Return the file system of an address `protocol://path`, and the path in it.
 
     Raises:
         ImportError: If the package of this protocol is not installed.
@@ -176,3 +154,20 @@ def open_file_system(url: str) -> tuple[Any, str]:  # Any: an fsspec file system
         raise ImportError(f"{url}: {protocol}:// needs another package: {error}") from error
     except ValueError as error:
         raise ValueError(f"{url}: {error}") from error
+
+
+def locate(path_or_url: str | Path) -> LocalFile | RemoteFile:
+    """Return the file at a path or an address."""
+    text = os.fspath(path_or_url)
+    return RemoteFile(text) if "://" in text else LocalFile(Path(text))
+
+
+def stamp_bytes(data: memoryview) -> str:
+    """Return what changes whenever the bytes of a video do.
+
+    Choice: their number and the digest of both ends, where containers keep the sizes and times of all frames;
+    digesting every byte of a large data set at each start would take longer than most jobs.
+    """
+    digest = hashlib.sha256(data[:_DIGESTED_BYTES])
+    digest.update(data[-_DIGESTED_BYTES:])
+    return f"sha256 of both ends {digest.hexdigest()}, {len(data)} bytes"

@@ -1,32 +1,18 @@
 """What people have, folders, globs, lists, tables, addresses and archives, as a list of videos with ids."""
 
-import csv
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .items import InputCollisionError, LocalFile, RemoteFile, UnusableVideo, VideoItem, open_file_system
+from .items import InputCollisionError, LocalFile, UnusableVideo, VideoItem, locate, open_file_system
+from .tables import read_table
 from .tar import TAR_SUFFIXES, list_tar
+from .walk import is_passed_over, is_video_name, walk_files, walk_videos
 
-# Files of other names are taken only where they are named one by one.
-# fmt: off
-VIDEO_SUFFIXES = frozenset((
-    ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts",
-    ".gif", ".flv", ".f4v", ".wmv", ".asf", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".divx",
-    ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".av1", ".ivf", ".obu", ".y4m",
-    ".mjpeg", ".mjpg", ".vc1", ".nut"
-))
-# fmt: on
 LIST_SUFFIXES = (".txt", ".lst", ".list")
-_COLUMNS = {
-    "id": ("id", "video_id"),
-    "file": ("file", "file_name", "path", "video"),
-    "start_s": ("start_s", "start"),
-    "end_s": ("end_s", "end"),
-}
 _MAGIC = re.compile(r"[*?\[]")
 _NUMBERED = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -95,14 +81,7 @@ def find_videos(
 
 
 def check_ids_differ(items: Iterable[VideoItem]) -> None:
-    """Refuse videos of which two would write to one place.
-
-    Args:
-        items (`Iterable[VideoItem]`): The videos.
-
-    Raises:
-        InputCollisionError: If an id comes twice; it names both videos.
-    """
+    """Raise an `InputCollisionError` that names both if two videos would write to one place."""
     first: dict[str, VideoItem] = {}
     for item in items:
         other = first.setdefault(item.video_id, item)
@@ -133,7 +112,7 @@ def _look_at(text: str) -> Iterator[Found]:
     elif text.endswith(".csv"):
         yield from _read_table(Path(text))
     elif text.endswith(TAR_SUFFIXES):
-        yield from list_tar(text, VIDEO_SUFFIXES)
+        yield from list_tar(text)
     else:
         yield VideoItem(Path(text).stem, text, LocalFile(Path(text)))
 
@@ -149,35 +128,27 @@ def _expand_numbers(text: str) -> Iterator[str]:
 
 
 def _look_in_folder(folder: Path) -> Iterator[Found]:
-    found = [path for path in _walk(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+    found = walk_videos(folder)
     if not found:
-        archives = any(path.name.endswith(TAR_SUFFIXES) for path in _walk(folder))
+        archives = any(path.name.endswith(TAR_SUFFIXES) for path in walk_files(folder))
         hint = f"; for its archives pass '{folder}/*.tar'" if archives else ""
         raise FileNotFoundError(f"there is no video in {folder} or under it{hint}.")
     for path in found:
         yield _describe(path.relative_to(folder).as_posix(), path)
 
 
-def _walk(folder: Path) -> list[Path]:
-    """All files but hidden ones, through links to folders too; a link that leads in a circle is not taken."""
-    found, seen = [], {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = {name: os.path.realpath(os.path.join(parent, name)) for name in folders}
-        folders[:] = sorted(name for name in folders if name[0] != "." and real[name] not in seen)
-        seen.update(real[name] for name in folders)
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(found)
-
-
 def _look_by_pattern(pattern: str) -> Iterator[Found]:
     before = pattern[: _MAGIC.search(pattern).start()]  # type: ignore[union-attr]  # the caller has seen it
     root = Path(before.rpartition("/")[0] or ("/" if before.startswith("/") else "."))
     paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if not os.path.isdir(path)]
+    if "**" in pattern:  # which glob follows around circles of links
+        walked = set(walk_files(root))
+        paths = [path for path in paths if path in walked]
     if not paths:
         raise FileNotFoundError(f"no file is like {pattern}.")
     for path in paths:
         if path.name.endswith(TAR_SUFFIXES):
-            yield from list_tar(str(path), VIDEO_SUFFIXES)
+            yield from list_tar(str(path))
         else:
             yield _describe(path.relative_to(root).as_posix(), path)
 
@@ -195,7 +166,7 @@ def _without_suffix(path: str) -> str:
 
 def _look_at_address(url: str) -> Iterator[Found]:
     if url.endswith(TAR_SUFFIXES) and not _MAGIC.search(url):
-        yield from list_tar(url, VIDEO_SUFFIXES)
+        yield from list_tar(url)
         return
     file_system, path = open_file_system(url)
     if _MAGIC.search(path):
@@ -204,7 +175,9 @@ def _look_at_address(url: str) -> Iterator[Found]:
     elif file_system.isdir(path):
         root = path.rstrip("/")
         paths = [
-            p for p in sorted(file_system.find(path)) if PurePosixPath(p).suffix.lower() in VIDEO_SUFFIXES
+            one
+            for one in sorted(file_system.find(path))
+            if is_video_name(one) and not any(map(is_passed_over, one.removeprefix(root).split("/")))
         ]
     else:
         root, paths = path.rpartition("/")[0], [path]
@@ -213,11 +186,11 @@ def _look_at_address(url: str) -> Iterator[Found]:
     for one in paths:
         address = file_system.unstrip_protocol(one)
         if one.endswith(TAR_SUFFIXES):
-            yield from list_tar(address, VIDEO_SUFFIXES)
+            yield from list_tar(address)
             continue
         try:
             video_id = _without_suffix(one.removeprefix(root).lstrip("/"))
-            yield VideoItem(video_id, address, RemoteFile(address))
+            yield VideoItem(video_id, address, locate(address))
         except ValueError as error:
             yield UnusableVideo(address, str(error))
 
@@ -229,13 +202,19 @@ def _read_list(path: Path) -> Iterator[Found]:
     absolute = [os.path.dirname(file) for file in files.values() if os.path.isabs(file)]
     shared = os.path.commonpath(absolute) if absolute else ""
     for number, file in files.items():
-        yield _make_item(
-            path, number, _id_of(os.path.relpath(file, shared) if os.path.isabs(file) else file), file
-        )
+        video_id = _id_of(os.path.relpath(file, shared) if os.path.isabs(file) else file)
+        yield _make_item(path, f"{path}, line {number}", video_id, file)
+
+
+def _read_table(path: Path) -> Iterator[Found]:
+    for row in read_table(path):
+        start_s, end_s = row.read_seconds("start_s"), row.read_seconds("end_s")
+        video_id = row["id"] or _id_of(row["file"])
+        yield _make_item(path, row.place, video_id, row["file"], start_s or 0.0, end_s)
 
 
 def _id_of(entry: str) -> str:
-    """The id of an entry of a list: its path without `./`, without what leads up, and without suffix."""
+    """Return the id of an entry of a list: its path without `./`, without what leads up, without suffix."""
     if "://" in entry:
         return PurePosixPath(entry).stem
     parts = [part for part in PurePosixPath(entry.replace(os.sep, "/")).parts if part not in ("..", "/")]
@@ -243,57 +222,10 @@ def _id_of(entry: str) -> str:
 
 
 def _make_item(
-    table: Path, line: int, video_id: str, file: str, start_s: float = 0.0, end_s: float | None = None
+    table: Path, place: str, video_id: str, file: str, start_s: float = 0.0, end_s: float | None = None
 ) -> VideoItem:
+    name = file if "://" in file else str(table.parent / file)
     try:
-        if "://" in file:
-            return VideoItem(video_id, file, RemoteFile(file), start_s, end_s)
-        path = table.parent / file
-        return VideoItem(video_id, str(path), LocalFile(path), start_s, end_s)
+        return VideoItem(video_id, name, locate(name), start_s, end_s)
     except ValueError as error:
-        raise ValueError(f"{table}, line {line}: {error}") from None
-
-
-def _read_table(path: Path) -> Iterator[Found]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = _find_columns(path, reader.fieldnames or ())
-        for row in reader:
-            video = (row.get(columns["file"]) or "").strip()
-            if not video:
-                raise ValueError(f"{path}, line {reader.line_num}: file is empty.")
-            given_id = (row.get(columns.get("id", "")) or "").strip()
-            start_s, end_s = (
-                _read_second(path, reader.line_num, row, columns, n) for n in ("start_s", "end_s")
-            )
-            video_id = given_id or _id_of(video)
-            yield _make_item(path, reader.line_num, video_id, video, start_s or 0.0, end_s)
-
-
-def _find_columns(path: Path, names: Sequence[str]) -> dict[str, str]:
-    columns = {
-        meaning: name
-        for meaning, known in _COLUMNS.items()
-        for name in names
-        if (name or "").strip().lower() in known
-    }
-    if "file" not in columns:
-        raise ValueError(
-            f"{path}: the first line must name the columns, file and if wanted id, start_s, end_s; it names "
-            f"{', '.join(names) or 'none'}."
-        )
-    return columns
-
-
-def _read_second(
-    path: Path, line: int, row: dict[str, str], columns: dict[str, str], meaning: str
-) -> float | None:
-    text = (row.get(columns.get(meaning, "")) or "").strip()
-    if not text:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(
-            f"{path}, line {line}: {meaning} must be a number of seconds, got {text!r}."
-        ) from None
+        raise ValueError(f"{place}: {error}") from None

@@ -1,7 +1,6 @@
 """Videos inside tar archives in the WebDataset layout: `key.mp4` beside whatever else has that key."""
 
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .items import LocalFile, RemoteFile, UnusableVideo, VideoItem, open_file_system
+from .items import UnusableVideo, VideoItem, locate, open_file_system
+from .walk import is_passed_over, is_video_name
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LEAVES = "its path leads out of the archive's folder; nothing was read of it"
@@ -22,7 +22,7 @@ class TarMember:
     Args:
         archive (`str`): Path or address of the archive.
         member (`str`): Name of the member.
-        offset (`int`): Where its bytes begin, in an archive that is not compressed.
+        offset (`int`): Where its bytes begin in the archive, unpacked if that is compressed.
         size (`int`): How many they are.
         mtime (`float`): Its time of change as the archive states it.
     """
@@ -35,12 +35,11 @@ class TarMember:
 
     def stamp(self) -> str:
         """Return its place, size and time, and what tells that the archive changed."""
-        outer = RemoteFile(self.archive) if "://" in self.archive else LocalFile(Path(self.archive))
-        return f"{self.size} bytes at {self.offset}, {self.mtime}, in {outer.stamp()}"
+        return f"{self.size} bytes at {self.offset}, {self.mtime}, in {locate(self.archive).stamp()}"
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Give an open file of the member alone; nothing is unpacked to disk."""
+        """Return a context manager of an open file of the member; nothing is unpacked to disk."""
         if self.archive.endswith(".tar"):
             with _open_file(self.archive) as file, FileSlice(file, self.offset, self.size) as slice_of_it:
                 yield io.BufferedReader(slice_of_it)  # type: ignore[misc]  # as good as a BinaryIO
@@ -55,37 +54,34 @@ class TarMember:
 
 
 class FileSlice(io.RawIOBase):
-    """A part of an open file as a file of its own, which ends where the part ends.
+    """A part of an open file as a file of its own: `size` bytes from `offset` on.
 
-    Args:
-        file (`BinaryIO`): The whole file, which nobody else moves in.
-        offset (`int`): Where the part begins.
-        size (`int`): How many bytes it has.
+    Nobody else may move in `file` meanwhile.
     """
 
     def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
         self._file, self._offset, self._size, self._at = file, offset, size, 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return `True`."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can go back."""
+        """Return `True`."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move within the part."""
+        """Move within the part and return the new position."""
         start = {0: 0, 1: self._at, 2: self._size}[whence]
         self._at = max(0, start + offset)
         return self._at
 
     def tell(self) -> int:
-        """Say where in the part we are."""
+        """Return the position in the part."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:  # Any: whatever has a writable buffer
-        """Read as much as fits, at most to the end of the part."""
+        """Read as much as fits, at most to the end of the part; return the number of bytes."""
         wanted = max(0, min(len(buffer), self._size - self._at))
         self._file.seek(self._offset + self._at)
         data = self._file.read(wanted)
@@ -94,18 +90,12 @@ class FileSlice(io.RawIOBase):
         return len(data)
 
 
-def list_tar(archive: str, suffixes: frozenset[str]) -> Iterator[VideoItem | UnusableVideo]:
-    """List the videos in an archive by its headers.
+def list_tar(archive: str) -> Iterator[VideoItem | UnusableVideo]:
+    """List the videos in the archive at a path or address by its headers, in stored order.
 
-    The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it.
-
-    Args:
-        archive (`str`): Path or address of the archive.
-        suffixes (`frozenset[str]`): Ends of names that are videos, lower case, with the dot.
-
-    Yields:
-        `VideoItem` or `UnusableVideo`: The videos in the order of the archive. A member that leads out of the
-        archive's folder, or is a link or device, is unusable.
+    The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it. A
+    member that leads out of the archive's folder, or is a link or device, is unusable. Hidden files are
+    passed over.
 
     Raises:
         ValueError: If it is no archive.
@@ -113,27 +103,30 @@ def list_tar(archive: str, suffixes: frozenset[str]) -> Iterator[VideoItem | Unu
     try:
         with _open_archive(archive) as opened:
             for member in opened:
-                if os.path.splitext(member.name)[1].lower() not in suffixes or member.isdir():
-                    continue
-                yield _describe(archive, member)
+                if is_video_name(member.name) and not member.isdir():
+                    yield from _describe(archive, member)
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{archive} cannot be read as a tar archive: {error}") from error
 
 
-def _describe(archive: str, member: tarfile.TarInfo) -> VideoItem | UnusableVideo:
+def _describe(archive: str, member: tarfile.TarInfo) -> Iterator[VideoItem | UnusableVideo]:
     name = f"{archive}::{member.name}"
     path = member.name.removeprefix("./")
-    if path.startswith("/") or ".." in path.replace("\\", "/").split("/"):
-        return UnusableVideo(name, _LEAVES)
-    if not member.isreg():
-        return UnusableVideo(name, "it is a link or a device, not a file of its own")
-    folder, _, leaf = path.rpartition("/")
-    video_id = f"{folder}/{leaf.split('.')[0]}" if folder else leaf.split(".")[0]
-    origin = TarMember(archive, member.name, member.offset_data, member.size, float(member.mtime))
-    try:
-        return VideoItem(video_id, name, origin)
-    except ValueError as error:
-        return UnusableVideo(name, str(error))
+    parts = [part for part in path.replace("\\", "/").split("/") if part != "."]
+    if path.startswith("/") or ".." in parts:
+        yield UnusableVideo(name, _LEAVES)
+    elif any(map(is_passed_over, parts)):
+        return
+    elif not member.isreg():
+        yield UnusableVideo(name, "it is a link or a device, not a file of its own")
+    else:
+        folder, slash, leaf = path.rpartition("/")
+        video_id = folder + slash + leaf.split(".")[0]
+        origin = TarMember(archive, member.name, member.offset_data, member.size, float(member.mtime))
+        try:
+            yield VideoItem(video_id, name, origin)
+        except ValueError as error:
+            yield UnusableVideo(name, str(error))
 
 
 @contextmanager

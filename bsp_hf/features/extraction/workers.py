@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
@@ -17,7 +17,8 @@ from bsp_hf.encoder.video_source import PartialVideoWarning
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.resampling import rescale
 from bsp_hf.features.track import FeatureTrack
-from bsp_hf.videos.items import VideoItem
+from bsp_hf.videos.datasets import DatasetCell
+from bsp_hf.videos.items import VideoBytes, VideoItem
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ class Worker:
     def begin(self, item: VideoItem) -> None:
         """Give it a video; it answers with the stamp of the file and waits for `answer`."""
         self.item, self.source, self.last_sign_s = item, "", time.monotonic()
+        if isinstance(item.origin, DatasetCell):  # would bring the whole data set along
+            item = replace(item, origin=VideoBytes(item.origin.read()))
         self.connection.send(item)
 
     def answer(self, is_wanted: bool) -> None:
