@@ -1,7 +1,8 @@
 """Frames of source videos on demand: decoded where they lie, or kept decoded in memory-mapped files."""
 
 import hashlib
-import os
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from bsp_hf.encoder.frame_index import FrameIndex
-from bsp_hf.encoder.video import index_frames, read_frames
+from bsp_hf.encoder.video import index_frames, iter_frames, read_frames
+from bsp_hf.encoder.video_source import VideoDecodeError
+from bsp_hf.files import atomic_file
 
 from .sources import TrimmedVideo
 
@@ -36,14 +39,11 @@ class FrameStore:
         self._indices: dict[str, FrameIndex] = {}
 
     def read(self, source: TrimmedVideo, frames: np.ndarray) -> np.ndarray:
-        """Return frames of a video.
+        """Return frames of a video, uint8 `(num_frames, height, width, 3)`, a copy.
 
         Args:
             source (`TrimmedVideo`): The video.
             frames (`np.ndarray`): int64 `(num_frames,)`, display order, may repeat.
-
-        Returns:
-            `np.ndarray`: uint8 `(num_frames, height, width, 3)`, a copy.
 
         Raises:
             IndexError: If a frame does not exist.
@@ -64,12 +64,6 @@ class FrameStore:
     def index(self, source: TrimmedVideo) -> FrameIndex:
         """Return the times and keyframes of a video, made once.
 
-        Args:
-            source (`TrimmedVideo`): The video.
-
-        Returns:
-            `FrameIndex`: Its index.
-
         Raises:
             VideoDecodeError: If the video cannot be read.
         """
@@ -81,18 +75,27 @@ class FrameStore:
         return self._indices[stamp]
 
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
-        video = source.open()
-        index = index_frames(video)
-        frames = read_frames(video, range(index.num_frames), index=index)
-        height, width = frames.shape[1:3]
+        num_frames = self.index(source).num_frames
+        with closing(iter_frames(source.open())) as video:
+            images = (self._shrink(frame.image) for frame in islice(video, num_frames))
+            first = next(images)
+            with atomic_file(path) as temporary:
+                # One frame after the other, so that no more of the video is ever in memory.
+                kept = np.lib.format.open_memmap(temporary, "w+", np.uint8, (num_frames, *first.shape))
+                kept[0], number = first, 0
+                for number, image in enumerate(images, start=1):
+                    kept[number] = image
+                kept.flush()
+                if number + 1 < num_frames:
+                    reason = f"frame {number + 1} of {num_frames} does not decode"
+                    raise VideoDecodeError(str(source.path), reason)
+
+    def _shrink(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
         scale = self.short_side / min(height, width)
-        if scale < 1:
-            size = (round(height * scale), round(width * scale))
-            pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-            frames = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as file:
-            np.save(file, frames)
-        temporary.replace(path)
+        if scale >= 1:
+            return image
+        size = (round(height * scale), round(width * scale))
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+        return pixels[0].permute(1, 2, 0).numpy()

@@ -1,5 +1,6 @@
 """Frames on demand: what is kept decoded equals what is decoded, and belongs to the file as it is now."""
 
+import tracemalloc
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,9 +55,24 @@ def test_kept_frames_are_shrunk_to_the_short_side_and_decoded_once(video, tmp_pa
     first = store.read(video, FRAMES)
     assert first.shape == (7, 32, 48, 3)
     assert read_numbers(first) == FRAMES.tolist()
-    monkeypatch.setattr(frame_store_module, "read_frames", None)
+    monkeypatch.setattr(frame_store_module, "iter_frames", None)
     np.testing.assert_array_equal(FrameStore(tmp_path, short_side=32).read(video, FRAMES), first)
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+
+
+def test_a_video_is_shrunk_while_it_is_decoded(tmp_path):
+    """At full size, only a few frames are in memory at any moment."""
+    path = render_video(tmp_path / "clip.mp4", 120, size=(320, 240))
+    store, video = FrameStore(tmp_path / "kept", short_side=24), TrimmedVideo(path, "run", "clip")
+    frame_bytes = 320 * 240 * 3
+    tracemalloc.start()
+    try:
+        kept = store.read(video, np.arange(120))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kept.shape == (120, 24, 32, 3) and read_numbers(kept) == list(range(120))
+    assert peak_bytes < 40 * frame_bytes
 
 
 def test_a_changed_file_is_decoded_anew(tmp_path):
