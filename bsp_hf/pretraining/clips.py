@@ -1,5 +1,6 @@
 """A map-style data set of pretext clips: `(seed, epoch, index)` fixes a clip completely."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.video_source import VideoDecodeError
 
 from .augmentation import SpatialAugmentation
+from .drawing.appearance import measure_appearance
 from .frame_store import FrameStore
 from .pretexts import Pretext
 from .sources import SourceCatalog, TrimmedVideo
@@ -102,12 +104,14 @@ class PretextClips(Dataset):
                 "the videos out as CLASS/clip.mp4, hold out more, or choose a task without classes, such as "
                 "diff-speed."
             )
-        self.catalog = SourceCatalog([sources[index] for index in usable])
+        self.store = store or FrameStore()
+        chosen = [sources[index] for index in usable]
+        is_alike = pretext.synthesis.partner_choice == "alike" and pretext.partner_kinds
+        self.catalog = SourceCatalog(chosen, measure_appearance(chosen, self.store) if is_alike else None)
         self.left_out = len(sources) - len(usable)
         self.pretext = pretext
         self.extractor = extractor
         self.augmentation = augmentation
-        self.store = store or FrameStore()
         self.seed = seed
         self.cases = [case for case, count in enumerate(repeats) for _ in range(count)]
         # Persistent workers keep their copy of the data set; the epoch must reach them.
@@ -143,7 +147,17 @@ class PretextClips(Dataset):
         rng = np.random.default_rng([*key, attempt] if attempt else key)
         if attempt:
             anchor = int(rng.integers(len(self.catalog)))
-        return ClipDraw(case, anchor, self.pretext.plan(case, anchor, self.catalog, rng), rng)
+        pretext = self._ease_pretext(key[1], rng) if self.pretext.synthesis.ramp_epochs else self.pretext
+        return ClipDraw(case, anchor, pretext.plan(case, anchor, self.catalog, rng), rng)
+
+    def _ease_pretext(self, epoch: int, rng: np.random.Generator) -> Pretext:
+        """Return the task as easy as a clip of this epoch has it."""
+        synthesis = self.pretext.synthesis
+        # A place in the epoch is drawn: which clips come first is the sampler's affair.
+        difficulty = min(1.0, (epoch + rng.random()) / synthesis.ramp_epochs)
+        eased = copy.copy(self.pretext)
+        eased.synthesis = synthesis.ease(difficulty, rng)
+        return eased
 
     def read(self, index: int, epoch: int | None = None) -> PretextClip:
         """Draw and decode a clip.

@@ -12,6 +12,8 @@ import numpy as np
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.modeling_fusion import NO_ACTION
 
+from .drawing.segments import num_test_clips
+from .drawing.timeline import plan_action, plan_timeline, without_jumps
 from .sources import SourceCatalog
 from .synthesis import ClipPlan, SynthesisConfig, plan_boundary
 
@@ -75,6 +77,8 @@ class Pretext(ABC):
     def _plan_boundary(
         self, kind: BoundaryType, anchor: int, catalog: SourceCatalog, rng: np.random.Generator
     ) -> ClipPlan:
+        if not self.synthesis.is_consecutive:
+            return plan_timeline(kind, anchor, catalog, self.partner_kinds, self.synthesis, rng)
         partners = np.zeros(0, np.int64)
         if kind is BoundaryType.SAME_CLASS:
             partners = catalog.same_class(anchor)
@@ -145,15 +149,24 @@ class ActionClassification(Pretext):
                 "out as CLASS/clip.mp4, or choose a task without classes."
             )
         self.label_names = label_names
+        self.synthesis = without_jumps(synthesis)
+        self.takes_segments = synthesis.action_sampling == "segments"
+        if self.takes_segments:
+            self.num_cases = num_test_clips(synthesis.segment_place)
 
     def usable(self, catalog: SourceCatalog) -> np.ndarray:
         """Return the sources that are long enough and of a class in `label_names`."""
         usable = super().usable(catalog)
+        if self.takes_segments:
+            # TSM's evaluation takes one frame only of a video without more frames than segments.
+            usable = np.flatnonzero(catalog.lengths > self.synthesis.num_frames)
         named = [catalog.sources[index].label in self.label_names for index in usable]
         return usable[np.array(named, dtype=bool)]
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
-        """Draw an unchanged clip."""
+        """Draw an unchanged clip; with segments and TSM's test modes, the one whose number is `case`."""
+        if self.takes_segments:
+            return plan_action(anchor, case, catalog, self.synthesis, rng)
         return self._plan_boundary(BoundaryType.SAME_SPEED, anchor, catalog, rng)
 
     def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
@@ -166,6 +179,9 @@ class ArrowOfTime(Pretext):
 
     label_names = ("forward", "backward")
     num_cases = 2
+
+    def __init__(self, synthesis: SynthesisConfig):
+        super().__init__(without_jumps(synthesis))
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
         """Draw an unchanged clip and reverse it in case 1."""

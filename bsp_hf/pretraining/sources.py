@@ -84,10 +84,18 @@ class SourceCatalog:
 
     Args:
         sources (`Sequence[TrimmedVideo]`): The videos, counted by [`count_frames`].
+        appearance (`np.ndarray`, *optional*): `(num_sources, dim)`, what each looks like; for partners that
+            look alike.
+
+    Raises:
+        ValueError: If there are not as many rows as sources.
     """
 
-    def __init__(self, sources: Sequence[TrimmedVideo]):
+    def __init__(self, sources: Sequence[TrimmedVideo], appearance: np.ndarray | None = None):
         self.sources = list(sources)
+        if appearance is not None and len(appearance) != len(self.sources):
+            raise ValueError(f"got {len(appearance)} rows of appearance for {len(self.sources)} sources.")
+        self.appearance = appearance
         self.lengths = np.array([source.num_frames for source in self.sources], dtype=np.int64)
         self.labels = sorted({source.label for source in self.sources})
         label_ids = {label: number for number, label in enumerate(self.labels)}
@@ -113,6 +121,34 @@ class SourceCatalog:
     def other_classes(self, anchor: int) -> np.ndarray:
         """Return the indices of the sources of all other classes."""
         return self._outside_label[self.label_ids[anchor]]
+
+    @cached_property
+    def longest_in_class(self) -> np.ndarray:
+        """Frames of the longest other source of each source's class; 0 without any. `(num_sources,)`."""
+        longest = np.zeros(len(self), np.int64)
+        for members in self._by_label:
+            if len(members) > 1:
+                order = members[np.argsort(self.lengths[members], kind="stable")]
+                longest[members] = self.lengths[order[-1]]
+                longest[order[-1]] = self.lengths[order[-2]]
+        return longest
+
+    @cached_property
+    def longest_outside_class(self) -> np.ndarray:
+        """Frames of the longest source of any other class; 0 without any. `(num_sources,)`."""
+        by_label = [self.lengths[others].max(initial=0) for others in self._outside_label]
+        return np.array(by_label, dtype=np.int64)[self.label_ids]
+
+    def distances(self, anchor: int, others: np.ndarray) -> np.ndarray:
+        """Return how unlike a source some others look; infinite where that is not known.
+
+        Raises:
+            ValueError: If the catalog knows no appearances.
+        """
+        if self.appearance is None:
+            raise ValueError("partners that look alike need a catalog with appearance.")
+        distances = np.linalg.norm(self.appearance[others] - self.appearance[anchor], axis=1)
+        return np.where(np.isnan(distances), np.inf, distances)
 
 
 def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None) -> list[TrimmedVideo]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,28 +10,97 @@ import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 
+from .drawing.transitions import Cut, join_shots
+from .drawing.views import View
+
+SAMPLINGS = ("stride", "segments", "clip_segments")
+SEGMENT_PLACES = ("random", "center", "uniform", "twice", "dense")
+TRANSITIONS = ("hard", "fade", "wipe", "zoom", "dissolve")
+
+# Fields that, changed, leave the rule called `consecutive`.
+_BEYOND_CONSECUTIVE = (
+    "first_index",
+    "rounding",
+    "class_sampling",
+    "max_spacing",
+    "draws_change_point",
+    "transitions",
+    "jump_counts",
+    "partner_choice",
+    "num_changes",
+)
+
 
 @dataclass(frozen=True)
 class SynthesisConfig:
     """What the paper leaves open about synthesized clips; every field is a documented choice.
 
+    The defaults are the rule called `consecutive`, which is also what a record without the newer fields
+    reads as. `SYNTHESIS_PRESETS` in `bsp_hf.pretraining.drawing.presets` holds the other presets.
+
     Args:
         half_length (`int`, *optional*, defaults to 4):
             Frames on each side of a class boundary; tau. A clip has `2 * half_length` frames.
-            Choice: 4, so that a clip is one 8-frame snippet of Sec. 4.1.
+            Choice: 4, so that a clip is one 8-frame snippet of Sec. 4.1; Figure 2 shows 8 frames too.
         blend_half_width (`int`, *optional*, defaults to 1):
             Half the cross-fade of a diff-class boundary, in frames; epsilon. 0 gives a hard cut.
-            Choice: 1; the paper asks for "some smoothing".
+            Choice: 1; the paper asks for "some smoothing", and Figure 2 shows one blended frame.
         speeds (`tuple[float, ...]`, *optional*, defaults to `(2.0, 3.0, 4.0)`):
             Sampling rates after the change point, gamma; each drawn with equal chance among those the source
             is long enough for. Choice: speed-ups only. At one frame a step a slow-down (gamma < 1) can only
-            repeat frames, which gives the label away; it is worth drawing with `frame_stride` > 1.
+            repeat frames, which gives the label away; it is worth drawing with `frame_stride` > 1. With
+            `max_spacing` a speed stands for the ratio of both sides, and either may be the faster.
         min_side_frames (`int`, *optional*, defaults to 2):
             The change point t of a diff-speed boundary is uniform over
             `[min_side_frames, 2 * half_length - min_side_frames]`. Choice: 2, so that both speeds show.
         frame_stride (`int`, *optional*, defaults to 1):
             Source frames between two sampled frames at the original rate. Choice: 1, as the snippets of
             Sec. 4.1 are consecutive frames.
+        preset (`str`, *optional*, defaults to `"consecutive"`):
+            Name of the preset that the fields come from, for records; changes nothing.
+        first_index (`int`, *optional*, defaults to 1):
+            Number of the first frame in Eq. 1. 1 is the text's; with 0, as Figure 2 has it, the blend lies a
+            frame later.
+        rounding (`str`, *optional*, defaults to `"even"`):
+            Which of two equally near frames Eq. 3 takes: the `"even"` one, or the later one (`"up"`), as in
+            Figure 2.
+        class_sampling (`str`, *optional*, defaults to `"stride"`):
+            Frames of the two videos of a class boundary: `frame_stride` apart; or, as Sec. 3.2 says, by
+            uniform sampling, one from each of as many equal `"segments"` of the video as it gives frames; or
+            one from each of `2 * half_length` segments, the first of which are shown (`"clip_segments"`),
+            as in Figure 2.
+        segment_place (`str`, *optional*, defaults to `"random"`):
+            Place of a frame in its segment: `"random"` (TSM's training) or `"center"` (TSM's evaluation). For
+            action classification also TSM's tests: `"uniform"`, `"twice"` (2 clips), `"dense"` (10 clips).
+        action_sampling (`str`, *optional*, defaults to `"stride"`):
+            Frames of a clip of action classification: one from each of `2 * half_length` equal `"segments"`,
+            as TSM is published, or `frame_stride` apart.
+        max_spacing (`int`, *optional*, defaults to 0):
+            With 1 or more, the distance of sampled frames is drawn for every clip from one distribution for
+            all labels: log-uniform from 1 to `max_spacing`, or as far as the source allows. 0 takes
+            `frame_stride`. It needs `class_sampling="stride"`.
+        draws_change_point (`bool`, *optional*, defaults to `False`):
+            Draw the change point of class boundaries like that of speed boundaries, instead of the middle.
+        transitions (`tuple[str, ...]`, *optional*, defaults to `()`):
+            Transitions drawn for every class boundary whatever its label: `"hard"`, `"fade"`, `"wipe"`,
+            `"zoom"` and `"dissolve"`. Without any, the paper's: a fade for diff-class, none for same-class.
+        transition_half_widths (`tuple[int, ...]`, *optional*, defaults to `(1, 2)`):
+            Half the lengths that drawn transitions may have, in frames, but no longer than both sides allow.
+        jump_counts (`tuple[int, ...]`, *optional*, defaults to `()`):
+            Visible jumps of a clip, drawn alike for every label. A class boundary is one jump (at least one
+            therefore); the others are distractors: the same video goes on with another crop, flip, zoom,
+            colour and exposure, as between two cameras. Without any there is no distractor.
+        partner_choice (`str`, *optional*, defaults to `"random"`):
+            The second video of a class boundary: any (`"random"`), or one that looks `"alike"`.
+        num_alike (`int`, *optional*, defaults to 8):
+            Among how many videos of the most similar colours an `"alike"` one is drawn.
+        num_changes (`int`, *optional*, defaults to 1):
+            Most changes of a clip; more than 1 needs `max_spacing`. The label is that of the strongest, in
+            the order of the labels.
+        ramp_epochs (`float`, *optional*, defaults to 0.0):
+            Epochs over which the closings above (distractors, similar partners, drawn spacing, drawn change
+            point, several changes) set in: each is applied to a clip with a chance that rises from 0 to 1.
+            Choice: drawn transitions are there from the start, as a shortcut learned first must be unlearned.
 
     Raises:
         ValueError: If the fields contradict each other; the message names them.
@@ -42,9 +111,26 @@ class SynthesisConfig:
     speeds: tuple[float, ...] = (2.0, 3.0, 4.0)
     min_side_frames: int = 2
     frame_stride: int = 1
+    preset: str = "consecutive"
+    first_index: int = 1
+    rounding: str = "even"
+    class_sampling: str = "stride"
+    segment_place: str = "random"
+    action_sampling: str = "stride"
+    max_spacing: int = 0
+    draws_change_point: bool = False
+    transitions: tuple[str, ...] = ()
+    transition_half_widths: tuple[int, ...] = (1, 2)
+    jump_counts: tuple[int, ...] = ()
+    partner_choice: str = "random"
+    num_alike: int = 8
+    num_changes: int = 1
+    ramp_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speeds", tuple(float(speed) for speed in self.speeds))
+        for name in ("transitions", "transition_half_widths", "jump_counts"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_blend(self.half_length, self.blend_half_width)
         if not self.speeds or any(not 0 < speed < math.inf or speed == 1 for speed in self.speeds):
             raise ValueError(f"speeds={self.speeds} must be positive, different from 1, and at least one.")
@@ -55,6 +141,60 @@ class SynthesisConfig:
             )
         if self.frame_stride < 1:
             raise ValueError(f"frame_stride={self.frame_stride} must be at least 1.")
+        self._check_choices()
+        self._check_counts()
+
+    def _check_choices(self) -> None:
+        choices: dict[str, tuple[object, ...]] = {
+            "first_index": (0, 1),
+            "rounding": ("even", "up"),
+            "class_sampling": SAMPLINGS,
+            "segment_place": SEGMENT_PLACES,
+            "action_sampling": ("stride", "segments"),
+            "partner_choice": ("random", "alike"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, allowed))}."
+                )
+        unknown = [name for name in self.transitions if name not in TRANSITIONS]
+        if unknown:
+            raise ValueError(f"transitions={self.transitions} may hold {', '.join(TRANSITIONS)}.")
+
+    def _check_counts(self) -> None:
+        if self.max_spacing < 0 or (self.max_spacing and self.class_sampling != "stride"):
+            raise ValueError(
+                f"max_spacing={self.max_spacing} must be 0, or at least 1 with class_sampling='stride'."
+            )
+        if self.max_spacing and min(self.speed_ratios) > self.max_spacing:
+            raise ValueError(f"max_spacing={self.max_spacing} is too small for any of speeds={self.speeds}.")
+        if self.max_spacing and self.frame_stride != 1:
+            raise ValueError(
+                f"max_spacing={self.max_spacing} draws what frame_stride={self.frame_stride} sets; leave one."
+            )
+        if self.draws_change_point and self.blend_half_width > self.min_side_frames:
+            raise ValueError(
+                f"draws_change_point needs blend_half_width={self.blend_half_width} of at most "
+                f"min_side_frames={self.min_side_frames}."
+            )
+        if not self.transition_half_widths or min(self.transition_half_widths) < 1:
+            raise ValueError(
+                f"transition_half_widths={self.transition_half_widths} must hold positive numbers."
+            )
+        places = len(self.change_points)
+        if self.jump_counts and not 0 <= min(self.jump_counts) <= max(self.jump_counts) <= places:
+            raise ValueError(f"jump_counts={self.jump_counts} must lie between 0 and {places}.")
+        if not 1 <= self.num_changes <= places:
+            raise ValueError(f"num_changes={self.num_changes} must be between 1 and {places}.")
+        if self.num_changes > 1 and not self.max_spacing:
+            raise ValueError(
+                f"num_changes={self.num_changes} needs max_spacing, so that every change fits its source."
+            )
+        if self.num_alike < 1:
+            raise ValueError(f"num_alike={self.num_alike} must be at least 1.")
+        if not 0 <= self.ramp_epochs < math.inf:
+            raise ValueError(f"ramp_epochs={self.ramp_epochs} must not be negative.")
 
     @property
     def num_frames(self) -> int:
@@ -66,6 +206,17 @@ class SynthesisConfig:
         """The change points t that a diff-speed boundary may have, in frames of the original rate."""
         return range(self.min_side_frames, self.num_frames - self.min_side_frames + 1)
 
+    @property
+    def speed_ratios(self) -> tuple[float, ...]:
+        """The speeds as ratios of the faster side to the slower one, above 1."""
+        return tuple(max(speed, 1 / speed) for speed in self.speeds)
+
+    @cached_property
+    def is_consecutive(self) -> bool:
+        """Whether clips follow the rule called `consecutive`."""
+        rule = SynthesisConfig()
+        return all(getattr(self, name) == getattr(rule, name) for name in _BEYOND_CONSECUTIVE)
+
     @cached_property
     def min_source_frames(self) -> int:
         """Frames a source needs so that every change point has a speed that fits.
@@ -73,18 +224,48 @@ class SynthesisConfig:
         Shorter sources are left out for every label alike: a source that only some labels could use would
         give them away.
         """
+        if self.max_spacing:
+            return math.ceil((self.num_frames - 1) * min(self.speed_ratios)) + 1
         slowest = min(self.speeds)
-        return max(
-            speed_change_span(self.num_frames, t, slowest, self.frame_stride) for t in self.change_points
+        span = max(
+            speed_change_span(self.num_frames, t, slowest, self.frame_stride, self.rounding)
+            for t in self.change_points
+        )
+        # TSM's evaluation takes one frame only of a video without more frames than segments.
+        return span if self.class_sampling == "stride" else max(span, self.num_frames + 1)
+
+    def for_evaluation(self) -> "SynthesisConfig":
+        """Return the settings of held-out clips: fixed places in segments, every closing from the start."""
+        place = "center" if self.segment_place == "random" else self.segment_place
+        return replace(self, segment_place=place, ramp_epochs=0.0)
+
+    def ease(self, difficulty: float, rng: np.random.Generator) -> "SynthesisConfig":
+        """Return the settings of one clip of a ramp: each closing stays with the chance `difficulty`.
+
+        Args:
+            difficulty (`float`): In [0, 1].
+            rng (`np.random.Generator`): Source of the draws, one for each closing.
+        """
+        keeps = iter(rng.random(5) < difficulty)
+        has_spacing = next(keeps)
+        return replace(
+            self,
+            max_spacing=self.max_spacing if has_spacing else 0,
+            draws_change_point=self.draws_change_point and bool(next(keeps)),
+            jump_counts=self.jump_counts if next(keeps) else (),
+            partner_choice=self.partner_choice if next(keeps) else "random",
+            # Further changes fit their sources only where the spacing is drawn.
+            num_changes=self.num_changes if next(keeps) and has_spacing else 1,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values."""
-        return {**asdict(self), "speeds": list(self.speeds)}
+        values = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SynthesisConfig":
-        """Build a config from [`~SynthesisConfig.to_dict`]'s output.
+        """Build a config from [`~SynthesisConfig.to_dict`]'s output; fields it lacks are `consecutive`'s.
 
         Raises:
             ValueError: If a key is not a field.
@@ -104,16 +285,19 @@ def _check_blend(half_length: int, blend_half_width: int) -> None:
         )
 
 
-def blend_weights(half_length: int, blend_half_width: int) -> tuple[np.ndarray, np.ndarray]:
+def blend_weights(
+    half_length: int, blend_half_width: int, first_index: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the cross-fade weights of a diff-class boundary (Eq. 1).
 
     Args:
         half_length (`int`): Frames on each side of the boundary; tau.
         blend_half_width (`int`): Half the cross-fade, in frames; epsilon. 0 gives a hard cut.
+        first_index (`int`, *optional*, defaults to 1): The i of a clip's first frame; 0 as in Figure 2.
 
     Returns:
         `tuple`: Two float32 arrays of shape `(2 * blend_half_width,)`, omega_1 and omega_2 for the frames
-        `i = tau - epsilon + 1 ... tau + epsilon`; they sum to 1 elementwise.
+        `i = tau - epsilon + 1 ... tau + epsilon` of the text; they sum to 1 elementwise.
 
     Raises:
         ValueError: If `blend_half_width` is negative or exceeds `half_length`.
@@ -121,7 +305,7 @@ def blend_weights(half_length: int, blend_half_width: int) -> tuple[np.ndarray, 
     _check_blend(half_length, blend_half_width)
     if blend_half_width == 0:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    i = np.arange(half_length - blend_half_width + 1, half_length + blend_half_width + 1)
+    i = np.arange(half_length - blend_half_width, half_length + blend_half_width) + first_index
     first = (half_length + blend_half_width - i) / (2 * blend_half_width)
     second = (i - half_length + blend_half_width) / (2 * blend_half_width)
     return first.astype(np.float32), second.astype(np.float32)
@@ -174,7 +358,7 @@ def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def speed_change_indices(
-    num_frames: int, change_point: int, speed: float, frame_stride: int = 1
+    num_frames: int, change_point: int, speed: float, frame_stride: int = 1, rounding: str = "even"
 ) -> np.ndarray:
     """Return the source frames of a clip whose speed changes once (Eq. 3).
 
@@ -183,6 +367,8 @@ def speed_change_indices(
         change_point (`int`): Frames at the original rate; t. `change_point=num_frames` changes nothing.
         speed (`float`): Sampling rate behind the change point; gamma.
         frame_stride (`int`, *optional*, defaults to 1): Source frames of one step at the original rate.
+        rounding (`str`, *optional*, defaults to `"even"`): Of two equally near frames the `"even"` one,
+            counted from 0, or the later one (`"up"`).
 
     Returns:
         `np.ndarray`: int64 `(num_frames,)`, 0-based source frames counted from the clip's first frame.
@@ -196,11 +382,19 @@ def speed_change_indices(
         raise ValueError(f"speed={speed} must be positive and finite.")
     i = np.arange(1, num_frames + 1)
     position = np.where(i <= change_point, i, change_point + speed * (i - change_point))
+    return nearest_frames((position - 1) * frame_stride, rounding)
+
+
+def nearest_frames(positions: np.ndarray, rounding: str = "even") -> np.ndarray:
+    """Return the frame nearest to every position, int64."""
     # Choice: round half to even; Sec. 3.2 only asks for the temporally nearest frame.
-    return np.rint((position - 1) * frame_stride).astype(np.int64)
+    nearest = np.rint(positions) if rounding == "even" else np.floor(positions + 0.5)
+    return nearest.astype(np.int64)
 
 
-def speed_change_span(num_frames: int, change_point: int, speed: float, frame_stride: int = 1) -> int:
+def speed_change_span(
+    num_frames: int, change_point: int, speed: float, frame_stride: int = 1, rounding: str = "even"
+) -> int:
     """Return how many source frames a speed-change clip and its unchanged twin may touch.
 
     Args:
@@ -208,12 +402,13 @@ def speed_change_span(num_frames: int, change_point: int, speed: float, frame_st
         change_point (`int`): Frames at the original rate.
         speed (`float`): Sampling rate behind the change point.
         frame_stride (`int`, *optional*, defaults to 1): Source frames of one step at the original rate.
+        rounding (`str`, *optional*, defaults to `"even"`): As in [`speed_change_indices`].
 
     Returns:
         `int`: Number of source frames, enough for [`speed_change_indices`] and for `num_frames` steps at the
         original rate.
     """
-    changed = int(speed_change_indices(num_frames, change_point, speed, frame_stride)[-1])
+    changed = int(speed_change_indices(num_frames, change_point, speed, frame_stride, rounding)[-1])
     return max(changed, (num_frames - 1) * frame_stride) + 1
 
 
@@ -227,6 +422,13 @@ class ClipPlan:
         boundary_frame (`int`): First frame of the clip behind the boundary; 0 where there is none.
         speed (`float`): Sampling rate behind the boundary; 1 where it does not change.
         blend_half_width (`int`): Half the cross-fade in frames; 0 where the clip has none.
+        spacing (`float`): Mean distance of the frames in front of the boundary in the first source, in
+            frames; 0 where it is the config's `frame_stride`.
+        window (`tuple[int, int]`): First frame and length of the part of the anchor that was drawn for the
+            clip, whatever its label.
+        cuts (`tuple[Cut, ...]`): Joins of the shots, one less than `sources`; empty where the clip has one
+            shot, or two that `boundary_frame` and `blend_half_width` join as Eq. 1 and 2 say.
+        views (`tuple[View, ...]`): How each shot is framed and coloured; empty for none.
     """
 
     sources: tuple[int, ...]
@@ -234,6 +436,10 @@ class ClipPlan:
     boundary_frame: int = 0
     speed: float = 1.0
     blend_half_width: int = 0
+    spacing: float = 0.0
+    window: tuple[int, int] = (0, 0)
+    cuts: tuple[Cut, ...] = ()
+    views: tuple[View, ...] = ()
 
 
 def plan_boundary(
@@ -271,12 +477,14 @@ def plan_boundary(
     speed = float(rng.choice(fitting))
     window = speed_change_span(num_frames, change_point, speed, stride)
     window_start = int(rng.integers(length - window + 1))
+    drawn = (window_start, window)
 
     if kind is BoundaryType.DIFF_SPEED:
         frames = window_start + speed_change_indices(num_frames, change_point, speed, stride)
-        return ClipPlan((anchor,), (frames,), boundary_frame=change_point, speed=speed)
+        return ClipPlan((anchor,), (frames,), boundary_frame=change_point, speed=speed, window=drawn)
     if kind is BoundaryType.SAME_SPEED:
-        return ClipPlan((anchor,), (_steps_inside(window_start, window, num_frames, stride, rng),))
+        frames = _steps_inside(window_start, window, num_frames, stride, rng)
+        return ClipPlan((anchor,), (frames,), window=drawn)
 
     if not len(partners):
         raise ValueError(f"source {anchor} has no partner for a {kind.label} boundary.")
@@ -287,7 +495,11 @@ def plan_boundary(
     partner_length = _check_length(partner, source_lengths, config)
     partner_frames = _steps_inside(0, partner_length, steps, stride, rng)
     return ClipPlan(
-        (anchor, partner), (frames, partner_frames), boundary_frame=config.half_length, blend_half_width=blend
+        (anchor, partner),
+        (frames, partner_frames),
+        boundary_frame=config.half_length,
+        blend_half_width=blend,
+        window=drawn,
     )
 
 
@@ -318,6 +530,9 @@ def render_clip(plan: ClipPlan, parts: Sequence[np.ndarray]) -> np.ndarray:
     Returns:
         `np.ndarray`: uint8 `(2 * half_length, height, width, 3)`; may share memory with `parts[0]`.
     """
+    parts = [view.apply(part) for view, part in zip(plan.views, parts, strict=True)] if plan.views else parts
+    if plan.cuts:
+        return join_shots(parts, plan.cuts)
     if len(parts) == 1:
         return parts[0]
     if plan.blend_half_width == 0:

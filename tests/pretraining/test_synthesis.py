@@ -1,5 +1,6 @@
 """Eq. 1-3 of the paper against numbers worked out by hand, and what must hold for any settings."""
 
+import json
 import math
 from fractions import Fraction
 
@@ -248,14 +249,19 @@ def test_settings_survive_their_dict_form():
         half_length=6, blend_half_width=2, speeds=(0.5, 3), min_side_frames=1, frame_stride=2
     )
     values = config.to_dict()
-    assert values == {
+    old = ("half_length", "blend_half_width", "speeds", "min_side_frames", "frame_stride")
+    assert {name: values[name] for name in old} == {
         "half_length": 6,
         "blend_half_width": 2,
         "speeds": [0.5, 3.0],
         "min_side_frames": 1,
         "frame_stride": 2,
     }
+    # What was saved before there were presets holds these alone, and is the rule called consecutive.
+    assert SynthesisConfig.from_dict({name: values[name] for name in old}) == config
+    assert config.is_consecutive and values["preset"] == "consecutive"
     assert SynthesisConfig.from_dict(values) == config
+    assert SynthesisConfig.from_dict(json.loads(json.dumps(values))) == config
     with pytest.raises(ValueError, match="gamma"):
         SynthesisConfig.from_dict({**values, "gamma": 2})
 
