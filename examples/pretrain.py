@@ -55,17 +55,24 @@ def build_model(settings, pretext, num_frames):
 def evaluate_model(model, loader, extractor, accelerator, pretext):
     """Return the metrics of the held-out clips."""
     model.eval()
-    metric, losses = BoundaryTypeAccuracy(), []
+    losses, logits, labels = [], [], []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
         output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
         losses.append(accelerator.gather_for_metrics(output.loss.repeat(len(batch["labels"]))))
         if pretext.head == "classification":
-            predictions, labels = accelerator.gather_for_metrics((output.logits.argmax(-1), batch["labels"]))
-            metric.add_batch(predictions=predictions.cpu(), references=labels.cpu())
+            gathered = accelerator.gather_for_metrics((output.logits, batch["labels"]))
+            logits.append(gathered[0].float().cpu())
+            labels.append(gathered[1].cpu())
     model.train()
     results = {"eval_loss": torch.cat(losses).float().mean().item()}
     if pretext.head == "classification":
+        votes, truth = torch.cat(logits), torch.cat(labels)
+        if pretext.averages_cases:  # several clips of each video, one after the other
+            votes = votes.softmax(-1).unflatten(0, (pretext.num_cases, -1)).mean(0)
+            truth = truth[: len(votes)]
+        metric = BoundaryTypeAccuracy()
+        metric.add_batch(predictions=votes.argmax(-1), references=truth)
         scores = metric.compute(class_names=list(pretext.label_names))
         results.update({f"eval_{name}": value for name, value in scores.items()})
     return results
@@ -145,7 +152,8 @@ def main() -> None:
             is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
             if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
-                log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, pretext))
+                scores = evaluate_model(model, eval_loader, extractor, accelerator, eval_clips.pretext)
+                log.write_scores(scores)
             if is_saved:
                 save_training_state(accelerator, checkpoints, step, lasting)
             if step == steps.total:

@@ -104,7 +104,7 @@ class BoundaryClipsBuilder(datasets.GeneratorBasedBuilder):
         boundary_s = None
         if plan.boundary_frame:
             fps = clips.store.index(clips.catalog.sources[plan.sources[0]]).fps
-            boundary_s = plan.boundary_frame * clips.pretext.synthesis.frame_stride / fps
+            boundary_s = plan.boundary_frame * (plan.spacing or clips.pretext.synthesis.frame_stride) / fps
         # Streamed rows are not rounded to the columns' 32 bits, stored ones are; so round both.
         return {
             "frames": clip.frames,

@@ -38,6 +38,8 @@ class Pretext(ABC):
     head: ClassVar[str] = "classification"
     label_names: tuple[str, ...] = ()
     num_cases: int = 1
+    # Whether the cases are clips of one video whose scores are averaged, instead of labels.
+    averages_cases: bool = False
     partner_kinds: tuple[BoundaryType, ...] = ()
 
     def __init__(self, synthesis: SynthesisConfig):
@@ -153,6 +155,7 @@ class ActionClassification(Pretext):
         self.takes_segments = synthesis.action_sampling == "segments"
         if self.takes_segments:
             self.num_cases = num_test_clips(synthesis.segment_place)
+            self.averages_cases = self.num_cases > 1
 
     def usable(self, catalog: SourceCatalog) -> np.ndarray:
         """Return the sources that are long enough and of a class in `label_names`."""

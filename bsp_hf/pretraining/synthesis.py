@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,10 +10,14 @@ import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 
-from .drawing.transitions import Cut, join_shots
-from .drawing.views import View
+from .shots.transitions import Cut, join_shots
+from .shots.views import View
 
-SAMPLINGS = ("stride", "segments", "clip_segments")
+PRESET_NAMES = ("figure", "text", "robust", "consecutive")
+ROUNDINGS = ("even", "up")
+CLASS_SAMPLINGS = ("stride", "segments", "clip_segments")
+ACTION_SAMPLINGS = ("stride", "segments")
+PARTNER_CHOICES = ("random", "alike")
 SEGMENT_PLACES = ("random", "center", "uniform", "twice", "dense")
 TRANSITIONS = ("hard", "fade", "wipe", "zoom", "dissolve")
 
@@ -29,6 +33,12 @@ _BEYOND_CONSECUTIVE = (
     "partner_choice",
     "num_changes",
 )
+
+
+def _option(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:  # Any: of a field
+    """Return a field that is an option of the scripts, with the text of its help."""
+    metadata = {"help": text} | ({"choices": choices} if choices else {})
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -106,26 +116,33 @@ class SynthesisConfig:
         ValueError: If the fields contradict each other; the message names them.
     """
 
-    half_length: int = 4
-    blend_half_width: int = 1
-    speeds: tuple[float, ...] = (2.0, 3.0, 4.0)
-    min_side_frames: int = 2
-    frame_stride: int = 1
-    preset: str = "consecutive"
-    first_index: int = 1
-    rounding: str = "even"
-    class_sampling: str = "stride"
-    segment_place: str = "random"
-    action_sampling: str = "stride"
-    max_spacing: int = 0
-    draws_change_point: bool = False
-    transitions: tuple[str, ...] = ()
-    transition_half_widths: tuple[int, ...] = (1, 2)
-    jump_counts: tuple[int, ...] = ()
-    partner_choice: str = "random"
-    num_alike: int = 8
-    num_changes: int = 1
-    ramp_epochs: float = 0.0
+    half_length: int = _option(4, "frames on each side of a class boundary, tau")
+    blend_half_width: int = _option(1, "half the cross-fade of a diff-class boundary in frames, epsilon")
+    speeds: tuple[float, ...] = _option((2.0, 3.0, 4.0), "rates behind a change of speed, gamma")
+    min_side_frames: int = _option(2, "fewest frames in front of and behind a change point")
+    frame_stride: int = _option(1, "source frames from one frame to the next at the original rate")
+    preset: str = field(
+        default="consecutive",
+        metadata={
+            "option": "synthesis",
+            "choices": PRESET_NAMES,
+            "help": "preset of the synthesis: sets the defaults of its fields",
+        },
+    )
+    first_index: int = _option(1, "number of the first frame in Eq. 1", (0, 1))
+    rounding: str = _option("even", "which of two equally near frames Eq. 3 takes", ROUNDINGS)
+    class_sampling: str = _option("stride", "frames of the videos of a class boundary", CLASS_SAMPLINGS)
+    segment_place: str = _option("random", "place of a frame in its segment", SEGMENT_PLACES)
+    action_sampling: str = _option("stride", "frames of clips of --task action", ACTION_SAMPLINGS)
+    max_spacing: int = _option(0, "draw the distance of frames up to this, for all labels; 0: frame_stride")
+    draws_change_point: bool = _option(False, "draw the change point of class boundaries too")
+    transitions: tuple[str, ...] = _option((), "transitions drawn whatever the label; none: the paper's")
+    transition_half_widths: tuple[int, ...] = _option((1, 2), "half the lengths of drawn transitions")
+    jump_counts: tuple[int, ...] = _option((), "visible jumps of a clip, whatever its label; none: as is")
+    partner_choice: str = _option("random", "second video of a class boundary", PARTNER_CHOICES)
+    num_alike: int = _option(8, "among how many videos of like colours an alike one is drawn")
+    num_changes: int = _option(1, "most changes of a clip")
+    ramp_epochs: float = _option(0.0, "epochs over which what closes shortcuts sets in")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speeds", tuple(float(speed) for speed in self.speeds))
@@ -147,11 +164,11 @@ class SynthesisConfig:
     def _check_choices(self) -> None:
         choices: dict[str, tuple[object, ...]] = {
             "first_index": (0, 1),
-            "rounding": ("even", "up"),
-            "class_sampling": SAMPLINGS,
+            "rounding": ROUNDINGS,
+            "class_sampling": CLASS_SAMPLINGS,
             "segment_place": SEGMENT_PLACES,
-            "action_sampling": ("stride", "segments"),
-            "partner_choice": ("random", "alike"),
+            "action_sampling": ACTION_SAMPLINGS,
+            "partner_choice": PARTNER_CHOICES,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -234,10 +251,9 @@ class SynthesisConfig:
         # TSM's evaluation takes one frame only of a video without more frames than segments.
         return span if self.class_sampling == "stride" else max(span, self.num_frames + 1)
 
-    def for_evaluation(self) -> "SynthesisConfig":
+    def for_evaluation(self, segment_place: str = "center") -> "SynthesisConfig":
         """Return the settings of held-out clips: fixed places in segments, every closing from the start."""
-        place = "center" if self.segment_place == "random" else self.segment_place
-        return replace(self, segment_place=place, ramp_epochs=0.0)
+        return replace(self, segment_place=segment_place, ramp_epochs=0.0)
 
     def ease(self, difficulty: float, rng: np.random.Generator) -> "SynthesisConfig":
         """Return the settings of one clip of a ramp: each closing stays with the chance `difficulty`.
@@ -270,7 +286,7 @@ class SynthesisConfig:
         Raises:
             ValueError: If a key is not a field.
         """
-        unknown = set(values) - {field.name for field in fields(cls)}
+        unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise ValueError(f"unknown synthesis setting(s): {', '.join(sorted(unknown))}.")
         return cls(**values)

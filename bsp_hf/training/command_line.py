@@ -28,7 +28,13 @@ class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
 
 
 class _Parser(HfArgumentParser):
-    """Ends with one line and exit status 2 where the command line is wrong."""
+    """Ends with one line and exit status 2 where the command line is wrong; lists may be empty."""
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:  # Any: what argparse takes
+        """Add an option."""
+        if options.get("nargs") == "+":
+            options["nargs"] = "*"
+        return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_ERROR, f"{self.prog}: error: {message}; --help lists the options\n")
@@ -45,7 +51,9 @@ def parse_settings(
     """Return the settings that a command line asks for.
 
     Every field of the dataclass is an option of that name, and so is every field of a dataclass that it
-    holds. Of a field's metadata, `help` and `choices` are shown; with `option=False` there is no option.
+    holds. Of a field's metadata, `help` and `choices` are shown; with `option=False` there is no option, with
+    a text it has that name. A class's `part_presets` sets the defaults of a part's fields by the value of the
+    option of the part's name.
 
     Args:
         settings_class (`type`): A dataclass; what its `__post_init__` refuses is a user's mistake.
@@ -69,6 +77,10 @@ def parse_settings(
     )
     if presets is not None:
         preset = parser.parse_known_args(words)[0].preset
+        parser.set_defaults(**presets[preset])
+        for option, parts_by_name in getattr(settings_class, "part_presets", {}).items():
+            part = parts_by_name[getattr(parser.parse_known_args(words)[0], option)]
+            parser.set_defaults(**_option_values(part))
         parser.set_defaults(**presets[preset])
     given = vars(parser.parse_args(words))
     try:
@@ -97,7 +109,7 @@ def _options_class(settings_class: Any) -> Any:  # Any: as above
             continue
         if get_origin(kind) is tuple:
             kind = GenericAlias(list, get_args(kind)[0])
-        members.append((name, kind, _as_option(by_name[name])))
+        members.append((_option_name(by_name[name]), kind, _as_option(by_name[name])))
     return make_dataclass(f"{settings_class.__name__}Options", members, kw_only=True)
 
 
@@ -113,9 +125,24 @@ def _as_option(item: Field) -> Any:  # Any: what dataclasses call a field
     return field(default=default, metadata=metadata)
 
 
+def _option_name(item: Field) -> str:
+    name = item.metadata.get("option", True)
+    return name if isinstance(name, str) else item.name
+
+
+def _option_values(settings: Any) -> dict[str, Any]:  # Any: a dataclass, and what its fields hold
+    """Return the value of every option of a dataclass, tuples as lists."""
+    kinds = _option_types(type(settings))
+    values = {
+        _option_name(item): getattr(settings, item.name) for item in fields(settings) if item.name in kinds
+    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 def _select_values(settings_class: Any, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
+    options = {item.name: _option_name(item) for item in fields(settings_class)}
     return {
-        name: tuple(given[name]) if get_origin(kind) is tuple else given[name]
+        name: tuple(given[options[name]]) if get_origin(kind) is tuple else given[options[name]]
         for name, kind in _option_types(settings_class).items()
         if not is_dataclass(kind)
     }

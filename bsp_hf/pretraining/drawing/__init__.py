@@ -1,1 +1,1 @@
-"""What is random about a clip: presets, sampling, timelines, transitions, views and partners."""
+"""Which frames a clip shows: presets, sampling, timelines and partners."""

@@ -6,12 +6,12 @@ import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 
+from ..shots.transitions import Cut
+from ..shots.views import draw_view
 from ..sources import SourceCatalog
 from ..synthesis import ClipPlan, SynthesisConfig, nearest_frames, speed_change_span
 from .partners import choose_partner, longest_partner
 from .segments import sample_segments, sample_test_clips
-from .transitions import Cut
-from .views import draw_view
 
 CLASS_KINDS = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 
@@ -145,7 +145,7 @@ def _show_changes(
     rng: np.random.Generator,
 ) -> ClipPlan:
     """Turn the changes of a clip into the shots that it is joined from."""
-    steps = np.full(config.num_frames, pace.first)
+    steps = np.full(config.num_frames, float(pace.first))
     paces = [pace.first, pace.second]
     for number, change in enumerate([c for c in changes if c.kind is BoundaryType.DIFF_SPEED], 1):
         steps[change.frame :] = paces[number % 2]

@@ -1,13 +1,14 @@
 """Settings of a pre-training run: each field is an option of the scripts and of `bsp-hf pretrain`."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import TASKS, find_pretext
-from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.pretraining.synthesis import SEGMENT_PLACES, SynthesisConfig
 from bsp_hf.training.command_line import settings_to_dict
 
 from .optimization import OPTIMIZERS, SCHEDULES
@@ -39,6 +40,11 @@ PRESETS: dict[str, dict[str, Any]] = {  # Any: the value of an option
 }
 
 
+def _with_segments(synthesis: SynthesisConfig) -> SynthesisConfig:
+    """Return settings whose action clips are sampled as TSM is published; old records are consecutive."""
+    return replace(synthesis, action_sampling="segments")
+
+
 @dataclass(kw_only=True)
 class PretrainingSettings:
     """What a pre-training run can be asked for; to add an option, add a field.
@@ -53,6 +59,11 @@ class PretrainingSettings:
         {"output_dir", "video_dir", "metadata", "frame_cache", "cpu", "num_workers", "mixed_precision"}
         | {"preset", "epochs", "max_steps", "eval_every", "save_every", "report_to", "restart"}
     )
+
+    # The option `--synthesis NAME` sets the defaults of the fields of the synthesis.
+    part_presets: ClassVar[dict[str, dict[str, Any]]] = {  # Any: a dataclass
+        "synthesis": {name: _with_segments(config) for name, config in SYNTHESIS_PRESETS.items()}
+    }
 
     preset: str = field(
         default="paper", metadata={"help": "sets the defaults of the rest", "choices": tuple(PRESETS)}
@@ -71,6 +82,13 @@ class PretrainingSettings:
     short_side: int = field(
         default=256, metadata={"help": "pixels of the shorter side, for the encoder's users"}
     )
+    augmentation: str = field(
+        default="multi-scale",
+        metadata={
+            "help": "of training clips: TSM's multi-scale corner crops and flip, or the crop of held-out clips",
+            "choices": ("multi-scale", "none"),
+        },
+    )
     crop_size: int = field(default=224, metadata={"help": "pixels of the square that the encoder sees"})
     task: str = field(
         default="boundary",
@@ -81,7 +99,14 @@ class PretrainingSettings:
     case_repeats: list[int] | None = field(
         default=None, metadata={"help": "clips a source gives to each case in an epoch"}
     )
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    synthesis: SynthesisConfig = field(default_factory=lambda: _with_segments(SynthesisConfig()))
+    eval_segment_place: str = field(
+        default="center",
+        metadata={
+            "help": "like --segment_place, of held-out clips; twice and dense average 2 and 10 clips of a video",
+            "choices": SEGMENT_PLACES,
+        },
+    )
     backbone: str = field(
         default="resnet50",
         metadata={
@@ -161,7 +186,8 @@ class PretrainingSettings:
         for name in ("eval_fraction", "dropout", "warmup_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
-        if self.case_repeats is not None and (min(self.case_repeats) < 0 or sum(self.case_repeats) == 0):
+        repeats = self.case_repeats
+        if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
             raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")
         try:
             find_pretext(self.task)

@@ -87,12 +87,13 @@ def build_run_data(
         train_sources,
         pretext,
         extractor,
-        augmentation,
+        augmentation if settings.augmentation == "multi-scale" else None,
         store,
         case_repeats=settings.case_repeats,
         seed=settings.seed,
     )
-    eval_clips = PretextClips(eval_sources, pretext, extractor, store=store, seed=settings.seed + 1)
+    eval_pretext = build_pretext(synthesis.for_evaluation(settings.eval_segment_place), class_names)
+    eval_clips = PretextClips(eval_sources, eval_pretext, extractor, store=store, seed=settings.seed + 1)
     for name, clips in (("training", train_clips), ("held-out", eval_clips)):
         logger.info(
             "%s: %d sources (%d too short), %d clips", name, len(clips.catalog), clips.left_out, len(clips)
