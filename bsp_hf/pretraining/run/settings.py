@@ -85,7 +85,7 @@ class PretrainingSettings:
     augmentation: str = field(
         default="multi-scale",
         metadata={
-            "help": "of training clips: TSM's multi-scale corner crops and flip, or the crop of held-out clips",
+            "help": "of training clips: TSM's multi-scale corner crops and flip, or none",
             "choices": ("multi-scale", "none"),
         },
     )
@@ -103,7 +103,7 @@ class PretrainingSettings:
     eval_segment_place: str = field(
         default="center",
         metadata={
-            "help": "like --segment_place, of held-out clips; twice and dense average 2 and 10 clips of a video",
+            "help": "that of held-out clips; twice and dense average 2 and 10 clips of a video",
             "choices": SEGMENT_PLACES,
         },
     )
