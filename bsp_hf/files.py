@@ -12,7 +12,7 @@ import tokenize
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
@@ -115,7 +115,9 @@ def atomic_write_text(path: str | Path, text: str, scratch: Path | None = None) 
 
 
 @contextmanager
-def atomic_folder(path: str | Path, keep_others: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    path: str | Path, keep_others: bool = False, without: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield an empty temporary folder to write in, which is flushed and takes the place of `path` at the end.
 
     On Linux and macOS either the old or the new folder stands whole at `path` at every moment; elsewhere the
@@ -126,6 +128,8 @@ def atomic_folder(path: str | Path, keep_others: bool = False) -> Iterator[Path]
         path (`str` or `Path`): The folder to make or replace. Missing parent folders are made.
         keep_others (`bool`, *optional*, defaults to `False`): Keep the files of the old folder that were not
             written anew.
+        without (`Collection[str]`, *optional*, defaults to `()`): Patterns of files at the top of the old
+            folder that are not kept, such as weights under a name that the new ones do not have.
 
     Raises:
         NotADirectoryError: If `path` is a file.
@@ -140,7 +144,7 @@ def atomic_folder(path: str | Path, keep_others: bool = False) -> Iterator[Path]
     try:
         yield temporary
         if keep_others and path.is_dir():
-            _link_missing(path, temporary)
+            _link_missing(path, temporary, without)
         for item in temporary.rglob("*"):
             _flush(item)
         _flush(temporary)
@@ -217,9 +221,11 @@ def _is_abandoned(folder: Path) -> bool:
         return False
 
 
-def _link_missing(old: Path, new: Path) -> None:
+def _link_missing(old: Path, new: Path, without: Collection[str] = ()) -> None:
     for item in old.iterdir():
         target = new / item.name
+        if any(item.match(pattern) for pattern in without):
+            continue
         if item.is_dir() and not item.is_symlink():
             target.mkdir(exist_ok=True)
             _link_missing(item, target)

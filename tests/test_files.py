@@ -201,6 +201,15 @@ def test_others_are_kept_if_asked(tmp_path):
     assert read_folder(target) == {"deep/weights": "old", "deep/notes": "mine", "record": "new"}
 
 
+def test_what_others_are_not_to_be_kept_is_named_by_patterns(tmp_path):
+    target = tmp_path / "set"
+    replace_set(target, "old")
+    (target / "weights-1").write_text("old")
+    with atomic_folder(target, keep_others=True, without=["weights-?"]) as temporary:
+        (temporary / "weights").write_text("new")
+    assert read_folder(target) == {"deep/weights": "old", "record": "old", "weights": "new"}
+
+
 def test_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
     (tmp_path / "disk").mkdir()
     link = tmp_path / "link"

@@ -1,7 +1,6 @@
 """Publishes a checkpoint folder on the Hub: checked first, in one commit, and read back."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,14 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from bsp_hf.files import atomic_file
-from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE, find_card_gaps, plan_card
+from bsp_hf.files import atomic_write_bytes
+from bsp_hf.publishing.cards.files import (
+    CARD_FILE,
+    RECORD_FILE,
+    find_card_gaps,
+    plan_card,
+    record_as_json,
+)
 
 from .folder_check import check_folder
 
@@ -159,7 +164,7 @@ def publish_folder(
     if (folder / RECORD_FILE).is_file():
         record, text = plan_card(folder, repo_id, card)
         problems += [f"{CARD_FILE}: {gap}" for gap in find_card_gaps(text, record)]
-        contents = {CARD_FILE: text.encode(), RECORD_FILE: _write_record(record)}
+        contents = {CARD_FILE: text.encode(), RECORD_FILE: record_as_json(record)}
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise ValueError(f"{folder} cannot be published:\n{listed}")
@@ -171,8 +176,7 @@ def publish_folder(
 
     for name, content in contents.items():
         if not (folder / name).is_file() or (folder / name).read_bytes() != content:
-            with atomic_file(folder / name) as temporary:
-                temporary.write_bytes(content)
+            atomic_write_bytes(folder / name, content)
     api = HfApi(endpoint=endpoint, token=token, library_name="bsp_hf")
     head = _open_branch(api, repo_id, revision, private, create_pr)
     if parent_commit not in (None, head) and not create_pr:
@@ -275,10 +279,6 @@ def _conflict(repo_id: str, revision: str, parent_commit: str) -> RemoteChangedE
         f"{repo_id}@{revision} is not at {parent_commit[:12]}: somebody else committed to it. Look at what "
         "changed, then publish again."
     )
-
-
-def _write_record(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _write_size(num_bytes: int) -> str:

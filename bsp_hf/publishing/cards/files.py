@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard
 
-from bsp_hf.files import atomic_file
+from bsp_hf.files import atomic_write_text
 
 from .render import STAMP, TO_BE_FILLED_IN, digest, digest_record, render_card
 
@@ -52,6 +52,11 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     return record
 
 
+def record_as_json(record: Mapping[str, Any]) -> bytes:
+    """Return a record, or another JSON object of a folder, as it is written."""
+    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+
+
 def write_card(
     folder: str | Path,
     record: Mapping[str, Any] | None = None,
@@ -77,13 +82,19 @@ def write_card(
     """
     folder = Path(folder)
     path = folder / CARD_FILE
-    if not replace and path.is_file() and not is_as_rendered(path.read_text(encoding="utf-8")):
-        logger.warning("%s was edited and is kept; it may not describe these weights", path)
-        return path
-    text = render_card(read_record(folder) if record is None else record, model_id or folder.resolve().name)
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    if replace or not keeps_card(folder):
+        record = read_record(folder) if record is None else record
+        atomic_write_text(path, render_card(record, model_id or folder.resolve().name))
     return path
+
+
+def keeps_card(folder: Path) -> bool:
+    """Return whether the folder has a card that somebody has edited, and warn that it is kept."""
+    path = folder / CARD_FILE
+    is_edited = path.is_file() and not is_as_rendered(path.read_text(encoding="utf-8"))
+    if is_edited:
+        logger.warning("%s was edited and is kept; it may not describe these weights", path)
+    return is_edited
 
 
 def plan_card(

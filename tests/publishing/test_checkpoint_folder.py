@@ -1,0 +1,102 @@
+"""A checkpoint folder is the old one or the new one, whole, wherever saving is interrupted."""
+
+import sys
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, save_checkpoint_folder
+from bsp_hf.publishing import folder as saving
+
+BACKBONE = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+
+
+def make_model(value: float) -> BSPModel:
+    model = BSPModel(BSPConfig(backbone_config=BACKBONE))
+    for weight in model.parameters():
+        torch.nn.init.constant_(weight, value)
+    return model
+
+
+def read_folder(folder) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+class Interruption:
+    """Raises KeyboardInterrupt at a numbered change of the file system; hooks cannot be removed."""
+
+    def __init__(self) -> None:
+        self.step = self.count = 0
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, args: tuple) -> None:
+        is_change = event in ("os.rename", "os.mkdir", "os.link", "shutil.copyfile", "ctypes.call_function")
+        if event == "open" and isinstance(args[1], str):
+            is_change = any(letter in args[1] for letter in "wax+")
+        if self.step and is_change:
+            self.count += 1
+            if self.count == self.step:
+                self.step = 0
+                raise KeyboardInterrupt
+
+    def run(self, step: int, function) -> bool:
+        """Return whether there was such a step."""
+        self.step, self.count = step, 0
+        try:
+            function()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            self.step = 0
+        return False
+
+
+@pytest.fixture(scope="module")
+def interruption():
+    return Interruption()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_folder_is_old_or_new_wherever_saving_is_interrupted(is_new, interruption, tmp_path, monkeypatch):
+    # Few of the modules that are copied: one step is like the next.
+    (tmp_path / "code").mkdir()
+    for name in ("snippets.py", "pipeline_video_features.py"):
+        (tmp_path / "code" / name).write_bytes((saving.ENCODER_CODE / name).read_bytes())
+    monkeypatch.setattr(saving, "ENCODER_CODE", tmp_path / "code")
+    old, new, target = make_model(1.0), make_model(2.0), tmp_path / "work" / "encoder"
+    extractor = BSPFeatureExtractor()
+    whole = read_folder(save_checkpoint_folder(new, extractor, tmp_path / "encoder", {"steps": 2}))
+    if not is_new:
+        save_checkpoint_folder(old, extractor, target, {"steps": 1})
+        (target / "notes.txt").write_text("mine")
+        before = read_folder(target)
+    step = 1
+    while interruption.run(step, lambda: save_checkpoint_folder(new, extractor, target, {"steps": 2})):
+        assert read_folder(target) == before if not is_new else not target.exists()
+        assert [path.name for path in target.parent.glob("*")] == ([] if is_new else ["encoder"])
+        step += 1
+    assert step > 8
+    assert read_folder(target) == whole | ({} if is_new else {"notes.txt": b"mine"})
+
+
+def test_weights_in_parts_do_not_outlive_a_save_in_one_file(tmp_path):
+    make_model(1.0).save_pretrained(tmp_path / "encoder", max_shard_size="4KB")
+    assert (tmp_path / "encoder" / "model.safetensors.index.json").is_file()
+    save_checkpoint_folder(make_model(2.0), BSPFeatureExtractor(), tmp_path / "encoder")
+    assert [path.name for path in (tmp_path / "encoder").glob("*.safetensors*")] == ["model.safetensors"]
+    model = AutoModel.from_pretrained(tmp_path / "encoder")
+    assert all((weight == 2.0).all() for weight in model.parameters())
+
+
+def test_an_edited_card_and_other_files_are_kept(tmp_path, caplog):
+    folder = save_checkpoint_folder(make_model(1.0), BSPFeatureExtractor(), tmp_path / "encoder")
+    edited = (folder / "README.md").read_text().replace("# encoder", "# My encoder")
+    (folder / "README.md").write_text(edited)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "state").write_text("kept")
+    save_checkpoint_folder(make_model(2.0), BSPFeatureExtractor(), folder, {"steps": 2})
+    assert (folder / "README.md").read_text() == edited and "was edited and is kept" in caplog.text
+    assert (folder / "checkpoints" / "state").read_text() == "kept"
