@@ -250,7 +250,7 @@ def draw_video(args, annotations, names):
     for name in [name for name in ("tan", "lgi") if name in names]:
         moments = read_moments(args.output_dir / name / "predictions.jsonl")
         for number, query in enumerate(video.queries):
-            window = moments[query.query_id].windows_s[:1]
+            window = moments[video.video_id, query.query_id].windows_s[:1]
             label = {"tan": "2D-TAN", "lgi": "LGI"}[name]
             rows.append(SegmentRow(label if number == 0 else " " * (number + len(rows)), window,
                                    [sentences[number]]))  # fmt: skip

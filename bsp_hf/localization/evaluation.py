@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
-from bsp_hf.localization.annotations.reading import BadRowError, read_table, to_duration
+from bsp_hf.localization.annotations.reading import read_durations
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.metrics import (
     GEBD_RELATIVE_DISTANCES,
@@ -25,7 +25,7 @@ from bsp_hf.metrics import (
     thumos_map,
 )
 
-from .result_files import choose_windows, read_actionness, read_boundaries, read_moments
+from .result_files import pair_moments, read_actionness, read_boundaries, read_moments
 
 EVALUATION_TASKS = ("detection", "thumos", "grounding", "actionness", "boundaries")
 SUBSETS = {"detection": "validation", "thumos": "test"}
@@ -132,20 +132,7 @@ def evaluate_files(
 
 def _read(path: str | Path, options: EvaluationOptions) -> AnnotationSet:
     found = read_annotations(path, options.layout, tasks=options.tasks).of_subset(options.subset)
-    return found if options.durations is None else found.with_durations(_read_durations(options.durations))
-
-
-def _read_durations(path: Path) -> dict[str, float]:
-    durations_s: dict[str, float] = {}
-    for row in read_table(path, ()):
-        video_id = row.values.get("id") or row.values.get("video") or ""
-        try:
-            if not video_id:
-                raise BadRowError("expected a column id or video.")
-            durations_s[video_id] = to_duration(row.values.get("length") or row.values.get("duration"))
-        except BadRowError as error:
-            raise ValueError(f"{path}, line {row.line}: {error}") from error
-    return durations_s
+    return found if options.durations is None else found.with_durations(read_durations(options.durations))
 
 
 def _problems(annotations: AnnotationSet) -> tuple[str, ...]:
@@ -193,23 +180,23 @@ def _evaluate_grounding(
     predictions: str | Path, annotations: AnnotationSet, options: EvaluationOptions
 ) -> EvaluationReport:
     found = read_moments(predictions)
-    known = {query.query_id: (video, query) for video in annotations.videos for query in video.queries}
-    foreign = [name for name, moment in found.items() if name not in known]
-    wrong = [
-        name for name, moment in found.items() if name in known and known[name][0].video_id != moment.video_id
-    ]
+    known = {(video.video_id, query.query_id) for video in annotations.videos for query in video.queries}
+    known_ids = {query_id for _, query_id in known}
+    foreign = [key for key in found if key[1] not in known_ids]
+    wrong = [key for key in found if key not in known and key[1] in known_ids]
     if wrong or len(foreign) == len(found):
+        examples = ", ".join(f"{query_id} of {video_id}" for video_id, query_id in (wrong or foreign)[:3])
         raise ValueError(
             f"{predictions} numbers its queries otherwise than {len(known)} annotated ones, for instance "
-            f"{(wrong or foreign)[:3]}; its qid must be that of the annotations, or the place in the file."
+            f"{examples}; its qid must be that of the annotations, or the place in the file."
         )
-    predicted = {known[name][0].video_id for name, moment in found.items() if name in known}
+    predicted = {video_id for video_id, query_id in found if (video_id, query_id) in known}
     num_videos = sum(bool(video.queries) for video in annotations.videos)
     if options.only_predicted:
         absent = set(annotations.by_id) - predicted
         annotations = annotations.without_videos(absent)
-    moments, truth, _ = choose_windows(annotations, found)
-    scores = evaluate_grounding(moments, truth, rule=options.rule)
+    pairs = pair_moments(annotations, found)
+    scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=options.rule)
     metrics = {
         f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
         for rank in (1, 5)

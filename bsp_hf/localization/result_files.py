@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from bsp_hf.files import atomic_file
-from bsp_hf.localization.annotations.reading import BadRowError, read_table, read_text, to_number
+from bsp_hf.files import atomic_write_text
+from bsp_hf.localization.annotations.reading import BadRowError, numbered_lines, read_table, to_number
 from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.metrics import pairwise_tiou
+from bsp_hf.metrics.text_files import read_text
 
 from .suppression import ABSENT, Detections, detections_to_json
+
+QueryKey = tuple[str, str]  # video id and query id
 
 ACTIONNESS_COLUMNS = ("video", "start", "end", "score")
 
@@ -24,7 +28,7 @@ class MomentPrediction:
     """The ranked moments that answer one query.
 
     Args:
-        query_id (`str`): The query, see [`MomentQuery`].
+        query_id (`str`): The query, see [`MomentQuery`]; its id is unique within the video alone.
         video_id (`str`): Its video.
         sentence (`str`): The sentence.
         windows_s (`np.ndarray`): float64 `(num_moments, 2)`, seconds, best first.
@@ -37,6 +41,11 @@ class MomentPrediction:
     windows_s: np.ndarray
     scores: np.ndarray
 
+    @property
+    def key(self) -> QueryKey:
+        """Video and query id, by which predictions are looked up."""
+        return self.video_id, self.query_id
+
 
 def write_detections(
     path: str | Path,
@@ -45,28 +54,18 @@ def write_detections(
     version: str = "VERSION 1.3",
     one_label: str | None = None,
 ) -> Path:
-    """Write detections as the ActivityNet and THUMOS14 evaluators read them.
+    """Write detections by video id to `.json`, as the ActivityNet and THUMOS14 evaluators read them.
 
-    Args:
-        path (`str` or `Path`): The `.json` file; replaced in one step.
-        detections (`Mapping[str, Detections]`): Detections by video id.
-        class_names (`Sequence[str]`, *optional*): Name of every class index.
-        version (`str`, *optional*, defaults to `"VERSION 1.3"`): The layout's version entry.
-        one_label (`str`, *optional*): Label of segments without a class; empty by default, as in files of
-            proposals.
-
-    Returns:
-        `Path`: The file.
-
-    Raises:
-        ValueError: If a class index has no name.
+    `one_label` labels segments without a class; by default their label is empty, as in files of proposals.
+    Arguments else as of [`detections_to_json`].
     """
     content = detections_to_json(detections, class_names, version)
     if one_label is not None:
         for entries in content["results"].values():
             for entry in entries:
                 entry["label"] = entry["label"] or one_label
-    return _write_text(path, json.dumps(content) + "\n")
+    atomic_write_text(path, json.dumps(content) + "\n")
+    return Path(path)
 
 
 def write_thumos_text(
@@ -74,16 +73,7 @@ def write_thumos_text(
 ) -> Path:
     """Write detections as the THUMOS14 challenge's toolkit reads them: `video start end class score` a line.
 
-    Args:
-        path (`str` or `Path`): The `.txt` file; replaced in one step.
-        detections (`Mapping[str, Detections]`): Detections by video id, all with a class.
-        class_numbers (`Sequence[int]`): The challenge's number of every class index.
-
-    Returns:
-        `Path`: The file.
-
-    Raises:
-        ValueError: If a segment has no class.
+    All segments need a class; `class_numbers` holds the challenge's number of every class index.
     """
     lines = []
     for video_id, found in detections.items():
@@ -94,20 +84,14 @@ def write_thumos_text(
         ):
             number = class_numbers[int(index)]
             lines.append(f"{video_id} {start_s:.1f} {end_s:.1f} {number} {score:.6f}\n")
-    return _write_text(path, "".join(lines))
+    atomic_write_text(path, "".join(lines))
+    return Path(path)
 
 
 def write_moments(path: str | Path, predictions: Iterable[MomentPrediction]) -> Path:
     """Write ranked moments as QVHighlights' submissions hold them, a JSON line for each query.
 
     A line holds `qid`, `query`, `vid` and `pred_relevant_windows` (`[[start, end, score], ...]`, best first).
-
-    Args:
-        path (`str` or `Path`): The `.jsonl` file; replaced in one step.
-        predictions (`Iterable[MomentPrediction]`): The predictions.
-
-    Returns:
-        `Path`: The file.
     """
     lines = []
     for found in predictions:
@@ -115,25 +99,18 @@ def write_moments(path: str | Path, predictions: Iterable[MomentPrediction]) -> 
         query_id = int(found.query_id) if found.query_id.isdecimal() else found.query_id
         record = {"qid": query_id, "query": found.sentence, "vid": found.video_id}
         lines.append(json.dumps({**record, "pred_relevant_windows": windows}) + "\n")
-    return _write_text(path, "".join(lines))
+    atomic_write_text(path, "".join(lines))
+    return Path(path)
 
 
-def read_moments(path: str | Path) -> dict[str, MomentPrediction]:
-    """Read a file of ranked moments, ours or any submission to QVHighlights.
+def read_moments(path: str | Path) -> dict[QueryKey, MomentPrediction]:
+    """Read a file of ranked moments, ours or any submission to QVHighlights, by video and query id.
 
-    Args:
-        path (`str` or `Path`): The `.jsonl` file, perhaps gzipped.
-
-    Returns:
-        `dict[str, MomentPrediction]`: Predictions by `qid`.
-
-    Raises:
-        ValueError: If a line is none, or two have one `qid`; the message names the line.
+    A line that is none, or a query that comes twice, is a `ValueError` that names the line.
     """
-    found: dict[str, MomentPrediction] = {}
-    for line, text in enumerate(read_text(path).splitlines(), start=1):
-        if not text.strip():
-            continue
+    found: dict[QueryKey, MomentPrediction] = {}
+    lines: dict[QueryKey, int] = {}
+    for line, text in numbered_lines(path):
         try:
             record = json.loads(text)
             rows = np.array(record["pred_relevant_windows"], dtype=np.float64)
@@ -148,23 +125,17 @@ def read_moments(path: str | Path) -> dict[str, MomentPrediction]:
             raise ValueError(
                 f"{path}, line {line}: {error!r}. Expected qid, query, vid and pred_relevant_windows."
             ) from error
-        if moment.query_id in found:
-            raise ValueError(f"{path}, line {line}: qid {moment.query_id} occurs twice.")
-        found[moment.query_id] = moment
+        if moment.key in found:
+            raise ValueError(
+                f"{path}, line {line}: query {moment.query_id} of video {moment.video_id} is that of line "
+                f"{lines[moment.key]} too; every query needs one line."
+            )
+        found[moment.key], lines[moment.key] = moment, line
     return found
 
 
 def write_actionness(path: str | Path, scores: Mapping[str, np.ndarray], segment_s: float = 0.2) -> Path:
-    """Write the actionness of every short segment: `video,start,end,score` with a header line.
-
-    Args:
-        path (`str` or `Path`): The `.csv` file; replaced in one step.
-        scores (`Mapping[str, np.ndarray]`): `(num_segments,)` by video id.
-        segment_s (`float`, *optional*, defaults to 0.2): Length of a segment in seconds.
-
-    Returns:
-        `Path`: The file.
-    """
+    """Write `(num_segments,)` scores of short segments by video id: `video,start,end,score` with a header."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(ACTIONNESS_COLUMNS)
@@ -173,20 +144,14 @@ def write_actionness(path: str | Path, scores: Mapping[str, np.ndarray], segment
             writer.writerow(
                 (video_id, f"{number * segment_s:.3f}", f"{(number + 1) * segment_s:.3f}", f"{score:.8g}")
             )
-    return _write_text(path, buffer.getvalue())
+    atomic_write_text(path, buffer.getvalue())
+    return Path(path)
 
 
 def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the actionness of short segments.
+    """Read the actionness of short segments by video id, float64 `(num_segments,)`.
 
-    Args:
-        path (`str` or `Path`): A table with the columns `video` and `score`, rows of a video in their order.
-
-    Returns:
-        `dict[str, np.ndarray]`: float64 `(num_segments,)` by video id.
-
-    Raises:
-        ValueError: If a column is missing or a score is no number; the message names the line.
+    The table has the columns `video` and `score`, rows of a video in their order.
     """
     found: dict[str, list[float]] = {}
     for row in read_table(path, ("video", "score")):
@@ -198,17 +163,7 @@ def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_boundaries(path: str | Path) -> dict[str, list[float]]:
-    """Read detected boundaries: a JSON mapping from video id to a list of seconds.
-
-    Args:
-        path (`str` or `Path`): The file, perhaps gzipped.
-
-    Returns:
-        `dict[str, list[float]]`: Seconds by video id.
-
-    Raises:
-        ValueError: If it holds something else.
-    """
+    """Read detected boundaries: a JSON mapping from video id to a list of seconds."""
     try:
         data: Any = json.loads(read_text(path))  # Any: somebody's JSON
         return {str(video): [to_number(time, "time") for time in times] for video, times in data.items()}
@@ -218,38 +173,33 @@ def read_boundaries(path: str | Path) -> dict[str, list[float]]:
         ) from error
 
 
-def choose_windows(
-    annotations: AnnotationSet, predictions: Mapping[str, MomentPrediction]
-) -> tuple[list[np.ndarray], list[tuple[float, float]], int]:
-    """Lay predictions and annotated moments out for `evaluate_grounding`.
+@dataclass(frozen=True)
+class PairedMoments:
+    """Predicted and annotated moments, query by query, as `evaluate_grounding` takes them.
+
+    Args:
+        predicted_s (`list[np.ndarray]`): Predicted moments of each query, `(num_moments, 2)`, best first.
+        annotated_s (`list[tuple[float, float]]`): The annotated moment of each query.
+    """
+
+    predicted_s: list[np.ndarray]
+    annotated_s: list[tuple[float, float]]
+
+
+def pair_moments(
+    annotations: AnnotationSet, predictions: Mapping[QueryKey, MomentPrediction]
+) -> PairedMoments:
+    """Return the predictions of every annotated query, none where it has none, and the moment that counts.
 
     Of several annotated moments, the one counts that the first predicted one overlaps most, as in the
     QVHighlights evaluation of R@1.
-
-    Args:
-        annotations (`AnnotationSet`): Videos with queries.
-        predictions (`Mapping[str, MomentPrediction]`): Predictions by query id.
-
-    Returns:
-        `tuple`: Predicted moments of each query, `(num_moments, 2)`, the annotated moment of each, and how
-        many videos have a query with predictions.
     """
-    from .suppression import temporal_iou
-
-    moments, truth, videos = [], [], set()
+    pairs = PairedMoments([], [])
     for video in annotations.videos:
         for query in video.queries:
-            found = predictions.get(query.query_id)
+            found = predictions.get((video.video_id, query.query_id))
             windows_s = np.zeros((0, 2)) if found is None else found.windows_s
-            if len(windows_s):
-                videos.add(video.video_id)
-            best = int(temporal_iou(windows_s[:1], query.windows_s)[0].argmax()) if len(windows_s) else 0
-            moments.append(windows_s)
-            truth.append(query.windows_s[best])
-    return moments, truth, len(videos)
-
-
-def _write_text(path: str | Path, text: str) -> Path:
-    with atomic_file(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return Path(path)
+            best = int(pairwise_tiou(windows_s[:1], query.windows_s)[0].argmax()) if len(windows_s) else 0
+            pairs.predicted_s.append(windows_s)
+            pairs.annotated_s.append(query.windows_s[best])
+    return pairs

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bsp_hf.metrics import tiou
+
 ABSENT = -1  # index of an empty slot in batched results
 
 
@@ -42,68 +44,23 @@ class Detections:
         return len(self.scores)
 
 
-def temporal_iou(segments: ArrayLike, others: ArrayLike) -> np.ndarray:
-    """Return the temporal intersection over union of every pair, with the hull as the union.
-
-    G-TAD and 2D-TAN both divide by the hull (latest end minus earliest start), which equals the union
-    wherever the intersection is positive.
-
-    Args:
-        segments (`ArrayLike`): `(..., n, 2)`, start and end in any unit.
-        others (`ArrayLike`): `(..., m, 2)` in the same unit; leading axes broadcast.
-
-    Returns:
-        `np.ndarray`: float64 `(..., n, m)` in [0, 1]. Disjoint, touching and zero-length pairs give 0.
-    """
-    first = np.asarray(segments, dtype=np.float64)[..., :, None, :]
-    second = np.asarray(others, dtype=np.float64)[..., None, :, :]
-    overlap = np.minimum(first[..., 1], second[..., 1]) - np.maximum(first[..., 0], second[..., 0])
-    hull = np.maximum(first[..., 1], second[..., 1]) - np.minimum(first[..., 0], second[..., 0])
-    overlap = np.maximum(overlap, 0.0)
-    return np.divide(overlap, hull, out=np.zeros_like(overlap), where=hull > 0)
-
-
-def temporal_nms(
+def temporal_nms_batch(
     segments: ArrayLike, scores: ArrayLike, iou_threshold: float, max_num: int | None = None
 ) -> np.ndarray:
     """Suppress candidates greedily: keep the best, drop what overlaps it by more than the threshold, repeat.
 
-    The rule of 2D-TAN: a candidate whose tIoU *equals* the threshold stays. Pass the times that will be
-    reported (seconds): equality is decided in float64.
+    The rule of 2D-TAN: a candidate whose tIoU *equals* the threshold stays, and of equal scores the earlier
+    candidate ranks first. Pass the times that will be reported (seconds): equality is decided in float64.
 
     Args:
-        segments (`ArrayLike`): `(n, 2)`, start and end.
-        scores (`ArrayLike`): `(n,)`; of equal scores the earlier candidate ranks first. A candidate scored
-            `-inf` is absent.
-        iou_threshold (`float`): tIoU in [0, 1] above which a lower-ranked candidate is dropped.
-        max_num (`int`, *optional*): Stop at this many kept candidates; all of them by default.
-
-    Returns:
-        `np.ndarray`: int64 positions of the kept candidates, best first.
-
-    Raises:
-        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
-    """
-    kept = temporal_nms_batch(np.asarray(segments)[None], np.asarray(scores)[None], iou_threshold, max_num)[0]
-    return kept[kept != ABSENT]
-
-
-def temporal_nms_batch(
-    segments: ArrayLike, scores: ArrayLike, iou_threshold: float, max_num: int | None = None
-) -> np.ndarray:
-    """Run [`temporal_nms`] on many videos or queries in one go.
-
-    Args:
-        segments (`ArrayLike`): `(num_videos, n, 2)`, or `(n, 2)` shared by all.
+        segments (`ArrayLike`): `(num_videos, n, 2)`, start and end, or `(n, 2)` shared by all.
         scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
         iou_threshold (`float`): tIoU in [0, 1] above which a lower-ranked candidate is dropped.
         max_num (`int`, *optional*): Stop at this many kept candidates per video; all of them by default.
 
     Returns:
-        `np.ndarray`: int64 `(num_videos, min(max_num, n))`, best first; -1 in empty slots, which come last.
-
-    Raises:
-        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
+        `np.ndarray`: int64 `(num_videos, min(max_num, n))`, positions of the kept candidates, best first; -1
+        in empty slots, which come last.
     """
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold} must be in [0, 1].")
@@ -121,19 +78,16 @@ def temporal_nms_batch(
             break
         best = alive.argmax(axis=1)
         kept[found, slot] = order[videos, best][found]
-        alive &= _iou_by_lengths(candidates[videos, best], candidates) <= iou_threshold
+        # 2D-TAN adds the lengths up. The value is that of the hull form, the rounding is not, and on a grid
+        # of clips tIoUs of exactly 1/2 are common: only this form drops the same ones as the reference.
+        alive &= _overlap(candidates[videos, best], candidates, "lengths") <= iou_threshold
         alive[videos, best] = False
     return kept
 
 
-def _iou_by_lengths(picked: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    # 2D-TAN adds the lengths up. The value is that of the hull form, the rounding is not, and on a grid of
-    # clips tIoUs of exactly 1/2 are common: only this form drops the same ones as the reference.
-    start, end = candidates[..., 0], candidates[..., 1]
-    overlap = np.minimum(picked[:, 1:], end) - np.maximum(picked[:, :1], start)
-    overlap = np.maximum(overlap, 0.0)
-    union = (picked[:, 1:] - picked[:, :1]) + (end - start) - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+def _overlap(picked: np.ndarray, candidates: np.ndarray, union: str) -> np.ndarray:
+    """Return the tIoU of the picked candidate of each video with all of that video; 0 where it is 0 / 0."""
+    return np.nan_to_num(tiou(picked[:, None], candidates, union))
 
 
 def soft_nms(
@@ -143,26 +97,7 @@ def soft_nms(
     max_num: int,
     zero_length: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decay the scores of overlapping candidates by a Gaussian of their tIoU, as G-TAD does.
-
-    Repeats: pick the highest remaining score (first of equals) and multiply every other candidate of
-    tIoU > 0 by `exp(-tIoU^2 / sigma)`; until `max_num` are picked, one is left, or the highest score is not
-    positive. So the last remaining candidate is always dropped: n candidates give at most n - 1.
-
-    Args:
-        segments (`ArrayLike`): `(n, 2)`, start and end in any unit.
-        scores (`ArrayLike`): `(n,)`; a candidate scored `-inf` is absent.
-        sigma (`float`): Width of the Gaussian, above 0; 0.8 on ActivityNet, 0.46 on THUMOS14.
-        max_num (`int`): Most candidates to return.
-        zero_length (`float`, *optional*): Segments at least this long start with score 0 (300 frames on
-            THUMOS14). No limit by default.
-
-    Returns:
-        `tuple`: int64 positions in the order they were picked, and their decayed float64 scores.
-
-    Raises:
-        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
-    """
+    """Run [`soft_nms_batch`] on one video, and return positions as picked and their decayed scores."""
     kept = soft_nms_batch(np.asarray(segments)[None], np.asarray(scores)[None], sigma, max_num, zero_length)
     filled = kept.indices[0] != ABSENT
     return kept.indices[0][filled], kept.scores[0][filled]
@@ -175,20 +110,22 @@ def soft_nms_batch(
     max_num: int,
     zero_length: float | None = None,
 ) -> SoftSuppression:
-    """Run [`soft_nms`] on many videos in one go.
+    """Decay the scores of overlapping candidates by a Gaussian of their tIoU, as G-TAD does.
+
+    Repeats: pick the highest remaining score (first of equals) and multiply every other candidate of
+    tIoU > 0 by `exp(-tIoU^2 / sigma)`; until `max_num` are picked, one is left, or the highest score is not
+    positive. So the last remaining candidate is always dropped: n candidates give at most n - 1.
 
     Args:
-        segments (`ArrayLike`): `(num_videos, n, 2)`, or `(n, 2)` shared by all.
+        segments (`ArrayLike`): `(num_videos, n, 2)`, start and end in any unit, or `(n, 2)` shared by all.
         scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
-        sigma (`float`): Width of the Gaussian, above 0.
+        sigma (`float`): Width of the Gaussian, above 0; 0.8 on ActivityNet, 0.46 on THUMOS14.
         max_num (`int`): Most candidates to return per video.
-        zero_length (`float`, *optional*): Segments at least this long start with score 0.
+        zero_length (`float`, *optional*): Segments at least this long start with score 0 (300 frames on
+            THUMOS14). No limit by default.
 
     Returns:
         `SoftSuppression`: Picked positions and decayed scores, `(num_videos, min(max_num, n))` each.
-
-    Raises:
-        ValueError: If shapes disagree, a score is NaN, or a number is out of range.
     """
     if not sigma > 0:
         raise ValueError(f"sigma={sigma} must be above 0.")
@@ -212,7 +149,7 @@ def soft_nms_batch(
             break
         indices[active, slot] = best[active]
         decayed[active, slot] = best_values[active]
-        overlap = temporal_iou(candidates[videos, best][:, None], candidates)[:, 0]
+        overlap = _overlap(candidates[videos, best], candidates, "hull")
         # Absent entries are left alone: a factor that underflows to 0 would turn their -inf into NaN.
         decays = (values > -np.inf) & active[:, None]
         np.multiply(values, np.exp(-np.square(overlap) / sigma), out=values, where=decays)
@@ -229,7 +166,7 @@ def attach_classes(
     max_num: int = 100,
     interleave: bool = False,
 ) -> Detections:
-    """Give class-agnostic segments the best classes of a video-level classifier.
+    """Return class-agnostic segments with the best classes of a video-level classifier.
 
     A segment's score is multiplied by the class's. ActivityNet lists all segments with the best class and
     then all with the second; THUMOS14 lists both classes of a segment next to each other.
@@ -245,9 +182,6 @@ def attach_classes(
 
     Returns:
         `Detections`: Segments, fused scores and class indices.
-
-    Raises:
-        ValueError: If shapes disagree or `class_scores` is empty.
     """
     candidates, values = _check_candidates(np.asarray(segments)[None], np.asarray(scores)[None])
     candidates, values = candidates[0, :max_num], values[0, :max_num]
@@ -269,18 +203,15 @@ def detections_to_json(
     class_names: Sequence[str] | None = None,
     version: str = "VERSION 1.3",
 ) -> dict[str, Any]:
-    """Lay detections out as the ActivityNet and THUMOS14 evaluators read them.
+    """Return detections as the ActivityNet and THUMOS14 evaluators read them.
 
     Args:
-        detections (`Mapping[str, Detections]`): Video id (without the `v_` prefix) to its detections.
+        detections (`Mapping[str, Detections]`): Detections by video id (without the `v_` prefix).
         class_names (`Sequence[str]`, *optional*): Name of every class index, needed if classes were attached.
         version (`str`, *optional*, defaults to `"VERSION 1.3"`): The layout's version entry.
 
     Returns:
         `dict`: `version`, `results` (`{video id: [{label, score, segment}]}`) and `external_data`.
-
-    Raises:
-        ValueError: If a class index has no name.
     """
     results = {}
     for video_id, found in detections.items():

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .json_files import read_json
 from .segments import as_thresholds, find_threshold
+from .text_files import read_json
 
 # The sweep that the field averages over: 0.05, 0.1, ..., 0.5.
 GEBD_RELATIVE_DISTANCES: tuple[float, ...] = tuple((np.arange(1, 11) / 20).tolist())

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .json_files import read_json
 from .segments import as_segments
+from .text_files import read_json
 
 JsonSource = Mapping[str, Any] | str | os.PathLike[str]  # Any: the leaves of somebody's JSON
 

@@ -5,13 +5,7 @@ import json
 
 import pytest
 
-from bsp_hf.localization.annotations.detection import (
-    read_activitynet,
-    read_crosstask,
-    read_crosstask_tasks,
-    read_thumos_table,
-)
-from bsp_hf.localization.annotations.grounding import read_charades_sta
+from bsp_hf.localization.annotations.detection import read_crosstask_tasks
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
 from bsp_hf.localization.annotations.types import AnnotationError, Segment
 
@@ -66,7 +60,7 @@ def test_real_files_are_read_whole(files, name, layout, expected):
 
 def test_subsets_classes_and_durations_of_activitynet_are_the_official_ones(files):
     path = files / "activitynet_v1-3" / "activitynet_v1-3_train_val.json.gz"
-    found = read_activitynet(path)
+    found = read_annotations(path, "activitynet")
     assert facts(found) == (14950, 23064 - 12, 0, 12)
     assert all(problem.path == path for problem in found.problems)
     assert found.subsets == ("training", "validation")
@@ -84,14 +78,16 @@ def test_subsets_classes_and_durations_of_activitynet_are_the_official_ones(file
 def test_reversed_moments_of_charades_sta_are_an_error_when_read_strictly(files):
     path = files / "charades_sta" / "charades_sta_train.txt"
     with pytest.raises(AnnotationError, match=r"4 bad rows(.|\n)*line 8252: .*does not end after") as caught:
-        read_charades_sta(path, strict=True)
+        read_annotations(path, "charades-sta", strict=True)
     assert len(caught.value.problems) == 4
 
 
 def test_durations_and_bad_lines_of_charades_sta(files):
     folder = files / "charades_sta"
     table = folder / "Charades_v1_train_id_scene_length_actions.csv.gz"
-    found = read_charades_sta(folder / "charades_sta_train.txt", table, subset="train")
+    found = read_annotations(
+        folder / "charades_sta_train.txt", "charades-sta", durations=table, subset="train"
+    )
     assert [problem.line for problem in found.problems] == [8252, 8440, 9623, 9624]
     assert "LEOL6" in found.problems[0].text and "8 to 7" in found.problems[0].text
     assert all(video.duration_s for video in found.videos)
@@ -132,7 +128,7 @@ def test_classes_of_both_thumos_tables_agree_with_the_mapping(files):
     }
     assert by_name == by_number
     assert numbered.videos[0].duration_s == 215.166667
-    everything = read_thumos_table(files / "thumos14" / "test_Annotation.csv.gz", keep_ambiguous=True)
+    everything = read_annotations(files / "thumos14" / "test_Annotation.csv.gz", keep_ambiguous=True)
     assert everything.num_segments == 3457
 
 
@@ -142,8 +138,10 @@ def test_crosstask_has_18_primary_tasks_and_names_its_steps(files):
     assert len(tasks) == 18
     assert len(read_crosstask_tasks(folder / "tasks_related.txt")) == 65
     assert tasks["23521"].steps[:2] == ("pour water", "pour juice")
-    found = read_crosstask(
-        folder / "steps_797_videos.csv.gz", folder / "tasks_primary.txt", folder / "videos_val.csv"
+    found = read_annotations(
+        folder / "steps_797_videos.csv.gz",
+        tasks=folder / "tasks_primary.txt",
+        validation_videos=folder / "videos_val.csv",
     )
     assert facts(found) == (797, 6070, 0, 0)
     assert len({video.task for video in found.videos}) == 18
@@ -157,7 +155,7 @@ def test_the_official_folder_of_crosstask_and_its_bad_rows(tmp_path, files):
     with gzip.open(tmp_path / "23521_zipped.csv.gz", "wt") as file:
         file.write("2,0,1\n")
     (tmp_path / "readme.txt").write_text("not an annotation")
-    found = read_crosstask(tmp_path, files / "crosstask" / "tasks_primary.txt")
+    found = read_annotations(tmp_path, tasks=files / "crosstask" / "tasks_primary.txt")
     assert [video.video_id for video in found.videos] == ["a_b-C", "zipped"]
     assert found.videos[0].segments == (
         Segment(2.0, 5.5, "pour water"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from bsp_hf.cli.application import app
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
-from bsp_hf.localization.result_files import MomentPrediction, write_actionness, write_moments
+from bsp_hf.localization.result_files import MomentPrediction, read_moments, write_actionness, write_moments
 from bsp_hf.metrics import label_segments
 
 ONE = np.ones(1)
@@ -113,6 +114,45 @@ def test_real_charades_annotations_as_predictions(shared_data, tmp_path):
     predictions = write_moments(tmp_path / "p.jsonl", moments_of(read_annotations(path)))
     report = evaluate_files(predictions, path, "grounding")
     assert report.metrics["recall@1,0.7"] == 1 and report.coverage == "predictions for 1334 of 1334 videos"
+
+
+def queries_file(path, ids):
+    """A QVHighlights file of one query a row of `(video, query id)`, each with a moment of its own."""
+    lines = [
+        {"qid": qid, "query": f"sentence {n}", "vid": video, "duration": 20, "relevant_windows": [[n, n + 3]]}
+        for n, (video, qid) in enumerate(ids)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_query_ids_that_repeat_across_videos_are_kept_apart(tmp_path, caplog):
+    path = queries_file(tmp_path / "truth.jsonl", [("a", 1), ("a", 2), ("b", 1), ("b", 2)])
+    annotations = read_annotations(path)
+    assert "2 query ids repeat in several videos" in caplog.text
+    predictions = write_moments(tmp_path / "p.jsonl", moments_of(annotations))
+    report = evaluate_files(predictions, path, "grounding")
+    assert report.metrics["recall@1,0.7"] == 1 and report.metrics["mean_iou"] == 1
+    assert report.notes[0] == "4 of 4 queries have predictions"
+    # Swapped between the videos, no id is unknown, but every moment answers the other video's query.
+    swapped = [replace(found, video_id="ba"["ab".index(found.video_id)]) for found in moments_of(annotations)]
+    report = evaluate_files(write_moments(tmp_path / "s.jsonl", swapped), path, "grounding")
+    assert report.metrics["mean_iou"] == pytest.approx(0.2)  # moments of 3 s, 2 s apart
+
+
+def test_a_query_id_that_repeats_within_a_video_is_refused_by_file_and_line(tmp_path):
+    truth = queries_file(tmp_path / "truth.jsonl", [("a", 1), ("b", 1), ("a", 1)])
+    with pytest.raises(ValueError, match=r"truth\.jsonl, line 3: query id 1 of video a .* line 1"):
+        read_annotations(truth)
+    table = tmp_path / "mine.csv"
+    table.write_text("video,start,end,sentence,query_id\na,0,1,one,x\nb,0,1,two,x\na,0,1,three,x\n")
+    with pytest.raises(ValueError, match=r"mine\.csv, line 4: query id x of video a .* line 2"):
+        read_annotations(table)
+    predictions = tmp_path / "p.jsonl"
+    row = '{"qid": %d, "query": "q", "vid": "%s", "pred_relevant_windows": [[0, 1, 0.5]]}\n'
+    predictions.write_text(row % (1, "a") + row % (1, "b") + row % (1, "a"))
+    with pytest.raises(ValueError, match=r"p\.jsonl, line 3: query 1 of video a .* line 1"):
+        read_moments(predictions)
 
 
 def test_errors_say_what_to_do_and_end_with_status_two(folder, tmp_path):

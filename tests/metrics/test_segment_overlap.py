@@ -1,3 +1,5 @@
+"""The one tIoU: by hand, against golden values, and at the edges."""
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,13 @@ def test_both_unions_agree_wherever_segments_overlap():
     overlapping = by_lengths > 0
     assert overlapping.sum() > 500
     np.testing.assert_array_equal(by_lengths[overlapping], by_hull[overlapping])
+
+
+@pytest.mark.parametrize("union", ["lengths", "hull"])
+def test_pairs_by_hand_and_broadcast_over_leading_axes(union):
+    pairs = pairwise_tiou([[0, 2], [0, 1]], [[1, 3], [1, 2], [0, 2]], union)
+    np.testing.assert_allclose(pairs, [[1 / 3, 1 / 2, 1], [0, 0, 1 / 2]])
+    assert tiou(np.ones((3, 1, 2)), np.ones((2, 1, 4, 2)), union).shape == (2, 3, 4)
 
 
 def test_no_segments_give_an_empty_table():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bsp_hf.metrics import SegmentTable, read_ground_truth, read_results
-from bsp_hf.metrics.json_files import read_json
+from bsp_hf.metrics.text_files import read_json
 
 GROUND_TRUTH = {
     "database": {

@@ -1,70 +1,49 @@
-"""Readers of action segments: ActivityNet, THUMOS14, COIN, CrossTask."""
+"""Rows of action segments: ActivityNet, THUMOS14, COIN, CrossTask."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bsp_hf.metrics.text_files import read_text
+
 from .reading import (
-    AnnotationCollector,
     BadRowError,
+    Entry,
     JsonText,
+    ReadingOptions,
+    Row,
+    SegmentRow,
     expect_mapping,
+    numbered_lines,
     read_table,
-    read_text,
-    to_duration,
     to_list,
     to_number,
+    to_record,
 )
-from .types import AnnotationSet
 
 THUMOS_IGNORED = ("Ambiguous", "-1")
-_OPTIONAL_FACTS = {"duration": "duration_s", "fps": "fps", "frames": "num_frames"}
 
 
-def read_activitynet(path: str | Path, strict: bool = False) -> AnnotationSet:
+def activitynet_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read the ActivityNet layout, which THUMOS14 and FineAction are also kept in.
 
     `{"database": {id: {"subset": ..., "duration": ..., "annotations": [{"segment": [start, end], "label":
     ...}]}}}`, times in seconds as numbers or text. `duration`, `fps` and `frames` may be absent.
-
-    Args:
-        path (`str` or `Path`): The file, `.json` or `.json.gz`.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-
-    Returns:
-        `AnnotationSet`: Videos with segments.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        ValueError: If the file has another layout.
     """
     text = JsonText(path)
     database = expect_mapping(text.data, path, 'the ActivityNet layout, {"database": ...}').get("database")
     database = expect_mapping(database, path, 'a mapping from id to record under "database"')
-    collector = AnnotationCollector(path, strict)
     for video_id, record in database.items():
-        _add_record(collector, text.line_of(video_id), video_id, record, "annotations")
-    return collector.finish()
+        yield Entry(text.line_of(video_id), video_id, _record_rows(record, "annotations"))
 
 
-def read_coin(path: str | Path, strict: bool = False) -> AnnotationSet:
+def coin_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read COIN, either its official `{"database": {id: record}}` or a list of `{id: record}`.
 
-    A record holds `annotation` (`[{"segment": [start, end], "label": step}]`), `class`, `duration` and
-    `subset`.
-
-    Args:
-        path (`str` or `Path`): The file, `.json` or `.json.gz`.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-
-    Returns:
-        `AnnotationSet`: Videos with their task and its steps as segments.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        ValueError: If the file has another layout.
+    A record holds `annotation` (`[{"segment": [start, end], "label": step}]`), `class`, the video's task,
+    `duration` and `subset`.
     """
     text = JsonText(path)
     data = text.data
@@ -74,94 +53,41 @@ def read_coin(path: str | Path, strict: bool = False) -> AnnotationSet:
         parts = [expect_mapping(part, path, "a list of {id: record}") for part in data]
     else:
         raise ValueError(f"{path} holds a {type(data).__name__}; expected the COIN layout.")
-    collector = AnnotationCollector(path, strict)
     for video_id, record in chain.from_iterable(part.items() for part in parts):
-        _add_record(collector, text.line_of(video_id), video_id, record, "annotation")
-    return collector.finish()
+        yield Entry(text.line_of(video_id), video_id, _record_rows(record, "annotation"))
 
 
-def _add_record(
-    collector: AnnotationCollector,
-    line: int,
-    video_id: str,
-    record: Any,  # Any: somebody's JSON
-    entries_name: str,
-) -> None:
-    if not isinstance(record, Mapping):
-        collector.note(line, f"video {video_id}: holds a {type(record).__name__}, expected a record.")
-        return
-    facts: dict[str, Any] = {"subset": str(record.get("subset", "")), "task": str(record.get("class", ""))}
-    for name, fact in _OPTIONAL_FACTS.items():
-        if record.get(name) is not None:
-            try:
-                number = to_duration(record[name], name)
-                facts[fact] = int(number) if fact == "num_frames" else number
-            except BadRowError as error:
-                collector.note(line, f"video {video_id}: {error}")
-    if not collector.add_video(line, video_id, **facts):
-        return
-    try:
-        entries = to_list(record.get(entries_name, []), entries_name)
-    except BadRowError as error:
-        collector.note(line, f"video {video_id}: {error}")
-        return
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            collector.note(line, f"video {video_id}: holds {entry!r}, expected a segment with a label.")
-        else:
-            collector.add_segment(line, video_id, entry.get("segment"), entry.get("label", ""))
+def _record_rows(record: Any, entries_name: str) -> Iterator[Row]:  # Any: somebody's JSON
+    record = to_record(record, "the record")
+    facts = {name: record.get(name) for name in ("duration", "fps", "frames")}
+    yield {**facts, "subset": str(record.get("subset", "")), "task": str(record.get("class", ""))}
+    for entry in to_list(record.get(entries_name, []), entries_name):
+        is_record = isinstance(entry, Mapping)
+        yield SegmentRow(entry.get("segment"), entry.get("label", "")) if is_record else SegmentRow(entry)
 
 
-def read_thumos_table(
-    path: str | Path, subset: str = "", strict: bool = False, keep_ambiguous: bool = False
-) -> AnnotationSet:
+def thumos_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read a THUMOS14 table of G-TAD (`video,type,...,start,end`) or TSP (`video-name,t-init,t-end,...`).
 
-    Args:
-        path (`str` or `Path`): The file, `.csv` or `.csv.gz`.
-        subset (`str`, *optional*, defaults to `""`): Subset of its videos; by default `"test"` or
-            `"validation"`, by the id.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-        keep_ambiguous (`bool`, *optional*, defaults to `False`): Keep segments of the class "Ambiguous" (-1
-            in the tables of TSP), which are none of the 20 classes. Their videos stay either way.
-
-    Returns:
-        `AnnotationSet`: Videos with segments; labels are class names, or class numbers as text.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        ValueError: If a column is missing.
+    Labels are class names, or class numbers as text. Segments of the class "Ambiguous" (-1 in the tables of
+    TSP), which are none of the 20 classes, are left out; their videos stay.
     """
-    header = read_text(path).partition("\n")[0]
-    is_tsp = "video-name" in header
+    is_tsp = "video-name" in read_text(path).partition("\n")[0]
     columns = ("video-name", "t-init", "t-end", "label-idx") if is_tsp else ("video", "start", "end", "type")
-    collector = AnnotationCollector(path, strict)
     for row in read_table(path, columns):
         video_id, start, end, label = (row.values[name] for name in columns)
-        facts: dict[str, Any] = {"subset": subset or ("test" if "test" in video_id else "validation")}
-        try:
-            if is_tsp and row.values.get("video-duration"):
-                facts["duration_s"] = to_duration(row.values["video-duration"], "video-duration")
-                facts["fps"] = to_duration(row.values.get("frame-rate"), "frame-rate")
-                facts["num_frames"] = int(to_duration(row.values.get("video-frames"), "video-frames"))
-        except BadRowError as error:
-            collector.note(row.line, f"video {video_id}: {error}")
-        if not collector.add_video(row.line, video_id, **facts):
-            continue
-        if keep_ambiguous or label not in THUMOS_IGNORED:
-            collector.add_segment(row.line, video_id, (start, end), label)
-    return collector.finish()
+        facts = {name: row.values.get(name) for name in ("video-duration", "frame-rate", "video-frames")}
+        rows: list[Row] = [
+            {**facts, "subset": options.subset or ("test" if "test" in video_id else "validation")}
+        ]
+        if options.keep_ambiguous or label not in THUMOS_IGNORED:
+            rows.append(SegmentRow((start, end), label))
+        yield Entry(row.line, video_id, rows)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task of CrossTask.
-
-    Args:
-        task_id (`str`): Its number.
-        title (`str`): Its name.
-        steps (`tuple[str, ...]`): Its steps in order.
-    """
+    """A task of CrossTask: its number, its name, and its steps in order."""
 
     task_id: str
     title: str
@@ -169,19 +95,13 @@ class Task:
 
 
 def read_crosstask_tasks(path: str | Path) -> dict[str, Task]:
-    """Read a list of tasks of CrossTask: blocks of id, title, url, number of steps, steps with commas.
+    """Read a list of tasks of CrossTask by their ids: blocks of id, title, url, number of steps, steps.
 
-    Args:
-        path (`str` or `Path`): `tasks_primary.txt` or `tasks_related.txt`.
-
-    Returns:
-        `dict[str, Task]`: The tasks by id.
-
-    Raises:
-        ValueError: If a block is incomplete or counts its steps wrongly; the message names the line.
+    The steps stand on one line with commas between. A block that is incomplete or counts its steps wrongly is
+    a `ValueError` that names its line.
     """
     tasks: dict[str, Task] = {}
-    lines = [*read_text(path).splitlines(), ""]
+    lines = [*read_text(path).split("\n"), ""]
     block: list[str] = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
@@ -201,68 +121,52 @@ def read_crosstask_tasks(path: str | Path) -> dict[str, Task]:
     return tasks
 
 
-def read_crosstask(
-    path: str | Path,
-    tasks: str | Path | None = None,
-    videos: str | Path | None = None,
-    strict: bool = False,
-) -> AnnotationSet:
-    """Read the steps of CrossTask.
+def crosstask_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
+    """Read the steps of CrossTask from the official folder, or from a table `task,video,step,start,end`.
 
-    Args:
-        path (`str` or `Path`): The official folder `annotations` of `TASK_VIDEO.csv` files (lines of step,
-            start, end), or one table `task,video,step,start,end` of all videos.
-        tasks (`str` or `Path`, *optional*): `tasks_primary.txt`; gives the steps their names. Videos of tasks
-            that it does not list are left out. Without it a step is called by its number.
-        videos (`str` or `Path`, *optional*): `videos_val.csv` (lines of task, video, url): its videos get the
-            subset `"validation"`, all others `"training"`. Choice: the paper's 3:1 split was not published.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-
-    Returns:
-        `AnnotationSet`: Videos with their task and steps.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        FileNotFoundError: If the folder holds no annotation.
-        ValueError: If a table lacks a column.
+    The folder `annotations` holds `TASK_VIDEO.csv` files, lines of step, start, end. A list of tasks gives
+    the steps their names, and videos of tasks that it lacks are left out; without it a step is called by its
+    number. Videos of the list `validation_videos` (lines of task, video, url) get the subset `"validation"`,
+    all others `"training"`. Choice: the paper's 3:1 split was not published.
     """
-    known = None if tasks is None else read_crosstask_tasks(tasks)
-    held_out = None if videos is None else _held_out_videos(videos)
-    collector = AnnotationCollector(path, strict)
-    for file, line, task_id, video_id, step, start, end in _crosstask_rows(Path(path)):
-        collector.path = file
-        if known is not None and task_id not in known:
+    known = None if options.tasks is None else read_crosstask_tasks(options.tasks)
+    held_out = None if options.validation_videos is None else _held_out_videos(options.validation_videos)
+    for step in _read_steps(path):
+        if known is not None and step.task_id not in known:
             continue
-        steps = known[task_id].steps if known is not None else None
-        subset = "" if held_out is None else "validation" if video_id in held_out else "training"
-        title = known[task_id].title if known is not None else task_id
-        if not collector.add_video(line, video_id, subset=subset, task=title):
-            continue
-        try:
-            number = to_number(step, "step")
-            if number != int(number) or number < 1 or (steps is not None and number > len(steps)):
-                count = "" if steps is None else f" to {len(steps)}"
-                raise BadRowError(f"step is {step!r}, task {task_id} has steps from 1{count}.")
-        except BadRowError as error:
-            collector.note(line, f"video {video_id}: {error}")
-            continue
-        label = str(int(number)) if steps is None else steps[int(number) - 1]
-        collector.add_segment(line, video_id, (start, end), label)
-    collector.path = Path(path)
-    return collector.finish()
+        task = Task(step.task_id, step.task_id, ()) if known is None else known[step.task_id]
+        subset = "" if held_out is None else "validation" if step.video_id in held_out else "training"
+        yield Entry(step.line, step.video_id, _step_rows(step, task, subset), step.path)
 
 
-CrossTaskRow = tuple[Path, int, str, str, str, str, str]
+@dataclass(frozen=True)
+class _Step:
+    """A row of CrossTask as the file has it."""
+
+    path: Path
+    line: int
+    task_id: str
+    video_id: str
+    number: str
+    window: tuple[str, str]
 
 
-def _crosstask_rows(path: Path) -> list[CrossTaskRow]:
-    rows: list[CrossTaskRow] = []
+def _step_rows(step: _Step, task: Task, subset: str) -> Iterator[Row]:
+    yield {"subset": subset, "task": task.title}
+    number = to_number(step.number, "step")
+    if number != int(number) or number < 1 or (task.steps and number > len(task.steps)):
+        count = f" to {len(task.steps)}" if task.steps else ""
+        raise BadRowError(f"step is {step.number!r}, task {task.task_id} has steps from 1{count}.")
+    yield SegmentRow(step.window, task.steps[int(number) - 1] if task.steps else str(int(number)))
+
+
+def _read_steps(path: Path) -> Iterator[_Step]:
     if not path.is_dir():
-        columns = ("task", "video", "step", "start", "end")
-        for row in read_table(path, columns):
-            task_id, video_id, step, start, end = (row.values[name] for name in columns)
-            rows.append((path, row.line, task_id, video_id, step, start, end))
-        return rows
+        for row in read_table(path, ("task", "video", "step", "start", "end")):
+            cells = row.values
+            window = (cells["start"], cells["end"])
+            yield _Step(path, row.line, cells["task"], cells["video"], cells["step"], window)
+        return
     files = sorted(file for file in path.iterdir() if file.name.endswith((".csv", ".csv.gz")))
     if not files:
         raise FileNotFoundError(
@@ -271,16 +175,14 @@ def _crosstask_rows(path: Path) -> list[CrossTaskRow]:
     for file in files:
         # Ids of YouTube may hold underscores themselves, numbers of tasks do not.
         task_id, _, video_id = file.name.removesuffix(".gz").removesuffix(".csv").partition("_")
-        for line, text in enumerate(read_text(file).splitlines(), start=1):
-            if text.strip():
-                step, start, end = ([*text.split(","), "", "", ""])[:3]
-                rows.append((file, line, task_id, video_id, step, start, end))
-    return rows
+        for line, text in numbered_lines(file):
+            number, start, end = [*text.split(","), "", "", ""][:3]
+            yield _Step(file, line, task_id, video_id, number, (start, end))
 
 
-def _held_out_videos(path: str | Path) -> frozenset[str]:
-    fields = [line.split(",") for line in read_text(path).splitlines() if line.strip()]
-    short = [number for number, parts in enumerate(fields, start=1) if len(parts) < 2]
+def _held_out_videos(path: Path) -> frozenset[str]:
+    fields = [(line, text.split(",")) for line, text in numbered_lines(path)]
+    short = [line for line, parts in fields if len(parts) < 2]
     if short:
         raise ValueError(f"{path}, line {short[0]}: expected task, video and url with commas between.")
-    return frozenset(parts[1] for parts in fields)
+    return frozenset(parts[1] for _, parts in fields)

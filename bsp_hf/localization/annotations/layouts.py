@@ -1,35 +1,57 @@
-"""Reads annotations in any layout, and those of one's own as a plain CSV or JSON file."""
+"""Annotations in any layout: which one a file has, and its reading."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .detection import read_activitynet, read_coin, read_crosstask, read_thumos_table
-from .grounding import read_captions, read_charades_sta, read_qvhighlights
-from .reading import (
-    AnnotationCollector,
-    BadRowError,
-    JsonText,
-    expect_mapping,
-    read_table,
-    read_text,
-    to_duration,
-)
+from bsp_hf.metrics.text_files import parse_json, read_text
+
+from .detection import activitynet_entries, coin_entries, crosstask_entries, thumos_entries
+from .grounding import captions_entries, charades_sta_entries, qvhighlights_entries
+from .plain import plain_json_entries, plain_table_entries
+from .reading import Entry, ReadingOptions, collect_annotations
 from .types import AnnotationSet
 
-ANNOTATION_LAYOUTS: dict[str, str] = {
-    "activitynet": '{"database": {id: {subset, duration, annotations}}}; also THUMOS14 in that form',
-    "captions": "ActivityNet Captions, TACoS: {id: {duration or fps, num_frames, timestamps, sentences}}",
-    "charades-sta": "lines of VIDEO START END##sentence; durations in a table of id and length",
-    "coin": "{database: {id: {class, duration, annotation}}} or a list of such records",
-    "crosstask": "a folder of TASK_VIDEO.csv, or a table task,video,step,start,end",
-    "qvhighlights": "JSON lines with qid, query, vid, duration, relevant_windows",
-    "thumos-table": "a table video,type,start,end or video-name,t-init,t-end,label-idx",
-    "csv": "a table video,start,end with label or sentence, and optionally duration and subset",
-    "json": "a list of {video, start, end, label or sentence}, or {id: {duration, segments, queries}}",
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of annotation files: what it looks like, and what yields its entries."""
+
+    description: str
+    entries: Callable[[Path, ReadingOptions], Iterator[Entry]]
+
+
+ANNOTATION_LAYOUTS: dict[str, Layout] = {
+    "activitynet": Layout(
+        '{"database": {id: {subset, duration, annotations}}}; also THUMOS14 in that form', activitynet_entries
+    ),
+    "captions": Layout(
+        "ActivityNet Captions, TACoS: {id: {duration or fps, num_frames, timestamps, sentences}}",
+        captions_entries,
+    ),
+    "charades-sta": Layout(
+        "lines of VIDEO START END##sentence; durations in a table of id and length", charades_sta_entries
+    ),
+    "coin": Layout("{database: {id: {class, duration, annotation}}} or a list of such records", coin_entries),
+    "crosstask": Layout(
+        "a folder of TASK_VIDEO.csv, or a table task,video,step,start,end", crosstask_entries
+    ),
+    "qvhighlights": Layout(
+        "JSON lines with qid, query, vid, duration, relevant_windows", qvhighlights_entries
+    ),
+    "thumos-table": Layout(
+        "a table video,type,start,end or video-name,t-init,t-end,label-idx", thumos_entries
+    ),
+    "csv": Layout(
+        "a table video,start,end with label or sentence, and optionally duration and subset",
+        plain_table_entries,
+    ),
+    "json": Layout(
+        "a list of {video, start, end, label or sentence}, or {id: {duration, segments, queries}}",
+        plain_json_entries,
+    ),
 }
-_WINDOW_COLUMNS = ("video", "start", "end")
 
 
 def read_annotations(
@@ -40,6 +62,7 @@ def read_annotations(
     durations: str | Path | None = None,
     tasks: str | Path | None = None,
     validation_videos: str | Path | None = None,
+    keep_ambiguous: bool = False,
     strict: bool = False,
 ) -> AnnotationSet:
     r"""Read an annotation file.
@@ -51,6 +74,8 @@ def read_annotations(
         durations (`str` or `Path`, *optional*): Table of `id` and `length`, for `charades-sta`.
         tasks (`str` or `Path`, *optional*): List of tasks, for `crosstask`.
         validation_videos (`str` or `Path`, *optional*): List of held-out videos, for `crosstask`.
+        keep_ambiguous (`bool`, *optional*, defaults to `False`): Keep segments of the class "Ambiguous", for
+            `thumos-table`.
         strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out and
             list it in `problems`.
 
@@ -60,7 +85,7 @@ def read_annotations(
     Raises:
         AnnotationError: If `strict` is set and a row is bad; it lists them by file and line.
         OSError: If the file cannot be opened.
-        ValueError: If the layout is unknown, or the file has another one.
+        ValueError: If the layout is unknown, the file has another one, or two queries of a video have one id.
 
     Example:
     ```python
@@ -77,33 +102,21 @@ def read_annotations(
     layout = detect_layout(path) if layout is None else layout
     if layout not in ANNOTATION_LAYOUTS:
         raise ValueError(f"layout {layout!r} is unknown; choose one of {', '.join(ANNOTATION_LAYOUTS)}.")
-    if layout == "activitynet":
-        return read_activitynet(path, strict)
-    if layout == "captions":
-        return read_captions(path, subset, strict)
-    if layout == "charades-sta":
-        return read_charades_sta(path, durations, subset, strict)
-    if layout == "coin":
-        return read_coin(path, strict)
-    if layout == "crosstask":
-        return read_crosstask(path, tasks, validation_videos, strict)
-    if layout == "qvhighlights":
-        return read_qvhighlights(path, subset, strict)
-    if layout == "thumos-table":
-        return read_thumos_table(path, subset, strict)
-    return (
-        read_plain_table(path, subset, strict) if layout == "csv" else read_plain_json(path, subset, strict)
+    durations, tasks, validation_videos = (
+        None if file is None else Path(file) for file in (durations, tasks, validation_videos)
     )
+    options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous)
+    return collect_annotations(Path(path), ANNOTATION_LAYOUTS[layout].entries(Path(path), options), strict)
 
 
 def detect_layout(path: str | Path) -> str:
-    """Tell the layout of an annotation file from its content.
+    """Return the layout of an annotation file or folder, one of `ANNOTATION_LAYOUTS`, by its content.
 
     Args:
         path (`str` or `Path`): The file or folder.
 
     Returns:
-        `str`: One of `ANNOTATION_LAYOUTS`.
+        `str`: The layout's name.
 
     Raises:
         OSError: If there is nothing at `path`.
@@ -124,20 +137,16 @@ def detect_layout(path: str | Path) -> str:
     if "##" in first and not name.endswith(".json"):
         return "charades-sta"
     if name.endswith(".json"):
-        return _detect_json(path, text)
+        return _detect_json(parse_json(text, path))
     raise ValueError(f"{path}: the layout cannot be told; pass one of {', '.join(ANNOTATION_LAYOUTS)}.")
 
 
-def _detect_json(path: str | Path, text: str) -> str:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a readable JSON file ({error}). Is it complete?") from error
+def _detect_json(data: Any) -> str:  # Any: somebody's JSON
     if isinstance(data, Mapping) and isinstance(data.get("database"), Mapping):
         is_coin = any(isinstance(r, Mapping) and "annotation" in r for r in data["database"].values())
         return "coin" if is_coin else "activitynet"
-    records: list[Any] = list(data.values()) if isinstance(data, Mapping) else list(data or ())
-    first: Any = records[0] if records else {}  # Any: the leaves of somebody's JSON
+    records = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
+    first = next(iter(records), None)
     if isinstance(first, Mapping):
         if "timestamps" in first:
             return "captions"
@@ -145,95 +154,3 @@ def _detect_json(path: str | Path, text: str) -> str:
         if isinstance(data, list) and isinstance(inner, Mapping) and "annotation" in inner:
             return "coin"
     return "json"
-
-
-def read_plain_table(path: str | Path, subset: str = "", strict: bool = False) -> AnnotationSet:
-    """Read a table of one's own: columns `video`, `start`, `end`, and `label` or `sentence` or both.
-
-    Columns `duration`, `subset` and `query_id` are read where they are there. A row without start and end
-    names a video in which nothing happens.
-
-    Args:
-        path (`str` or `Path`): The file, `.csv` or `.csv.gz`; times in seconds.
-        subset (`str`, *optional*, defaults to `""`): Subset where the table has no such column.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-
-    Returns:
-        `AnnotationSet`: Videos with segments, and queries for rows with a sentence.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        ValueError: If a column is missing.
-    """
-    collector = AnnotationCollector(path, strict)
-    for row in read_table(path, _WINDOW_COLUMNS):
-        _add_plain_row(collector, row.line, row.values, subset)
-    return collector.finish()
-
-
-def read_plain_json(path: str | Path, subset: str = "", strict: bool = False) -> AnnotationSet:
-    """Read a JSON file of one's own.
-
-    Either a list of records with the names of [`read_plain_table`]'s columns, or a mapping from id to
-    `{"duration": ..., "subset": ..., "segments": [{"start": ..., "end": ..., "label": ...}], "queries":
-    [{"start": ..., "end": ..., "sentence": ...}]}`, each part optional.
-
-    Args:
-        path (`str` or `Path`): The file, `.json` or `.json.gz`; times in seconds.
-        subset (`str`, *optional*, defaults to `""`): Subset where the file says none.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out.
-
-    Returns:
-        `AnnotationSet`: Videos with segments and queries.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad.
-        ValueError: If the file has another layout.
-    """
-    text = JsonText(path)
-    collector = AnnotationCollector(path, strict)
-    if isinstance(text.data, list):
-        for number, record in enumerate(text.data):
-            if _is_record(record):
-                _add_plain_row(collector, text.line_of(str(record.get("video"))), record, subset)
-            else:
-                collector.note(1, f"entry {number} is {record!r}, expected a record.")
-    else:
-        for video_id, record in expect_mapping(text.data, path, "a list or a mapping from id").items():
-            line = text.line_of(video_id)
-            if not _is_record(record):
-                collector.note(line, f"video {video_id}: holds a {type(record).__name__}, expected a record.")
-                continue
-            facts = {"video": video_id, "duration": record.get("duration"), "subset": record.get("subset")}
-            entries = [entry for name in ("segments", "queries") for entry in record.get(name) or ()]
-            for entry in entries or [{}]:
-                if _is_record(entry):
-                    _add_plain_row(collector, line, {**entry, **facts}, subset)
-                else:
-                    collector.note(line, f"video {video_id}: holds {entry!r}, expected a record.")
-    return collector.finish()
-
-
-def _add_plain_row(
-    collector: AnnotationCollector, line: int, row: Mapping[str, Any], subset: str
-) -> None:  # Any: cells or leaves of JSON
-    video_id, duration_s = row.get("video"), None
-    try:
-        if row.get("duration") not in (None, ""):
-            duration_s = to_duration(row["duration"])
-    except BadRowError as error:
-        collector.note(line, f"video {video_id}: {error}")
-    facts = {"duration_s": duration_s, "subset": str(row.get("subset") or subset)}
-    if not collector.add_video(line, video_id, **facts):
-        return
-    window = (row.get("start"), row.get("end"))
-    if all(time in (None, "") for time in window):
-        return
-    if row.get("sentence") not in (None, ""):
-        collector.add_query(line, str(video_id), row["sentence"], [window], query_id=row.get("query_id"))
-    if row.get("label") not in (None, "") or row.get("sentence") in (None, ""):
-        collector.add_segment(line, str(video_id), window, row.get("label") or "")
-
-
-def _is_record(value: Any) -> bool:  # Any: somebody's JSON
-    return isinstance(value, Mapping) and not isinstance(value, Sequence)

@@ -1,77 +1,265 @@
-"""Reading of annotation files, plain or gzipped: every bad row is kept with its file and line."""
+"""Rows of annotation files put together video by video; every bad row is kept with its file and line."""
 
 import csv
-import gzip
 import io
 import json
 import logging
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from bsp_hf.files import check_video_id
+from bsp_hf.metrics.text_files import parse_json, read_text
 
 from .types import AnnotatedVideo, AnnotationError, AnnotationProblem, AnnotationSet, MomentQuery, Segment
 
 logger = logging.getLogger(__name__)
 
+# What the files call the numbers that are known of a video.
+_NUMBERS = {
+    "duration": "duration_s",
+    "video-duration": "duration_s",
+    "fps": "fps",
+    "frame-rate": "fps",
+    "frames": "num_frames",
+    "num_frames": "num_frames",
+    "video-frames": "num_frames",
+}
+
 
 class BadRowError(ValueError):
-    """What is wrong with one row; turned into an [`AnnotationProblem`] by the collector."""
+    """What is wrong with one row; it becomes an [`AnnotationProblem`]."""
 
 
-def read_text(path: str | Path) -> str:
-    """Return the text of a file; gzipped if its name ends in `.gz`.
+@dataclass(frozen=True)
+class SegmentRow:
+    """A segment as the file has it: start and end in seconds, and a class."""
+
+    window: Any
+    label: Any = ""
+
+
+@dataclass(frozen=True)
+class QueryRow:
+    """A query as the file has it: a sentence, its moments in units of `scale` seconds, and perhaps an id."""
+
+    sentence: Any
+    windows: Sequence[Any]
+    scale: float = 1.0
+    query_id: Any = None
+
+
+# A mapping holds facts: the names of `_NUMBERS`, `subset`, `task`, and `video_id` where the entry has none.
+Row = Mapping[str, Any] | SegmentRow | QueryRow
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands in one place of a file about one video.
 
     Args:
-        path (`str` or `Path`): A UTF-8 file.
-
-    Returns:
-        `str`: Its text.
-
-    Raises:
-        OSError: If it cannot be opened.
-        ValueError: If it is damaged or not UTF-8.
+        line (`int`): The place.
+        video_id: The video, if it is known before the rows are.
+        rows (`Iterable[Row]`): Facts first. Iterating may raise [`BadRowError`], which ends the entry.
+        path (`Path`, *optional*): The file, where several are read as one.
     """
-    content = Path(path).read_bytes()
+
+    line: int
+    video_id: Any
+    rows: Iterable[Row]
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What some layouts need besides the file, see `read_annotations`."""
+
+    subset: str = ""
+    durations: Path | None = None
+    tasks: Path | None = None
+    validation_videos: Path | None = None
+    keep_ambiguous: bool = False
+
+
+def collect_annotations(path: Path, entries: Iterable[Entry], strict: bool = False) -> AnnotationSet:
+    """Return what the entries of a file annotate; with `strict`, bad rows are an [`AnnotationError`]."""
+    collector = _Collector(path)
+    for entry in entries:
+        collector.add(entry)
+    return collector.finish(strict)
+
+
+@dataclass
+class _Draft:
+    segments: list[Segment] = field(default_factory=list)
+    queries: list[MomentQuery] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # Any: the other fields of AnnotatedVideo
+
+
+class _Collector:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._drafts: dict[str, _Draft] = {}
+        self._problems: list[AnnotationProblem] = []
+        self._lines_of_queries: dict[tuple[str, str], int] = {}
+        self._num_queries = 0
+
+    def add(self, entry: Entry) -> None:
+        video_id, draft, rows = entry.video_id, None, iter(entry.rows)
+        path = entry.path or self._path
+        while True:
+            texts: list[str] = []
+            try:
+                row = next(rows, None)
+                if row is None:
+                    return
+                if isinstance(row, Mapping):
+                    video_id = row.get("video_id", video_id)
+                    draft = self._open(video_id)
+                    texts.extend(_add_facts(draft, row))
+                elif draft is None:
+                    continue  # the video has no usable id, which is noted once
+                elif isinstance(row, SegmentRow):
+                    draft.segments.append(_to_segment(row))
+                else:
+                    draft.queries.append(self._to_query(path, entry.line, video_id, row))
+            except BadRowError as error:
+                texts.append(str(error))
+            prefix = "" if video_id is None else f"video {video_id}: "
+            self._problems.extend(AnnotationProblem(path, entry.line, prefix + text) for text in texts)
+
+    def _open(self, video_id: Any) -> _Draft:  # Any: a leaf of somebody's JSON
+        try:
+            check_video_id(video_id)
+        except (TypeError, ValueError) as error:
+            raise BadRowError(str(error)) from None
+        return self._drafts.setdefault(video_id, _Draft())
+
+    def _to_query(self, path: Path, line: int, video_id: str, row: QueryRow) -> MomentQuery:
+        # Bad rows are counted too, so that numbers stay the same however a file is read.
+        number, self._num_queries = self._num_queries, self._num_queries + 1
+        if not isinstance(row.sentence, str) or not row.sentence.strip():
+            raise BadRowError(f"the sentence is {row.sentence!r}, expected words.")
+        if not row.windows:
+            raise BadRowError("the sentence has no moment.")
+        windows_s = tuple(to_window(window, row.scale) for window in row.windows)
+        query_id = str(number if row.query_id in (None, "") else row.query_id)
+        first_line = self._lines_of_queries.get((video_id, query_id))
+        if first_line is not None:
+            # Not a row to leave out: which of the two a prediction answers cannot be known.
+            raise ValueError(
+                f"{path}, line {line}: query id {query_id} of video {video_id} is that of line {first_line} "
+                "too; give every query of a video an id of its own."
+            )
+        self._lines_of_queries[video_id, query_id] = line
+        return MomentQuery(query_id, row.sentence.strip(), windows_s)
+
+    def finish(self, strict: bool) -> AnnotationSet:
+        problems = tuple(self._problems)
+        if problems and strict:
+            raise AnnotationError(problems)
+        if not self._drafts:
+            first = f" The first of {len(problems)} bad rows: {problems[0]}" if problems else ""
+            raise ValueError(f"{self._path} annotates no video.{first}")
+        for problem in problems[:3]:
+            logger.warning("left out: %s", problem)
+        if len(problems) > 3:
+            logger.warning("left out %d more bad rows of %s", len(problems) - 3, self._path)
+        counts = Counter(name for _, name in self._lines_of_queries)
+        repeated = [name for name, count in counts.items() if count > 1]
+        if repeated:
+            logger.warning(
+                "%s: %d query ids repeat in several videos, first %s; queries are known by video and id",
+                *(self._path, len(repeated), repeated[0]),
+            )
+        videos = (
+            AnnotatedVideo(
+                video_id, segments=tuple(draft.segments), queries=tuple(draft.queries), **draft.facts
+            )
+            for video_id, draft in self._drafts.items()
+        )
+        return AnnotationSet(tuple(videos), problems)
+
+
+def _add_facts(draft: _Draft, row: Mapping[str, Any]) -> Iterator[str]:
+    """Keep the facts that are not known yet, and yield what is wrong with the others."""
+    for name, value in row.items():
+        if name == "video_id" or value in (None, ""):
+            continue
+        fact = _NUMBERS.get(name, name)
+        try:
+            number = to_positive(value, name) if name in _NUMBERS else value
+            draft.facts.setdefault(fact, int(number) if fact == "num_frames" else number)
+        except BadRowError as error:
+            yield str(error)
+
+
+def _to_segment(row: SegmentRow) -> Segment:
+    if not isinstance(row.label, str):
+        raise BadRowError(f"label is {row.label!r}, expected text.")
+    return Segment(*to_window(row.window), row.label)
+
+
+def to_number(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON or a cell
+    """Return a finite number, from a number or its text; the name is for the message."""
     try:
-        return (gzip.decompress(content) if Path(path).suffix == ".gz" else content).decode("utf-8-sig")
-    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a readable text file ({error}). Is it complete?") from error
+        number = float(value)
+    except (TypeError, ValueError):
+        raise BadRowError(f"{name} is {value!r}, expected a number.") from None
+    if isinstance(value, bool) or not isfinite(number):
+        raise BadRowError(f"{name} is {value!r}, expected a finite number.")
+    return number
+
+
+def to_positive(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON or a cell
+    """Return a positive number, from a number or its text."""
+    number = to_number(value, name)
+    if number <= 0:
+        raise BadRowError(f"{name} is {value!r}, expected a positive number.")
+    return number
+
+
+def to_list(value: Any, name: str) -> list[Any]:  # Any: a leaf of somebody's JSON
+    """Return a list."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise BadRowError(f"{name} is {value!r}, expected a list.")
+    return list(value)
+
+
+def to_record(value: Any, name: str) -> Mapping[str, Any]:  # Any: a leaf of somebody's JSON
+    """Return a mapping by names."""
+    if not isinstance(value, Mapping):
+        raise BadRowError(f"{name} is {value!r}, expected a record.")
+    return value
+
+
+def to_window(value: Any, scale: float = 1.0) -> tuple[float, float]:  # Any: a leaf of somebody's JSON
+    """Return start and end in seconds, from a pair in units of `scale` seconds."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        raise BadRowError(f"segment is {value!r}, expected [start, end].")
+    start, end = to_number(value[0], "start"), to_number(value[1], "end")
+    if start < 0:
+        raise BadRowError(f"the segment starts at {start:g}, before the video.")
+    if not start < end:
+        raise BadRowError(f"the segment from {start:g} to {end:g} does not end after its start.")
+    return start * scale, end * scale
 
 
 class JsonText:
-    """A JSON file that still knows its lines.
-
-    Args:
-        path (`str` or `Path`): The file.
-
-    Raises:
-        OSError: If it cannot be opened.
-        ValueError: If it is not JSON; the message names the line.
-    """
+    """A JSON file, its content as `data`, that still knows its lines."""
 
     def __init__(self, path: str | Path) -> None:
         self._text = read_text(path)
-        try:
-            self.data: Any = json.loads(self._text)  # Any: the leaves of somebody's JSON
-        except ValueError as error:
-            raise ValueError(f"{path} is not a readable JSON file ({error}). Is it complete?") from error
+        self.data: Any = parse_json(self._text, path)  # Any: the leaves of somebody's JSON
         self._place, self._line = 0, 1
 
     def line_of(self, key: str) -> int:
-        """Return the line on which a key or string stands next.
+        """Return the line, counted from 1, on which a key or string stands next; that of the last if nowhere.
 
         Records are asked for in their order, so the search goes on where the last one ended.
-
-        Args:
-            key (`str`): The key.
-
-        Returns:
-            `int`: Its line, counted from 1; that of the record before if it is not found.
         """
         for ensure_ascii in (False, True):
             place = self._text.find(json.dumps(key, ensure_ascii=ensure_ascii), self._place)
@@ -82,31 +270,35 @@ class JsonText:
         return self._line
 
 
+def expect_mapping(data: Any, path: str | Path, what: str) -> Mapping[str, Any]:  # Any: somebody's JSON
+    """Return a mapping that a whole file holds; anything else is a `ValueError` that names the file."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{path} holds a {type(data).__name__}; expected {what}.")
+    return data
+
+
+def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, counted from 1, less blank ones.
+
+    A newline alone ends a line: U+2028 and its like stand inside real sentences.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line.removesuffix("\r")
+
+
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a CSV file with a header.
-
-    Args:
-        line (`int`): Its line, counted from 1.
-        values (`dict[str, str]`): Values by column.
-    """
+    """A row of a CSV file with a header: its line, counted from 1, and its values by column."""
 
     line: int
     values: dict[str, str]
 
 
 def read_table(path: str | Path, needed: Sequence[str]) -> Iterator[TableRow]:
-    """Read a CSV file whose first line names the columns.
+    """Yield the rows of a CSV file whose first line names the columns; missing values are empty.
 
-    Args:
-        path (`str` or `Path`): The file, plain or gzipped.
-        needed (`Sequence[str]`): Columns that must be there.
-
-    Yields:
-        `TableRow`: The rows; blank lines are passed over, and missing values are empty.
-
-    Raises:
-        ValueError: If a needed column is missing.
+    Blank lines are passed over. A needed column that is not there is a `ValueError`.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     missing = [name for name in needed if name not in (reader.fieldnames or ())]
@@ -119,237 +311,17 @@ def read_table(path: str | Path, needed: Sequence[str]) -> Iterator[TableRow]:
         yield TableRow(reader.line_num, {str(name): value or "" for name, value in row.items() if name})
 
 
-def to_number(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON or a cell
-    """Return a finite number.
-
-    Args:
-        value: A number, or text of one.
-        name (`str`): What it is, for the message.
-
-    Returns:
-        `float`: The number.
-
-    Raises:
-        BadRowError: If it is none.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise BadRowError(f"{name} is {value!r}, expected a number.") from None
-    if isinstance(value, bool) or not isfinite(number):
-        raise BadRowError(f"{name} is {value!r}, expected a finite number.")
-    return number
-
-
-def to_duration(value: Any, name: str = "duration") -> float:  # Any: a leaf of somebody's JSON or a cell
-    """Return a positive number.
-
-    Args:
-        value: A number, or text of one.
-        name (`str`, *optional*, defaults to `"duration"`): What it is, for the message.
-
-    Returns:
-        `float`: The number.
-
-    Raises:
-        BadRowError: If it is none.
-    """
-    number = to_number(value, name)
-    if number <= 0:
-        raise BadRowError(f"{name} is {value!r}, expected a positive number.")
-    return number
-
-
-def to_list(value: Any, name: str) -> list[Any]:  # Any: a leaf of somebody's JSON
-    """Return a list.
-
-    Args:
-        value: A list.
-        name (`str`): What it is, for the message.
-
-    Returns:
-        `list`: The same.
-
-    Raises:
-        BadRowError: If it is none.
-    """
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise BadRowError(f"{name} is {value!r}, expected a list.")
-    return list(value)
-
-
-def to_window(value: Any, scale: float = 1.0) -> tuple[float, float]:  # Any: a leaf of somebody's JSON
-    """Return start and end of a pair.
-
-    Args:
-        value: Two numbers, or two texts of numbers.
-        scale (`float`, *optional*, defaults to 1.0): Factor that makes seconds of them.
-
-    Returns:
-        `tuple[float, float]`: Start and end in seconds.
-
-    Raises:
-        BadRowError: If they are no pair, the start is negative, or the end does not lie behind it.
-    """
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        raise BadRowError(f"segment is {value!r}, expected [start, end].")
-    start, end = to_number(value[0], "start"), to_number(value[1], "end")
-    if start < 0:
-        raise BadRowError(f"the segment starts at {start:g}, before the video.")
-    if not start < end:
-        raise BadRowError(f"the segment from {start:g} to {end:g} does not end after its start.")
-    return start * scale, end * scale
-
-
-@dataclass
-class _Draft:
-    segments: list[Segment] = field(default_factory=list)
-    queries: list[MomentQuery] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)  # Any: the other fields of AnnotatedVideo
-
-
-class AnnotationCollector:
-    """Puts the rows of one or several files together, video by video.
-
-    Args:
-        path (`str` or `Path`): The file being read; `path` may be set anew for the next one.
-        strict (`bool`, *optional*, defaults to `False`): Whether bad rows are an error in the end.
-    """
-
-    def __init__(self, path: str | Path, strict: bool = False) -> None:
-        self.path = Path(path)
-        self.strict = strict
-        self._drafts: dict[str, _Draft] = {}
-        self._problems: list[AnnotationProblem] = []
-        self._num_queries = 0
-
-    def note(self, line: int, text: str) -> None:
-        """Keep a bad row.
-
-        Args:
-            line (`int`): Its line.
-            text (`str`): What is wrong.
-        """
-        self._problems.append(AnnotationProblem(self.path, line, text))
-
-    def add_video(self, line: int, video_id: Any, **facts: Any) -> bool:  # Any: fields of AnnotatedVideo
-        """Add a video, or facts about it that are not known yet.
-
-        Args:
-            line (`int`): Line, in case something is wrong.
-            video_id: Its id.
-            facts: Other fields of [`AnnotatedVideo`].
-
-        Returns:
-            `bool`: Whether the id can be one.
-        """
+def read_durations(path: str | Path) -> dict[str, float]:
+    """Return seconds by video, from a table with a column `id` or `video` and one `length` or `duration`."""
+    durations_s: dict[str, float] = {}
+    for row in read_table(path, ()):
+        video_id = row.values.get("id") or row.values.get("video") or ""
         try:
-            check_video_id(video_id)
-        except (TypeError, ValueError) as error:
-            self.note(line, str(error))
-            return False
-        known = self._drafts.setdefault(video_id, _Draft()).facts
-        for name, value in facts.items():
-            if known.get(name) in (None, ""):
-                known[name] = value
-        return True
-
-    def add_segment(
-        self, line: int, video_id: str, window: Any, label: Any = "", scale: float = 1.0
-    ) -> None:  # Any: leaves of somebody's JSON
-        """Add a segment of a video that was added.
-
-        Args:
-            line (`int`): Line, in case something is wrong.
-            video_id (`str`): The video.
-            window: Start and end.
-            label: The class, `""` for none.
-            scale (`float`, *optional*, defaults to 1.0): Factor that makes seconds of the window.
-        """
-        try:
-            if not isinstance(label, str):
-                raise BadRowError(f"label is {label!r}, expected text.")
-            segment = Segment(*to_window(window, scale), label)
-        except BadRowError as error:
-            self.note(line, f"video {video_id}: {error}")
-        else:
-            self._drafts[video_id].segments.append(segment)
-
-    def add_query(
-        self,
-        line: int,
-        video_id: str,
-        sentence: Any,
-        windows: Sequence[Any],
-        scale: float = 1.0,
-        query_id: Any = None,
-    ) -> None:  # Any: leaves of somebody's JSON
-        """Add a query of a video that was added.
-
-        Args:
-            line (`int`): Line, in case something is wrong.
-            video_id (`str`): The video.
-            sentence: The sentence.
-            windows (`Sequence`): Start and end of each moment.
-            scale (`float`, *optional*, defaults to 1.0): Factor that makes seconds of the windows.
-            query_id (*optional*): Its id in the file; its running number if there is none.
-        """
-        number, self._num_queries = self._num_queries, self._num_queries + 1
-        try:
-            if not isinstance(sentence, str) or not sentence.strip():
-                raise BadRowError(f"the sentence is {sentence!r}, expected words.")
-            if not windows:
-                raise BadRowError("the sentence has no moment.")
-            moments = tuple(to_window(window, scale) for window in windows)
-        except BadRowError as error:
-            self.note(line, f"video {video_id}: {error}")
-        else:
-            name = str(number if query_id is None else query_id)
-            self._drafts[video_id].queries.append(MomentQuery(name, sentence.strip(), moments))
-
-    def finish(self) -> AnnotationSet:
-        """Return what was read.
-
-        Returns:
-            `AnnotationSet`: The videos in file order, and the bad rows.
-
-        Raises:
-            AnnotationError: If there are bad rows and `strict` is set.
-            ValueError: If there is no video.
-        """
-        problems = tuple(self._problems)
-        if problems and self.strict:
-            raise AnnotationError(problems)
-        if not self._drafts:
-            first = f" The first of {len(problems)} bad rows: {problems[0]}" if problems else ""
-            raise ValueError(f"{self.path} annotates no video.{first}")
-        for problem in problems[:3]:
-            logger.warning("left out: %s", problem)
-        if len(problems) > 3:
-            logger.warning("left out %d more bad rows of %s", len(problems) - 3, self.path)
-        videos = (
-            AnnotatedVideo(
-                video_id, segments=tuple(draft.segments), queries=tuple(draft.queries), **draft.facts
+            if not video_id:
+                raise BadRowError("expected a column id or video.")
+            durations_s[video_id] = to_positive(
+                row.values.get("length") or row.values.get("duration"), "duration"
             )
-            for video_id, draft in self._drafts.items()
-        )
-        return AnnotationSet(tuple(videos), problems)
-
-
-def expect_mapping(data: Any, path: str | Path, what: str) -> Mapping[str, Any]:  # Any: somebody's JSON
-    """Return a mapping, or say what was found in its place.
-
-    Args:
-        data: What a file holds.
-        path (`str` or `Path`): The file.
-        what (`str`): What is expected.
-
-    Returns:
-        `Mapping`: The same.
-
-    Raises:
-        ValueError: If it is something else.
-    """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"{path} holds a {type(data).__name__}; expected {what}.")
-    return data
+        except BadRowError as error:
+            raise ValueError(f"{path}, line {row.line}: {error}") from error
+    return durations_s

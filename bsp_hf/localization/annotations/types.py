@@ -32,7 +32,7 @@ class MomentQuery:
 
     Args:
         query_id (`str`): Id in the file, or the running number of the query in it, counted from 0 and with
-            bad rows.
+            bad rows; unique within a video, not always across videos.
         sentence (`str`): The sentence, as written.
         windows_s (`tuple[tuple[float, float], ...]`): Start and end in seconds of each moment; one in most
             data sets, several in QVHighlights.
@@ -156,17 +156,7 @@ class AnnotationSet:
         return sum(len(video.queries) for video in self.videos)
 
     def of_subset(self, subset: str | None) -> "AnnotationSet":
-        """Keep one subset.
-
-        Args:
-            subset (`str`, *optional*): Its name; `None` keeps all videos.
-
-        Returns:
-            `AnnotationSet`: Its videos, and the problems of the whole file.
-
-        Raises:
-            ValueError: If no video is in it; the message names those there are.
-        """
+        """Return the videos of one subset, or all of them with `None`; an unknown one is a `ValueError`."""
         if subset is None:
             return self
         videos = tuple(video for video in self.videos if video.subset == subset)
@@ -175,28 +165,14 @@ class AnnotationSet:
         return AnnotationSet(videos, self.problems)
 
     def without_videos(self, video_ids: Iterable[str]) -> "AnnotationSet":
-        """Leave out some videos, for instance those without features.
-
-        Args:
-            video_ids (`Iterable[str]`): Their ids; ids that do not occur are passed over.
-
-        Returns:
-            `AnnotationSet`: The rest.
-        """
+        """Return the set less some videos, for instance those without features."""
         out = set(video_ids)
         return AnnotationSet(
             tuple(video for video in self.videos if video.video_id not in out), self.problems
         )
 
     def with_durations(self, durations_s: dict[str, float]) -> "AnnotationSet":
-        """Fill in durations that the file does not say, for instance those of the features.
-
-        Args:
-            durations_s (`dict[str, float]`): Seconds by video id.
-
-        Returns:
-            `AnnotationSet`: The same videos; a duration that is known already stays.
-        """
+        """Return the set with durations in seconds where the file says none."""
         videos = tuple(
             replace(video, duration_s=durations_s.get(video.video_id)) if video.duration_s is None else video
             for video in self.videos
@@ -204,13 +180,9 @@ class AnnotationSet:
         return AnnotationSet(videos, self.problems)
 
     def segment_table(self, one_label: str | None = None) -> SegmentTable:
-        """Lay the segments out for the detection metrics.
+        """Return the segments for the detection metrics, all under `one_label` if it is given.
 
-        Args:
-            one_label (`str`, *optional*): Give every segment this label, for class-agnostic scores.
-
-        Returns:
-            `SegmentTable`: All segments; videos without one are in it too.
+        Videos without a segment are in the table too.
         """
         rows = [(video.video_id, segment) for video in self.videos for segment in video.segments]
         return SegmentTable.from_columns(
@@ -221,14 +193,7 @@ class AnnotationSet:
         )
 
     def step_annotations(self) -> dict[str, StepAnnotation]:
-        """Lay the segments out for the actionness metric.
-
-        Returns:
-            `dict[str, StepAnnotation]`: Duration and steps by video id.
-
-        Raises:
-            ValueError: If the duration of a video is unknown.
-        """
+        """Return duration and steps by video id, for the actionness metric; all durations must be known."""
         unknown = [video.video_id for video in self.videos if video.duration_s is None]
         if unknown:
             raise ValueError(

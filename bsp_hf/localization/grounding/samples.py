@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature
 
-from bsp_hf.localization.suppression import temporal_iou
+from bsp_hf.metrics import pairwise_tiou
 
 from .queries import pad_words
 
@@ -83,7 +83,7 @@ def span_ious(segment_s: Sequence[float], duration_s: float, num_clips: int) -> 
     _check_segment(segment_s, duration_s)
     edges_s = np.arange(num_clips + 1) * duration_s / num_clips
     cells_s = np.stack(np.broadcast_arrays(edges_s[:-1, None], edges_s[None, 1:]), axis=-1)
-    return temporal_iou(cells_s.reshape(-1, 2), [segment_s]).reshape(num_clips, num_clips)
+    return pairwise_tiou(cells_s.reshape(-1, 2), [segment_s], "hull").reshape(num_clips, num_clips)
 
 
 def sample_row_indices(

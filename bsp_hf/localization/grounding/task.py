@@ -11,7 +11,7 @@ import torch
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.result_files import MomentPrediction, choose_windows, write_moments
+from bsp_hf.localization.result_files import MomentPrediction, pair_moments, write_moments
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.training.task import Item, LocalizerTask
@@ -145,9 +145,9 @@ class GroundingTask(LocalizerTask):
 
     def score(self, decoded: Mapping[int, Detections]) -> dict[str, float]:
         """Return recall at ranks 1 and 5 by the system's own rule, and mean tIoU."""
-        moments = {moment.query_id: moment for moment in self._moments(decoded)}
-        predictions_s, truth_s, _ = choose_windows(self._evaluated(), moments)
-        scores = evaluate_grounding(predictions_s, truth_s, rule=self.rule)
+        moments = {moment.key: moment for moment in self._moments(decoded)}
+        pairs = pair_moments(self._evaluated(), moments)
+        scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=self.rule)
         results = {
             f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
             for rank in ((1, 5) if self.rule == "2d-tan" else (1,))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
 from bsp_hf.features.track import FeatureTrack
+from bsp_hf.metrics import tiou
 
 # A boundary is labelled over a zone of three steps around it (Sec. "Training" of the G-TAD paper).
 ZONE_STEPS = 3
@@ -232,9 +233,8 @@ def _as_segments(segments: ArrayLike) -> np.ndarray:
 def _iou_map(spans: np.ndarray, num_steps: int, max_duration: int) -> np.ndarray:
     durations, starts = np.indices((max_duration, num_steps))
     low, high = starts[..., None] / num_steps, (starts + durations + 1)[..., None] / num_steps
-    overlap = np.maximum(np.minimum(high, spans[:, 1]) - np.maximum(low, spans[:, 0]), 0)
-    union = (high - low) + (spans[:, 1] - spans[:, 0]) - overlap
-    return (overlap / union).max(axis=-1, initial=0).astype(np.float32)
+    cells = np.stack([low, high], axis=-1)
+    return tiou(cells, spans).max(axis=-1, initial=0).astype(np.float32)
 
 
 def _boundary_curve(boundaries: np.ndarray, windows: np.ndarray, zone: float) -> np.ndarray:

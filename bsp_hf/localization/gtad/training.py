@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import VideoFeatures
+from bsp_hf.files import atomic_write_text
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
@@ -93,7 +94,7 @@ def write_class_score_file(path: str | Path, scores: ClassScoreFile) -> Path:
         `Path`: The file.
     """
     results = {video: values.tolist() for video, values in scores.scores.items()}
-    Path(path).write_text(json.dumps({"class": list(scores.names), "results": results}), encoding="utf-8")
+    atomic_write_text(path, json.dumps({"class": list(scores.names), "results": results}))
     return Path(path)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from support.suppression import temporal_nms
 from torch.nn import functional as F
 
 from bsp_hf.localization.grounding.decoding import decode_tan, rank_tan_spans
-from bsp_hf.localization.suppression import temporal_nms
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.tan.conversion import convert_tan_state_dict, export_tan_state_dict
 from bsp_hf.localization.tan.loss import tan_loss

