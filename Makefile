@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := demo
 THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
-.PHONY: test test-slow demo docs quality wheel clean
+.PHONY: test test-slow test-lowest demo docs quality wheel clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,18 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --numprocesses auto --dist loadfile
+
+# The lowest versions that pyproject.toml admits, but for torch: its lowest has no build without CUDA on every index.
+LOWEST := .venv-lowest
+test-lowest: $(READY)
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	echo "torch; sys_platform == 'none'" > $(LOWEST)/without-torch.txt
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --override $(LOWEST)/without-torch.txt \
+		--python $(LOWEST)/bin/python --extra test --output-file $(LOWEST)/lowest.txt pyproject.toml > /dev/null
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --requirement $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 # bf16 only where the processor multiplies in it: emulated, it takes twice as long as float32.
 PRECISION = $(shell $(BIN)/python -c "from torch import device; \
@@ -47,4 +59,4 @@ wheel: $(READY)
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist
+	rm -rf $(VENV) $(LOWEST) $(DEMO) dist
