@@ -61,7 +61,7 @@ def test_a_missing_extra_is_no_fault(versions):
     versions["h5py"] = None
     findings = by_name(checkup.check_extras())
     assert findings["extra h5"].state == "optional" and "HDF5" in findings["extra h5"].text
-    assert findings["extra h5"].remedy.endswith('-m pip install "h5py>=3.10"')
+    assert findings["extra h5"].remedy.endswith('-m pip install "h5py>=3.12"')
     versions["h5py"] = "2.0"
     assert by_name(checkup.check_extras())["extra h5"].state == "problem"
     bsp("doctor", code=1)
