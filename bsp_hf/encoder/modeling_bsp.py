@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 from .backbone_family import ShiftSettings
 from .backbones import find_family
 from .configuration_bsp import BSPConfig
-from .pretrained_model import HubPreTrainedModel
+from .pretrained_model import HubPreTrainedModel, refuse_unknown_arguments
 
 # What `from_pretrained` passes on to the config, as far as it decides where that lies.
 _CONFIG_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
@@ -223,7 +223,7 @@ class BSPModel(BSPPreTrainedModel):
             output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
                 every stage, or of those named, with None in place of the others.
             return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPModelOutput`: Frame features, snippet features and, if asked for, feature maps.
@@ -232,6 +232,7 @@ class BSPModel(BSPPreTrainedModel):
             ValueError: If `pixel_values` has another number of dimensions or channels, or a video model
                 takes no clips of this length or size.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         num_channels = self.family.num_channels(config.backbone_config)
         if pixel_values.ndim != 5 or pixel_values.shape[2] != num_channels:
@@ -318,11 +319,12 @@ class BSPForBoundaryClassification(BSPPreTrainedModel):
             output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
                 every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPClassifierOutput`: Loss (with labels), logits and frame logits.
         """
+        refuse_unknown_arguments(self, kwargs)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
         frame_logits = self.classifier(self.dropout(features.last_hidden_state))
@@ -371,7 +373,7 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
             output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
                 every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPClassifierOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPClassifierOutput`: Loss (smooth L1, with labels) and `logits` `(batch, num_frames)`, the
@@ -380,6 +382,7 @@ class BSPForBoundaryRegression(BSPPreTrainedModel):
         Raises:
             ValueError: If there is not one label for each frame.
         """
+        refuse_unknown_arguments(self, kwargs)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
         logits = self.classifier(self.dropout(features.last_hidden_state)).squeeze(-1)

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttention
 
 from .configuration_efficientnet_lite import EfficientNetLiteConfig
+from .pretrained_model import HubPreTrainedModel, refuse_unknown_arguments
 
 
 class SamePaddedConv2d(nn.Conv2d):
@@ -157,7 +157,7 @@ class EfficientNetLiteStage(nn.Module):
         return hidden_states
 
 
-class EfficientNetLiteModel(PreTrainedModel):
+class EfficientNetLiteModel(HubPreTrainedModel):
     """EfficientNet-Lite without its classifier: pictures in, pooled features out.
 
     Args:
@@ -215,12 +215,13 @@ class EfficientNetLiteModel(PreTrainedModel):
             pixel_values (`torch.Tensor`): `(batch, num_channels, height, width)`, normalised.
             output_hidden_states (`bool`, *optional*): Also return the maps of the stem and of every stage.
             return_dict (`bool`, *optional*): Return a model output (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BaseModelOutputWithPoolingAndNoAttention`: Maps of the last convolution, their mean over space
             `(batch, feature_size)` and, if asked for, hidden states.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput, logging
 
 from .configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
 from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel, select_hidden_states
+from .pretrained_model import refuse_unknown_arguments
 from .provenance import identify_weights, relevant_settings
 
 # As everywhere in torch: a label that stands for none.
@@ -113,11 +114,12 @@ class BSPForTwoHeadClassification(BSPPreTrainedModel):
             output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
                 every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPTwoHeadOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPTwoHeadOutput`: The joint loss (with labels), both logits and both losses.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         return_dict = config.return_dict if return_dict is None else return_dict
         features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
@@ -282,7 +284,7 @@ class BSPForFeatureDistillation(BSPPreTrainedModel):
             output_hidden_states (`bool` or `Sequence[int]`, *optional*): Also return the feature maps of
                 every stage, or of those named.
             return_dict (`bool`, *optional*): Return a [`BSPDistillationOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPDistillationOutput`: The loss of all that was given, logits and the single losses.
@@ -290,6 +292,7 @@ class BSPForFeatureDistillation(BSPPreTrainedModel):
         Raises:
             ValueError: If the features of a teacher are missing or have another shape.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         return_dict = config.return_dict if return_dict is None else return_dict
         features = self.bsp(pixel_values, output_hidden_states=output_hidden_states, return_dict=True)
@@ -383,13 +386,14 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
                 every stage of the first stream, then those of the second, and so on; or those named by
                 their places in this row, with None in place of the others.
             return_dict (`bool`, *optional*): Return a [`BSPModelOutput`] (default) or a tuple.
-            kwargs: Ignored; accepted because pipelines and trainers pass more than one model takes.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `BSPModelOutput`: `last_hidden_state` `(batch, num_frames, hidden_size)` and `pooler_output`
             `(batch, hidden_size)`, with `hidden_size` the sum over the streams. `last_hidden_state` is `None`
             if a stream gives tokens and not one feature a frame.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         return_dict = config.return_dict if return_dict is None else return_dict
         if output_hidden_states is None:

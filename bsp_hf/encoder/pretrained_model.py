@@ -53,7 +53,7 @@ def refuse_unknown_arguments(model: nn.Module, arguments: Mapping[str, Any]) -> 
         model (`nn.Module`): The model, for the message.
         arguments (`Mapping`): What `forward` has no parameter for; [`GENERIC_ARGUMENTS`] are passed over.
     """
-    unknown = sorted(set(arguments) - GENERIC_ARGUMENTS)
+    unknown = sorted(name for name in arguments if name not in GENERIC_ARGUMENTS)
     if unknown:
         raise TypeError(
             f"{type(model).__name__} takes no argument {', '.join(unknown)}; look at the parameters of its "

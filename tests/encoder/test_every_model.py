@@ -14,6 +14,7 @@ import torch
 from support.differences import gradient_differences
 from support.every_model import EVERY_MODEL, loss_of
 from torch import nn
+from transformers import Trainer, TrainingArguments
 
 from bsp_hf.encoder.modeling_bsp import BSPModel, BSPPreTrainedModel
 
@@ -30,6 +31,42 @@ def test_every_class_of_models_is_tested():
     trunks = derived_from(BSPModel) - {BSPModel}
     tested = {name.partition("-")[0] for name in EVERY_MODEL}
     assert tested == {c.__name__ for c in ours - trunks - {BSPPreTrainedModel}}
+
+
+@every_model
+def test_misspelt_arguments_are_refused_by_name(name):
+    model, inputs = EVERY_MODEL[name].build(), EVERY_MODEL[name].inputs(1)
+    message = rf"{type(model).__name__} takes no argument label, output_hidden_state"
+    with pytest.raises(TypeError, match=message):
+        model(**inputs, output_hidden_state=True, label=torch.tensor([0]))
+
+
+@every_model
+def test_arguments_that_trainers_pass_to_every_model_are_taken(name):
+    model, inputs = EVERY_MODEL[name].build(), EVERY_MODEL[name].inputs(2)
+    generic = {"output_attentions": False, "num_items_in_batch": torch.tensor(2), "return_loss": True}
+    with torch.no_grad():
+        expected, output = loss_of(model(**inputs)), model(**inputs, **generic, use_cache=False)
+    assert torch.equal(loss_of(output), expected)
+
+
+def test_transformers_trainer_trains_and_evaluates(tmp_path):
+    """With every column of the data set passed on; those that the model does not know it refuses."""
+    kind = EVERY_MODEL["BSPForBoundaryClassification"]
+    columns = kind.inputs(4)
+    rows = [{key: value[k] for key, value in columns.items()} for k in range(4)]
+    options = {"report_to": "none", "use_cpu": True, "remove_unused_columns": False}
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=1, per_device_train_batch_size=2, save_strategy="no", **options
+    )
+    trainer = Trainer(kind.build(), arguments, train_dataset=rows, eval_dataset=rows)
+    assert trainer.train().training_loss > 0
+    metrics = trainer.evaluate()
+    with torch.no_grad():
+        assert metrics["eval_loss"] == pytest.approx(trainer.model(**columns).loss.item(), abs=1e-5)
+    trainer.train_dataset = [{**row, "video_id": torch.tensor(0)} for row in rows]
+    with pytest.raises(TypeError, match="takes no argument video_id"):
+        trainer.train()
 
 
 @pytest.mark.parametrize("use_reentrant", [True, False])
