@@ -1,7 +1,6 @@
 """Frames of source videos on demand: decoded where they lie, or kept decoded in memory-mapped files."""
 
 import hashlib
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from bsp_hf.encoder.frame_index import FrameIndex
-from bsp_hf.encoder.video import index_frames, iter_frames, read_frames
+from bsp_hf.encoder.video import index_frames, open_video, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.files import atomic_file
 
@@ -76,7 +75,7 @@ class FrameStore:
 
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
         num_frames = self.index(source).num_frames
-        with closing(iter_frames(source.open())) as video:
+        with open_video(source.open()) as video:
             images = (self._shrink(frame.image) for frame in islice(video, num_frames))
             first = next(images)
             with atomic_file(path) as temporary:
