@@ -247,6 +247,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def hash_file(path: Path, algorithm: str = "sha256", start: bytes = b"") -> str:
+    """Return the digest of `start` and a file, in hexadecimal digits."""
+    digest = hashlib.new(algorithm, start, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def check_video_id(video_id: str) -> None:
     """Refuse an id that cannot be the name of a file in a folder.
 

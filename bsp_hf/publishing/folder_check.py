@@ -1,4 +1,4 @@
-"""What of the folder of an encoder or a localizer is published, and why it may not be yet."""
+"""Checks which files of an encoder's or a localizer's folder are published, and that they load."""
 
 import json
 import re
@@ -26,105 +26,25 @@ from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE
 
 from .folder import ENCODER_CODE
 
-# Results hold sentences and names of other people's data sets.
-LOCALIZER_WORKING_FILES = (
-    "history.json",
-    "results.json",
-    "results.txt",
-    "predictions.jsonl",
-    "actionness.csv",
-)
-
-
-_SUBFOLDER_FILES = re.compile(
-    rf"({ENCODER_FOLDER}(_\d+)?|{TEXT_ENCODER_FOLDER})/[^/]+\.(json|safetensors|txt|model|md)"
-)
-
-
-_ENCODER_MODULES = re.compile(rf"{ENCODER_FOLDER}(_\d+)?/([^/]+\.py)")
-
-
-def is_localizer_file(name: str) -> bool:
-    """Tell whether a file belongs to a localizer, besides its weights, config, record and card.
-
-    Args:
-        name (`str`): Relative to the folder, with `/` between the parts.
-
-    Returns:
-        `bool`: `True` for what reads queries, and for encoders in their subfolders.
-    """
-    module = _ENCODER_MODULES.fullmatch(name)
-    if module is not None:  # foreign code is none of a localizer's business
-        return (ENCODER_CODE / module[2]).is_file()
-    return name in (VOCABULARY_FILE, WORD_VECTORS_FILE) or _SUBFOLDER_FILES.fullmatch(name) is not None
-
-
-def check_companions(model: PreTrainedModel, folder: Path) -> tuple[list[str], list[str]]:
-    """Load what lies beside a localizer: its encoders, and what reads its queries.
-
-    Args:
-        model (`PreTrainedModel`): The localizer, loaded from the folder.
-        folder (`Path`): The folder.
-
-    Returns:
-        `tuple[list[str], list[str]]`: What is in the way, and what the owner should know; a sentence each.
-    """
-    problems, notes = [], []
-    config = model.config
-    if (folder / ENCODER_FOLDER).is_dir():
-        try:
-            load_encoders(model)
-        except (EncoderMismatchError, ValueError, OSError) as error:
-            problems.append(f"its encoder does not fit: {error}")
-    else:
-        notes.append(
-            "there is no encoder in it, so it reads stored features, and videos only where its config names "
-            "an encoder on the Hub; save_localizer_folder(..., encoder=...) puts one in"
-        )
-    if isinstance(config, TANConfig | LGIConfig):
-        is_elsewhere = config.text_encoder is not None and not (folder / config.text_encoder).is_dir()
-        try:
-            if not is_elsewhere:
-                QueryReader.from_pretrained(folder, config)
-        except (ValueError, OSError) as error:
-            is_lost = isinstance(config, LGIConfig) and config.query_input == "word_ids"
-            # Word vectors can be had elsewhere; the words of a trained embedding cannot.
-            (problems if is_lost else notes).append(f"it reads no sentence by itself: {error}")
-    return problems, notes
-
-
-WEIGHTS_FILE = "model.safetensors"
-
-
-WEIGHTS_INDEX = "model.safetensors.index.json"
-
-
 _CONFIG_FILE = "config.json"
-
-
 _PREPROCESSOR_FILE = "preprocessor_config.json"
-
-
-# Needed files, and what makes each. A card that is missing is rendered from the record.
-_REQUIRED = {
+_WEIGHTS_FILE = "model.safetensors"
+_WEIGHTS_INDEX = "model.safetensors.index.json"
+# Needed files, and what writes each. A card that is missing is rendered from the record.
+_NEEDED_BY_ENCODERS = {
     _CONFIG_FILE: "save_checkpoint_folder writes it",
     _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
     RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
 }
-
-
-_REQUIRED_OF_LOCALIZERS = {
+_NEEDED_BY_LOCALIZERS = {
     _CONFIG_FILE: "save_localizer_folder writes it",
     RECORD_FILE: "save_localizer_folder writes it",
 }
-
-
-# What people put beside a card.
+# What people add to a card.
 _EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
-
-
 # What training leaves in its output folder for itself. Checkpoints hold pickles of optimizers.
 _WORKING_FILES = (
+    "checkpoints",
     "checkpoints/*",
     "frame_counts.json",
     "bsp-pretrain/*",
@@ -132,22 +52,30 @@ _WORKING_FILES = (
     "*/__pycache__/*",
     "__pycache__/*",
 )
-
-
+# Results hold sentences and names of other people's data sets.
+_LOCALIZER_WORKING_FILES = (
+    "history.json",
+    "results.json",
+    "results.txt",
+    "predictions.jsonl",
+    "actionness.csv",
+)
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
-
-
+_LOCALIZER_SUBFOLDER_FILES = re.compile(
+    rf"({ENCODER_FOLDER}(_\d+)?|{TEXT_ENCODER_FOLDER})/[^/]+\.(json|safetensors|txt|model|md)"
+)
+_ENCODER_MODULES = re.compile(rf"{ENCODER_FOLDER}(_\d+)?/([^/]+\.py)")
 _TASK = "video-feature-extraction"
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """What was found in a folder.
+    """Which files of a folder are published, and what is wrong with it.
 
     Args:
-        files (`tuple[str, ...]`): What goes, relative to the folder, with `/` between the parts.
-        left_out (`tuple[str, ...]`): Working files that stay.
-        problems (`tuple[str, ...]`): What is in the way, one sentence each; empty if nothing is.
+        files (`tuple[str, ...]`): What is published, relative to the folder, with `/` between the parts.
+        left_out (`tuple[str, ...]`): Working files that are not.
+        problems (`tuple[str, ...]`): Why it cannot be published, one sentence each; empty if it can.
         notes (`tuple[str, ...]`): What the owner should know.
     """
 
@@ -158,69 +86,72 @@ class FolderCheck:
 
 
 def check_folder(folder: str | Path) -> FolderCheck:
-    """Check that the folder of a model is complete, loads, and holds nothing that should not go out.
+    """Check that the folder of a model is complete, loads, and holds nothing that should not be published.
 
     The card is not looked at; see [`find_card_gaps`].
 
-    Args:
-        folder (`str` or `Path`): What [`save_checkpoint_folder`] or [`save_localizer_folder`] wrote.
-
-    Returns:
-        `FolderCheck`: What goes, what stays and what is in the way.
-
     Raises:
-        NotADirectoryError: If it is no folder.
+        NotADirectoryError: If it is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder; give the one that a model was saved to.")
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    problems: list[str] = []
-    notes: list[str] = []
     config: dict[str, Any] = {}
-    code: set[str] = set()
-    model_class: type[PreTrainedModel] | None = None
+    model_class = None
+    problems = []
     try:
-        config = json.loads((folder / _CONFIG_FILE).read_text("utf-8")) if _CONFIG_FILE in names else {}
-        model_class = _find_class(config)
+        if (folder / _CONFIG_FILE).is_file():
+            config = json.loads((folder / _CONFIG_FILE).read_text("utf-8"))
+            model_class = _find_class(config)
     except (ValueError, AttributeError, TypeError) as error:
         problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
-    config_class = None if model_class is None else model_class.config_class
-    is_localizer = config_class is not None and issubclass(config_class, LocalizerConfig)
-    required = _REQUIRED_OF_LOCALIZERS if is_localizer else _REQUIRED
-    problems += [f"{name} is missing; {remedy}" for name, remedy in required.items() if name not in names]
+    is_localizer = _is_localizer(model_class)
+    working_files = (*_WORKING_FILES, *(_LOCALIZER_WORKING_FILES if is_localizer else ()))
+    names, outside = [], []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            outside.append(name)
+        elif path.is_file():
+            names.append(name)
+    left_out = [name for name in names if _is_working_file(name, working_files)]
+    problems += [
+        f"{name} is a link that leads out of the folder; replace it with what it points to, or delete it"
+        for name in outside
+        if not _is_working_file(name, working_files)
+    ]
+    needed = _NEEDED_BY_LOCALIZERS if is_localizer else _NEEDED_BY_ENCODERS
+    problems += [f"{name} is missing; {remedy}" for name, remedy in needed.items() if name not in names]
+    known = {*_NEEDED_BY_ENCODERS, CARD_FILE}
     if config and not is_localizer:
         try:
-            code, code_problems = _find_code(folder, config)
+            code, code_problems = _find_code(folder, names, config)
+            known |= code
             problems += code_problems
         except (ValueError, AttributeError, TypeError) as error:
             problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
-    known = {*_REQUIRED, CARD_FILE, *code}
     try:
         weights = _find_weights(folder)
         known |= weights
         problems += [f"{name} is missing" for name in sorted(weights - set(names))]
     except (ValueError, KeyError, AttributeError) as error:
-        problems.append(f"{WEIGHTS_INDEX} cannot be read: {error}")
-    working_files = (*_WORKING_FILES, *(LOCALIZER_WORKING_FILES if is_localizer else ()))
-    left_out = {name for name in names if _is_working_file(name, working_files)}
+        problems.append(f"{_WEIGHTS_INDEX} cannot be read: {error}")
     files = [
         name
         for name in names
-        if name in known or _matches(name, _EXTRAS) or (is_localizer and is_localizer_file(name))
+        if name in known or _matches(name, _EXTRAS) or (is_localizer and _is_localizer_file(name))
     ]
-    kind = "a localizer" if is_localizer else "an encoder"
-    for name in names:
-        if name in left_out or name in files:
-            continue
+    for name in sorted({*names} - {*left_out} - {*files}):
         if name.endswith(_PICKLES):
-            problems.append(f"{name} may be a pickle, which runs code when it is read; take it out")
+            problems.append(f"{name} may be a pickle, which runs code when it is read; delete it")
         else:
-            problems.append(f"{name} does not belong to {kind}; take it out")
+            kind = "a localizer" if is_localizer else "an encoder"
+            problems.append(f"{name} does not belong to {kind}; delete it or move it elsewhere")
+    notes = _find_paths(folder, files)
     if not problems:
-        problems, notes = _try_loading(folder, config, model_class, is_localizer)
-    notes += _find_paths(folder, files)
-    return FolderCheck(tuple(files), tuple(sorted(left_out)), tuple(problems), tuple(notes))
+        problems, more = _try_loading(folder, config, model_class)
+        notes = more + notes
+    return FolderCheck(tuple(files), tuple(left_out), tuple(problems), tuple(notes))
 
 
 def _find_class(config: dict[str, Any]) -> type[PreTrainedModel] | None:
@@ -228,6 +159,11 @@ def _find_class(config: dict[str, Any]) -> type[PreTrainedModel] | None:
     package = import_module(__name__.partition(".")[0])
     found = getattr(package, saved_class) if saved_class in package.__all__ else None
     return found if isinstance(found, type) and issubclass(found, PreTrainedModel) else None
+
+
+def _is_localizer(model_class: type[PreTrainedModel] | None) -> bool:
+    config_class = None if model_class is None else model_class.config_class
+    return config_class is not None and issubclass(config_class, LocalizerConfig)
 
 
 def _is_working_file(name: str, patterns: Iterable[str]) -> bool:
@@ -239,15 +175,24 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) and ("/" in pattern or "/" not in name) for pattern in patterns)
 
 
+def _is_localizer_file(name: str) -> bool:
+    """Return whether a file belongs to a localizer, besides its weights, config, record and card."""
+    module = _ENCODER_MODULES.fullmatch(name)
+    if module is not None:  # other code does not belong to a localizer
+        return (ENCODER_CODE / module[2]).is_file()
+    is_companion = name in (VOCABULARY_FILE, WORD_VECTORS_FILE)
+    return is_companion or _LOCALIZER_SUBFOLDER_FILES.fullmatch(name) is not None
+
+
 def _find_weights(folder: Path) -> set[str]:
-    index = folder / WEIGHTS_INDEX
+    index = folder / _WEIGHTS_INDEX
     if not index.is_file():
-        return {WEIGHTS_FILE}
-    return {WEIGHTS_INDEX, *json.loads(index.read_text("utf-8"))["weight_map"].values()}
+        return {_WEIGHTS_FILE}
+    return {_WEIGHTS_INDEX, *json.loads(index.read_text("utf-8"))["weight_map"].values()}
 
 
-def _find_code(folder: Path, config: dict[str, Any]) -> tuple[set[str], list[str]]:
-    """Follow the entries for loading without the package to the files they need."""
+def _find_code(folder: Path, names: list[str], config: dict[str, Any]) -> tuple[set[str], list[str]]:
+    """Return the modules that loading without the package needs, and what is wrong with them."""
     problems = []
     entries = dict(config.get("auto_map") or {})
     for needed in ("AutoConfig", "AutoModel"):
@@ -260,12 +205,12 @@ def _find_code(folder: Path, config: dict[str, Any]) -> tuple[set[str], list[str
         entries[_TASK] = pipeline["impl"]
     if problems:
         problems[-1] += "; save the encoder with save_checkpoint_folder"
-    # All modules of the package may be there, whether this encoder needs them or not.
-    found = {path.name for path in ENCODER_CODE.glob("*.py")}
     waiting = []
     for name, entry in entries.items():
         if "--" in entry:
-            problems.append(f"auto_map takes {name} from another repository ({entry}); save the encoder anew")
+            problems.append(
+                f"auto_map takes {name} from another repository ({entry}); save the encoder again"
+            )
         else:
             waiting.append(f"{entry.rpartition('.')[0]}.py")
     seen: set[str] = set()
@@ -274,26 +219,28 @@ def _find_code(folder: Path, config: dict[str, Any]) -> tuple[set[str], list[str
         if name in seen:
             continue
         seen.add(name)
-        if not (folder / name).is_file():
+        if name not in names:
             problems.append(
                 f"{name} is missing, without which it does not load where bsp_hf is not installed"
             )
             continue
         source = (folder / name).read_text("utf-8")
         waiting += [f"{module}.py" for module in re.findall(r"^\s*from \.(\w+) import", source, re.M)]
-    return found | seen, problems
+    # All modules of the package may be there, whether this encoder needs them or not.
+    return {path.name for path in ENCODER_CODE.glob("*.py")} | seen, problems
 
 
 def _try_loading(
-    folder: Path, config: dict[str, Any], model_class: type[PreTrainedModel] | None, is_localizer: bool
+    folder: Path, config: dict[str, Any], model_class: type[PreTrainedModel] | None
 ) -> tuple[list[str], list[str]]:
-    """Load a model with all that lies beside it; return what is in the way, and what is worth knowing."""
+    """Load a model with all that its folder holds; return problems and notes."""
     if model_class is None:
         named = (config.get("architectures") or [""])[0]
         return [f"{_CONFIG_FILE} names the class {named or 'of no model'}, which bsp_hf does not have"], []
+    is_localizer = _is_localizer(model_class)
     loaded: tuple[PreTrainedModel, dict[str, Any]]
     try:
-        with blame_file(folder / WEIGHTS_FILE, "weights"):
+        with blame_file(folder / _WEIGHTS_FILE, "weights"):
             loaded = model_class.from_pretrained(folder, output_loading_info=True)  # type: ignore[assignment]
         if not is_localizer:
             with blame_file(folder / _PREPROCESSOR_FILE, "settings"):
@@ -315,11 +262,37 @@ def _try_loading(
         problems.append(f"{len(broken)} weights are not finite, for instance {broken[0]}")
     if problems or not is_localizer:
         return problems, []
-    return check_companions(model, folder)
+    return _check_companions(model, folder)
+
+
+def _check_companions(model: PreTrainedModel, folder: Path) -> tuple[list[str], list[str]]:
+    """Load a localizer's encoders and what reads its queries; return problems and notes."""
+    problems, notes = [], []
+    config = model.config
+    if (folder / ENCODER_FOLDER).is_dir():
+        try:
+            load_encoders(model)
+        except (EncoderMismatchError, ValueError, OSError) as error:
+            problems.append(f"its encoder does not fit: {error}")
+    else:
+        notes.append(
+            "there is no encoder in it, so it reads stored features, and videos only where its config names "
+            "an encoder on the Hub; save_localizer_folder(..., encoder=...) adds one"
+        )
+    if isinstance(config, TANConfig | LGIConfig):
+        is_elsewhere = config.text_encoder is not None and not (folder / config.text_encoder).is_dir()
+        try:
+            if not is_elsewhere:
+                QueryReader.from_pretrained(folder, config)
+        except (ValueError, OSError) as error:
+            is_lost = isinstance(config, LGIConfig) and config.query_input == "word_ids"
+            # Word vectors can be had elsewhere; the words of a trained embedding cannot.
+            (problems if is_lost else notes).append(f"it reads no sentence by itself: {error}")
+    return problems, notes
 
 
 def _find_paths(folder: Path, files: Iterable[str]) -> list[str]:
-    """Find what tells of the machine that the model was made on."""
+    """Return a note for each path of the record that reveals the machine on which the model was made."""
     if RECORD_FILE not in files:
         return []
     text = (folder / RECORD_FILE).read_text("utf-8", errors="replace")

@@ -1,6 +1,5 @@
 """Publishes a checkpoint folder on the Hub: checked first, in one commit, and read back."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
-from bsp_hf.files import atomic_write_bytes
+from bsp_hf.files import atomic_write_bytes, hash_file
 from bsp_hf.publishing.cards.files import (
     CARD_FILE,
     RECORD_FILE,
@@ -56,8 +55,8 @@ class PublishReport:
         repo_id (`str`): The repository.
         revision (`str`): The branch.
         files (`tuple[PublishedFile, ...]`): Everything that the folder publishes.
-        left_out (`tuple[str, ...]`): Working files that stayed at home.
-        kept (`tuple[str, ...]`): What the repository holds beside them.
+        left_out (`tuple[str, ...]`): Working files that were not published.
+        kept (`tuple[str, ...]`): What the repository holds besides them.
         notes (`tuple[str, ...]`): What the owner should know.
         commit (`str`, *optional*): The commit that holds the files; `None` in a dry run.
         url (`str`, *optional*): Where to see it: the commit, or the pull request.
@@ -112,8 +111,9 @@ def publish_folder(
 ) -> PublishReport:
     """Publish an encoder or a localizer, so that `pipeline(task, model=repo_id)` loads it anywhere.
 
-    Everything goes in one commit, or nothing does. An upload that was interrupted is gone on with by calling
-    this again: large files that arrived are not sent again, nor are files that the repository holds already.
+    Everything is uploaded in one commit, or nothing is. Call it again to continue an upload that was
+    interrupted: large files that arrived are not sent again, nor are files that the repository holds already.
+    No symbolic link is followed out of the folder.
 
     Args:
         folder (`str` or `Path`): What [`save_checkpoint_folder`] or [`save_localizer_folder`] wrote. A model
@@ -124,25 +124,26 @@ def publish_folder(
         revision (`str`, *optional*, defaults to `"main"`): The branch; made from `main` if it does not exist.
         commit_message (`str`, *optional*): `None` says what was published.
         create_pr (`bool`, *optional*, defaults to `False`): Open a pull request instead of committing.
-        parent_commit (`str`, *optional*): The commit to build upon. `None` takes the newest at the start; in
-            either case nothing is published if another one came in between.
+        parent_commit (`str`, *optional*): The commit to build upon; by default the newest at the start.
+            Either way nothing is published if another commit came in between.
         tag (`str`, *optional*): Tag to set on the commit, such as `"v1.0"`.
         card (`Mapping`, *optional*): What to fill into the model card, such as `{"license": "apache-2.0"}`;
             the names are those in `CARD_FIELDS`.
         token (`str` or `bool`, *optional*): As everywhere in huggingface_hub; `None` takes the saved one.
         endpoint (`str`, *optional*): Address of another Hub. One that does not speak Xet needs the
             environment variable `HF_HUB_DISABLE_XET=1`.
-        dry_run (`bool`, *optional*, defaults to `False`): Check the folder and tell what would go, without
-            asking the Hub and without writing anything.
+        dry_run (`bool`, *optional*, defaults to `False`): Check the folder and list what would be published,
+            without asking the Hub and without writing anything.
 
     Returns:
-        `PublishReport`: What went, what did not, and where it is.
+        `PublishReport`: What was published, what was not, and where it is.
 
     Raises:
         NotADirectoryError: If there is no such folder.
         RemoteChangedError: If somebody else committed in the meantime.
-        ValueError: If a file is missing, unknown or may be a pickle, the weights do not load, the card has
-            gaps, the repository is public and was to be private, or what arrived is not what was sent.
+        ValueError: If a file is missing, unknown, a link out of the folder or may be a pickle, the weights do
+            not load, the card has gaps, the repository is public and was to be private, or what arrived is
+            not what was sent.
         OSError: If the Hub cannot be reached or refuses.
 
     Example:
@@ -183,17 +184,12 @@ def publish_folder(
         raise _conflict(repo_id, revision, str(parent_commit))
     remote = _list_files(api, repo_id, head)
     states = {name: _compare(folder / name, remote.get(name)) for name in names}
-    url = f"{api.endpoint}/{repo_id}/tree/{head}"
-    commit = head
-    if set(states.values()) != {"unchanged"}:
+    commit, url = head, f"{api.endpoint}/{repo_id}/tree/{head}"
+    if changed := [name for name, state in states.items() if state != "unchanged"]:
         info = _commit(
             api,
             repo_id,
-            [
-                CommitOperationAdd(name, folder / name)
-                for name, state in states.items()
-                if state != "unchanged"
-            ],
+            [CommitOperationAdd(name, folder / name) for name in changed],
             commit_message=commit_message or f"Publish {folder.resolve().name}",
             revision=revision,
             create_pr=create_pr,
@@ -247,19 +243,13 @@ def _compare(path: Path, remote: RepoFile | None) -> str:
     if size != remote.size:
         return "changed"
     # Large files are known by the digest of their content, others by that of git.
-    digest = hashlib.sha256() if remote.lfs else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return (
-        "unchanged"
-        if digest.hexdigest() == (remote.lfs.sha256 if remote.lfs else remote.blob_id)
-        else "changed"
-    )
+    if remote.lfs:
+        return "unchanged" if hash_file(path) == remote.lfs.sha256 else "changed"
+    return "unchanged" if hash_file(path, "sha1", b"blob %d\0" % size) == remote.blob_id else "changed"
 
 
 def _commit(api: HfApi, repo_id: str, operations: list[CommitOperationAdd], **options: Any) -> Any:
-    again = "Publish again to go on; what has arrived is not sent twice."
+    again = "Publish again to go on; what has arrived is not sent again."
     try:
         return api.create_commit(repo_id, operations, **options)
     except HfHubHTTPError as error:

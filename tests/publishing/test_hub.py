@@ -250,6 +250,40 @@ def test_what_does_not_belong_is_refused(folder, name, reason):
     refuses(folder, reason)
 
 
+def test_no_link_is_followed_out_of_the_folder(folder, tmp_path):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "NOTICE").write_text("not to be published")
+    (folder / "NOTICE").symlink_to(secret / "NOTICE")
+    (folder / "pictures").symlink_to(secret, target_is_directory=True)
+    (folder / "LICENSE").symlink_to("../secret/NOTICE")
+    weights = folder / "model.safetensors"
+    weights.rename(secret / "weights")
+    weights.symlink_to(secret / "weights")
+    said = refuses(folder)
+    for name in ("LICENSE", "NOTICE", "model.safetensors", "pictures"):
+        assert f"{name} is a link that leads out of the folder" in said
+
+
+def test_links_within_the_folder_and_those_of_working_files_do_no_harm(hub, folder, tmp_path):
+    (folder / "LICENSE").write_text("the terms")
+    (folder / "NOTICE").symlink_to("LICENSE")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "latest").symlink_to(tmp_path)
+    report = publish(hub, folder)
+    assert hub.read(REPO, "NOTICE") == b"the terms"
+    assert not any(file.path.startswith("checkpoints") for file in report.files)
+
+
+def test_code_outside_the_folder_is_not_read(folder, tmp_path):
+    (tmp_path / "outside.py").write_text("from .snippets import Nothing")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["auto_map"]["AutoModel"] = "../outside.Model"
+    path.write_text(json.dumps(config))
+    refuses(folder, "../outside.py is missing")
+
+
 def test_weights_that_do_not_load_are_refused(folder):
     path = folder / "model.safetensors"
     whole = path.read_bytes()

@@ -13,11 +13,11 @@ from transformers import PreTrainedConfig
 from bsp_hf.encoder.configuration_bsp import BSPConfig
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
+from bsp_hf.files import hash_file
 from bsp_hf.publishing.folder import describe_preprocessing, name_architecture, save_checkpoint_folder
 
 from .foreign_files import (
     ForeignCheckpoint,
-    hash_file,
     parse_checkpoint_name,
     read_checkpoint,
     read_label_names,

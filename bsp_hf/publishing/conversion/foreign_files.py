@@ -1,6 +1,5 @@
 """Reads checkpoints of other code bases without running anything in them, and what lies beside them."""
 
-import hashlib
 import json
 import pickle
 import re
@@ -134,22 +133,6 @@ def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
         config=_read_json(beside, "config.json"),
         preprocessor=_read_json(beside, "preprocessor_config.json"),
     )
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `str`: 64 digits.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_label_names(labels: str | Path | Sequence[str], num_labels: int) -> list[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from bsp_hf.files import hash_file
 from bsp_hf.localization.grounding.queries import QueryVocabulary
 from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
 from bsp_hf.localization.gtad.conversion import PARALLEL_PREFIX, convert_gtad_state_dict
@@ -22,7 +23,7 @@ from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.tan.conversion import convert_tan_state_dict
 from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
-from .foreign_files import hash_file, load_tensors
+from .foreign_files import load_tensors
 
 LOCALIZER_KINDS = ("gtad", "tan", "lgi")
 LOCALIZER_PRESETS: dict[str, dict[str, Any]] = {  # Any: functions that make a config
