@@ -85,7 +85,8 @@ def _count_parameters(weights: list[Path]) -> tuple[int, list[str]]:
 
 
 def _describe_foreign(path: Path) -> dict[str, Any]:
-    from bsp_hf.publishing.conversion.foreign_files import parse_checkpoint_name, read_checkpoint
+    from bsp_hf.publishing.conversion.foreign_files import read_checkpoint
+    from bsp_hf.publishing.conversion.known_files import parse_checkpoint_name
 
     checkpoint = read_checkpoint(path)
     named = parse_checkpoint_name(path)

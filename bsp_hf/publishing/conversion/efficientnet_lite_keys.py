@@ -103,7 +103,7 @@ class EfficientNetLiteLayout(KeyLayout):
     def name_weight(
         self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
     ) -> str:
-        """Translate a key of this package into the layout's; see [`KeyLayout`]."""
+        """Return the layout's name of a weight of this package; see [`KeyLayout`]."""
         head, _, leaf = key.rpartition(".")
         if head == "classifier":
             return f"{classifier}.{leaf}"

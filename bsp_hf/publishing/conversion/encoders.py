@@ -16,21 +16,13 @@ from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
 from bsp_hf.files import hash_file
 from bsp_hf.publishing.folder import describe_preprocessing, name_architecture, save_checkpoint_folder
 
-from .foreign_files import (
-    ForeignCheckpoint,
-    parse_checkpoint_name,
-    read_checkpoint,
-    read_label_names,
-)
-from .key_layouts import (
-    HIDDEN_FIELDS,
-    KeyLayout,
-    detect_layout,
-    pair_keys,
-    strip_wrappers,
-)
-from .known_files import describe_known_file
+from .class_names import read_label_names
+from .foreign_files import ForeignCheckpoint, read_checkpoint
+from .key_layouts import detect_layout, pair_keys, strip_wrappers
+from .known_files import describe_known_file, parse_checkpoint_name
 from .report import ConversionReport, ConvertedSetting, keep_plain_facts, shorten_names
+from .resnet_keys import HIDDEN_FIELDS
+from .weight_names import KeyLayout
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """Writes an encoder as a checkpoint file of TSM's own code or of mmaction2."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,10 +9,12 @@ from transformers import PreTrainedConfig, PreTrainedModel, ResNetConfig
 from bsp_hf.encoder.configuration_bsp import BSPConfig
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.modeling_tsm import shifted_blocks
+from bsp_hf.files import atomic_file
 from bsp_hf.publishing.folder import name_architecture
 
-from .key_layouts import HIDDEN_FIELDS, get_layout, pair_keys
+from .key_layouts import get_layout, pair_keys
 from .report import shorten_names
+from .resnet_keys import HIDDEN_FIELDS
 
 EXPORT_LAYOUTS = ("mit-han-lab", "mmaction2")
 
@@ -86,10 +87,8 @@ def export_checkpoint(folder: str | Path, path: str | Path, layout: str = "mit-h
         }
     else:
         content = {"meta": {}, "state_dict": state_dict}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save(content, temporary)
-    temporary.replace(path)
+    with atomic_file(path) as temporary:
+        torch.save(content, temporary)
     return path
 
 

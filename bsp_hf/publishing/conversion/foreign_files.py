@@ -1,10 +1,10 @@
-"""Reads checkpoints of other code bases without running anything in them, and what lies beside them."""
+"""Reads checkpoints of other code bases, and the config beside them, without running any code in them."""
 
 import json
 import pickle
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,6 @@ _TORCH_READ_ERRORS = (
     struct.error,
 )
 
-_TSM_NAME = re.compile(
-    r"TSM_(?P<dataset>.+?)_(?P<modality>RGBDiff|RGB|Flow)_(?P<arch>[A-Za-z0-9]+)"
-    r"(?:_shift(?P<shift_div>\d+)_(?P<shift_place>[a-z]+))?(?:_tpool)?"
-    r"_(?P<consensus>[a-z]+)_segment(?P<num_frames>\d+)"
-)
-_MMACTION2_NAME = re.compile(r"ts[mn]_(?:.*[_-])?1x1x(?P<num_frames>\d+)[_-]")
-
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
@@ -63,58 +56,11 @@ class ForeignCheckpoint:
     preprocessor: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class FileNameFacts:
-    """What the file names of published TSM checkpoints say.
-
-    Args:
-        num_frames (`int`): Frames of a clip.
-        shift_div (`int`, *optional*): Denominator of the shifted part; `None` if the name is silent.
-        shift_place (`str`, *optional*): `"none"` for a network without shift; `None` if the name is silent.
-        architecture (`str`, *optional*): For instance `"resnet50"`.
-    """
-
-    num_frames: int
-    shift_div: int | None = None
-    shift_place: str | None = None
-    architecture: str | None = None
-
-
-def parse_checkpoint_name(path: str | Path) -> FileNameFacts | None:
-    """Read the settings out of the name of a published checkpoint.
-
-    The names are those of TSM's own code, given to the file or, by its training script, to the folder around
-    it (`TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth`), and of mmaction2
-    (`tsm_r50_1x1x8_50e_kinetics400_rgb_...pth`), which holds the number of frames alone.
-
-    Args:
-        path (`str` or `Path`): The file; it need not exist.
-
-    Returns:
-        `FileNameFacts`: The settings, or `None` if the name follows neither convention.
-    """
-    path = Path(path).absolute()
-    for name in (path.name, path.parent.name):
-        if match := _TSM_NAME.match(name):
-            return FileNameFacts(
-                num_frames=int(match["num_frames"]),
-                shift_div=int(match["shift_div"]) if match["shift_div"] else None,
-                shift_place=match["shift_place"] or "none",
-                architecture=match["arch"],
-            )
-    match = _MMACTION2_NAME.match(path.name)
-    return FileNameFacts(num_frames=int(match["num_frames"])) if match else None
-
-
 def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
     """Read a checkpoint file, or the folder of one, without unpickling anything but tensors.
 
-    Args:
-        source (`str` or `Path`): A file of `torch.save` (whatever its suffix), a safetensors file, or a
-            folder with `model.safetensors` or `pytorch_model.bin`.
-
-    Returns:
-        `ForeignCheckpoint`: Weights and what lies beside them.
+    A file is one of `torch.save` (whatever its suffix) or safetensors; a folder has `model.safetensors` or
+    `pytorch_model.bin`.
 
     Raises:
         FileNotFoundError: If there is no such file, or no weights in the folder.
@@ -132,55 +78,6 @@ def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
         facts={k: v for k, v in extras.items() if isinstance(v, (str, int, float)) and len(str(v)) < 100},
         config=_read_json(beside, "config.json"),
         preprocessor=_read_json(beside, "preprocessor_config.json"),
-    )
-
-
-def read_label_names(labels: str | Path | Sequence[str], num_labels: int) -> list[str]:
-    """Read the names of a classifier's classes.
-
-    Args:
-        labels (`str`, `Path` or `Sequence[str]`): The names in order, or a file of them: plain text with one
-            name a line, a JSON list, or a JSON object from numbers to names or from names to numbers.
-        num_labels (`int`): Classes of the classifier.
-
-    Returns:
-        `list[str]`: The names, in the order of the classes.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If names are missing, empty or too many.
-    """
-    if not isinstance(labels, (str, Path)):
-        names, where = [str(name) for name in labels], "labels"
-    else:
-        path, where = Path(labels), f"label file {Path(labels).name}"
-        text = path.read_text(encoding="utf-8-sig")
-        names = _names_of_json(text, where) if path.suffix == ".json" else text.rstrip().splitlines()
-    names = [name.strip() for name in names]
-    if len(names) != num_labels:
-        raise ValueError(f"{where} holds {len(names)} names, the classifier has {num_labels} classes.")
-    # Double names are let through: ImageNet's own list has two cranes.
-    if "" in names:
-        raise ValueError(f"{where}: the name of class {names.index('')} is empty.")
-    return names
-
-
-def _names_of_json(text: str, where: str) -> list[str]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not valid JSON: {error}.") from error
-    if isinstance(content, list):
-        return [str(name) for name in content]
-    if isinstance(content, dict) and content:
-        pairs = content.items()
-        if all(isinstance(value, int) for value in content.values()):
-            pairs = {number: name for name, number in pairs}.items()
-        by_number = {str(number): str(name) for number, name in pairs}
-        if set(by_number) == {str(number) for number in range(len(content))}:
-            return [by_number[str(number)] for number in range(len(content))]
-    raise ValueError(
-        f"{where} must hold a list of names, or an object that pairs every number from 0 on with one name."
     )
 
 
@@ -210,13 +107,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def load_tensors(path: Path) -> Any:  # Any: whatever the file holds
-    """Load a file of `torch.save` or safetensors without running anything in it.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        What the file holds: tensors, and containers and plain values around them.
+    """Return what a file of `torch.save` or safetensors holds, without running any code in it.
 
     Raises:
         ValueError: If the file is damaged or needs code to run.

@@ -1,4 +1,4 @@
-"""What a conversion asks of the names that a code base gives to the weights of a network."""
+"""Base of the layouts: how a code base names the weights of a kind of network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -35,52 +35,35 @@ class KeyLayout(ABC):
     @property
     @abstractmethod
     def stem_key(self) -> str:
-        """Key of the first convolution's weight, which tells the layouts apart."""
+        """Key of the first convolution's weight, by which layouts are recognized."""
 
     @abstractmethod
     def find_shift_place(self, keys: Collection[str]) -> str:
-        """Read from the keys where a network shifts.
-
-        Args:
-            keys (`Collection[str]`): Keys of its state dict.
-
-        Returns:
-            `str`: `"blockres"`, `"block"` or `"none"`; always `"none"` for a layout that does not record it.
+        """Return where a network shifts, by its keys; `"none"` for a layout that does not record it.
 
         Raises:
-            ValueError: If the first residual block is not there at all.
+            ValueError: If the first residual block is missing.
         """
 
     @abstractmethod
     def infer_backbone(self, state_dict: Mapping[str, Tensor], shift_place: str) -> Any:
-        """Infer the architecture from the tensors.
-
-        Args:
-            state_dict (`Mapping[str, torch.Tensor]`): Weights under bare keys.
-            shift_place (`str`): As `find_shift_place` found it.
-
-        Returns:
-            `PreTrainedConfig`: The backbone's own config.
+        """Return the backbone's own config, inferred from its tensors under bare keys.
 
         Raises:
-            ValueError: If the network reads other than RGB, or a weight is missing without which its shape
-                cannot be told.
+            ValueError: If the network does not read RGB, or a weight is missing that shows its shape.
         """
 
     @abstractmethod
     def name_weight(
         self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
     ) -> str:
-        """Translate a key of this package into the layout's.
+        """Return the layout's name of a weight of a [`BSPModel`] or of the classifier behind it.
 
         Args:
-            key (`str`): Key of a [`BSPModel`], or of a [`BSPForBoundaryClassification`] without `bsp.`.
-            shift_place (`str`): Of the network the keys belong to; ignored by layouts that do not record it.
+            key (`str`): Key in this package, without `bsp.`.
+            shift_place (`str`): Where the network shifts; ignored by layouts that do not record it.
             shifted (`Sequence[Sequence[bool]]`): Which blocks of which stage shift.
             classifier (`str`): One of `classifiers`.
-
-        Returns:
-            `str`: The key in this layout.
 
         Raises:
             ValueError: If the key is not that of such an encoder or its classifier.
@@ -89,10 +72,6 @@ class KeyLayout(ABC):
 
 def find_rgb_stem(state_dict: Mapping[str, Tensor], key: str) -> Tensor:
     """Return the first convolution's weight, `(channels, 3, height, width)`.
-
-    Args:
-        state_dict (`Mapping[str, torch.Tensor]`): Weights under bare keys.
-        key (`str`): Its key.
 
     Raises:
         ValueError: If it does not read single RGB frames.

@@ -31,8 +31,9 @@ from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 from bsp_hf.publishing.conversion.encoders import convert_checkpoint
 from bsp_hf.publishing.conversion.export import export_checkpoint, export_tsm_state_dict
-from bsp_hf.publishing.conversion.foreign_files import parse_checkpoint_name, read_checkpoint
+from bsp_hf.publishing.conversion.foreign_files import read_checkpoint
 from bsp_hf.publishing.conversion.key_layouts import detect_layout
+from bsp_hf.publishing.conversion.known_files import parse_checkpoint_name
 from bsp_hf.publishing.folder import name_architecture
 
 TSM_FILE = "TSM_kinetics_RGB_{}_shift8_blockres_avg_segment8_e50.pth"
