@@ -5,7 +5,6 @@ Importing the package registers its models, preprocessing and pipelines with tra
 
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__
@@ -175,13 +174,6 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _is_command_line() -> bool:
-    """Whether the running program is the installed command `bsp-hf`, and not one that imports the package."""
-    if sys.argv[:1] == ["-m"]:  # what it is while `python -m` looks for the module
-        return "bsp_hf.cli" in sys.orig_argv
-    return bool(sys.argv) and Path(sys.argv[0]).stem in ("bsp-hf", "bsp-hf-script")
-
-
-# The command imports nothing slow before it knows what is asked; then it registers by itself.
-if not _is_command_line():
+# The command finds out what it is asked before it spends the seconds that this takes, and then registers.
+if "bsp_hf_command" not in sys.modules:
     import_module(".registration", __name__).register()

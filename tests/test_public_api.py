@@ -10,7 +10,13 @@ from types import FunctionType
 
 import pytest
 from support.docstrings import contradictions, docstring_of, exported_objects, methods_of, omissions
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForVideoClassification,
+    pipeline,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import bsp_hf
@@ -68,6 +74,21 @@ def test_registering_again_changes_nothing():
     assert AutoFeatureExtractor  # imported above without an optional dependency
     task = PIPELINE_REGISTRY.supported_tasks["video-feature-extraction"]
     assert task["impl"] is bsp_hf.VideoFeatureExtractionPipeline
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "video-feature-extraction",
+        "video-boundary-detection",
+        "temporal-action-localization",
+        "video-grounding",
+        "step-localization",
+    ],
+)
+def test_pipelines_without_a_model_ask_for_one(task):
+    with pytest.raises(ValueError, match="this task has no default model: pass model="):
+        pipeline(task)
 
 
 def documented_parts(value):

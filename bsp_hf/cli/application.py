@@ -50,7 +50,7 @@ def report_errors(registers: bool = True) -> Iterator[None]:
 
     Args:
         registers (`bool`, *optional*, defaults to `True`): Registers with transformers first, which is slow
-            and which `import bsp_hf` does everywhere but in the installed command.
+            and which `import bsp_hf` leaves to the commands of `bsp_hf_command`.
     """
     try:
         if registers:

@@ -20,7 +20,7 @@ def installed_command(*words: str, **environment: str) -> subprocess.CompletedPr
         "import sys, atexit; sys.argv = ['bsp-hf', *sys.argv[1:]]\n"
         "slow = {'torch', 'transformers', 'numpy', 'datasets', 'matplotlib'}\n"
         "atexit.register(lambda: print('imported:', *sorted(slow & {*sys.modules}), file=sys.stderr))\n"
-        "from bsp_hf.cli import main; main()"
+        "from bsp_hf_command import main; main()"
     )
     return subprocess.run(
         [sys.executable, "-c", script, *words],
@@ -56,10 +56,25 @@ def test_completion_knows_commands_and_options_and_imports_nothing_slow():
 
 
 @pytest.mark.slow
+def test_a_program_of_the_same_name_that_imports_the_package_has_it_registered(tmp_path):
+    program = tmp_path / "bsp-hf"
+    program.write_text(
+        "import bsp_hf\n"
+        "from transformers.pipelines import PIPELINE_REGISTRY\n"
+        "print('step-localization' in PIPELINE_REGISTRY.supported_tasks)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    printed = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    assert printed == "True\n"
+
+
+@pytest.mark.slow
 def test_commands_of_the_installed_script_register_with_transformers():
     finished = installed_command("info", "nowhere.mp4")
     assert finished.returncode == 2 and "there is nothing at nowhere.mp4" in finished.stderr
-    script = "import sys; sys.argv = ['/usr/bin/bsp-hf']\n"
+    script = "import sys, bsp_hf_command\n"
     script += "import bsp_hf; print('bsp_hf.registration' in sys.modules)\n"
     script += "from bsp_hf.cli.application import report_errors\n"
     script += "with report_errors(): pass\n"

@@ -75,8 +75,8 @@ def test_a_killed_command_goes_on_to_the_same_folder(clips, tiny_encoder, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_ctrl_c_ends_the_installed_command_which_then_goes_on(clips, tiny_encoder, tmp_path, num_workers):
-    # By its name the package knows the installed command, which registers late; its children have that name.
-    (tmp_path / "bsp-hf").write_text("from bsp_hf.cli import main\nif __name__ == '__main__': main()\n")
+    # As pip writes the console script: its children run it too.
+    (tmp_path / "bsp-hf").write_text("from bsp_hf_command import main\nif __name__ == '__main__': main()\n")
     videos = tmp_path / "videos"
     videos.mkdir()
     for number in range(200):

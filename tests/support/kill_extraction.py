@@ -16,7 +16,7 @@ from pathlib import Path
 
 def command(videos: str, model: str, output: Path, options: list[str]) -> list[str]:
     words = ["extract", videos, "--model", model, "--output", str(output), "--quiet", *options]
-    return [sys.executable, "-m", "bsp_hf.cli", *words]
+    return [sys.executable, "-c", "from bsp_hf_command import main; main()", *words]
 
 
 def digests(folder: Path) -> dict[str, str]:

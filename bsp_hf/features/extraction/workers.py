@@ -327,9 +327,9 @@ def _load(model: Any, extractor: Any) -> tuple[Any, Any]:  # Any: of transformer
         return model, extractor
     from transformers import pipeline
 
-    from bsp_hf.registration import register
+    from bsp_hf.encoder.registration import register_encoders
 
-    register()  # a child process starts from nothing, and the one of an installed command is such a command
+    register_encoders()  # which the command leaves to whoever needs it
     load: Any = pipeline  # Any: its signature lists the tasks of transformers only
     loaded = load("video-feature-extraction", model=str(model))
     beside = loaded.feature_extractor if loaded.feature_extractor is not None else loaded.image_processor

@@ -1,0 +1,12 @@
+"""Entry point of the command `bsp-hf`.
+
+It lies outside the package, because importing `bsp_hf` registers with transformers, which takes seconds. A
+program that begins here leaves that to the commands that need it: `bsp-hf --help` need not wait.
+"""
+
+
+def main() -> None:
+    """Run the command line."""
+    from bsp_hf.cli import main as run
+
+    run()
