@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput, logging
 from .configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
 from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel, select_hidden_states
 from .pretrained_model import refuse_unknown_arguments
-from .provenance import identify_weights, relevant_settings
+from .provenance import identify_weights, preprocessing_settings
 
 # As everywhere in torch: a label that stands for none.
 NO_ACTION = -100
@@ -443,7 +443,7 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
             else:
                 models[name] = AutoModel.from_pretrained(source, dtype=torch.float32).base_model
             if extractors is not None and name in extractors:
-                preprocessing[name] = relevant_settings(extractors[name].to_dict())
+                preprocessing[name] = preprocessing_settings(extractors[name].to_dict())
             else:
                 preprocessing[name] = saved_preprocessing(models[name].name_or_path)
         check_preprocessing(preprocessing)
@@ -521,7 +521,7 @@ def saved_preprocessing(name: str) -> dict[str, Any] | None:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except OSError:
         return None
-    return relevant_settings(settings)
+    return preprocessing_settings(settings)
 
 
 def check_preprocessing(preprocessing: Mapping[str, dict[str, Any] | None]) -> None:

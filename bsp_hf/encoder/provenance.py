@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import safe_open
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -115,47 +115,104 @@ def _is_equal(stored: Tensor, value: Tensor) -> bool:
     return torch.equal(stored.to(value.dtype), value) or torch.equal(stored.bfloat16(), value.bfloat16())
 
 
-_IRRELEVANT = frozenset(
+_IMAGE_STAGES = ("num_channels", "hidden_sizes", "depths", "hidden_act")
+_CONVNEXT = (*_IMAGE_STAGES, "patch_size", "num_stages", "layer_norm_eps")
+_ATTENTION = ("hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps")
+_VIDEO = (*_ATTENTION, "num_channels", "num_frames", "image_size", "intermediate_size")
+_ENCODER = ("backbone_config", "num_frames", "shift_div", "shift_place")
+# The fields of a config that change a feature, by model type. Named one by one, so that a field that a later
+# release of transformers adds leaves stored features valid. A type that is added needs its own row.
+FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
+    "bsp": _ENCODER,
+    "bsp-two-head": _ENCODER,
+    "bsp-distilled": _ENCODER,
+    "bsp-two-stream": ("stream_configs",),
+    "resnet": (
+        *_IMAGE_STAGES,
+        "embedding_size",
+        "layer_type",
+        "downsample_in_first_stage",
+        "downsample_in_bottleneck",
+    ),
+    "regnet": (*_IMAGE_STAGES, "embedding_size", "groups_width", "layer_type", "downsample_in_first_stage"),
+    "convnext": _CONVNEXT,
+    "convnextv2": _CONVNEXT,
+    "mobilenet_v2": (
+        "num_channels",
+        "depth_multiplier",
+        "depth_divisible_by",
+        "min_depth",
+        "expand_ratio",
+        "output_stride",
+        "first_layer_is_expansion",
+        "finegrained_output",
+        "hidden_act",
+        "tf_padding",
+        "layer_norm_eps",
+    ),
+    "efficientnet-lite": (
+        "num_channels",
+        "stem_size",
+        "hidden_sizes",
+        "depths",
+        "kernel_sizes",
+        "strides",
+        "expand_ratios",
+        "feature_size",
+        "batch_norm_eps",
+    ),
+    "videomae": (*_VIDEO, "patch_size", "tubelet_size", "qv_bias", "use_mean_pooling"),
+    "timesformer": (*_VIDEO, "patch_size", "qkv_bias", "attention_type"),
+    "vivit": (*_VIDEO, "tubelet_size", "qkv_bias"),
+    "vjepa2": (
+        *_ATTENTION,
+        "in_chans",
+        "patch_size",
+        "crop_size",
+        "frames_per_clip",
+        "tubelet_size",
+        "mlp_ratio",
+        "qkv_bias",
+    ),
+}
+# The same of feature extractors and image processors. Not among them: which rows there are (`stride_frames`,
+# `padding`), which a track records by name.
+PREPROCESSING_FIELDS = (
+    "image_processor_type",
+    "feature_extractor_type",
+    "video_processor_type",
+    "size",
+    "crop_size",
+    "pad_size",
+    "do_resize",
+    "do_center_crop",
+    "do_pad",
+    "do_rescale",
+    "do_normalize",
+    "do_convert_rgb",
+    "resample",
+    "rescale_factor",
+    "offset",
+    "image_mean",
+    "image_std",
+    "num_frames",
+    "fps",
+)
+# What in the config of any other model has nothing to do with its features.
+_GENERAL_FIELDS = frozenset(
     {
-        # where it came from and which library wrote it
         "_name_or_path",
         "architectures",
         "auto_map",
         "custom_pipelines",
         "dtype",
-        "transformers_version",
-        # heads and outputs, which leave the features alone
-        "chunk_size_feed_forward",
-        "classifier_dropout",
         "id2label",
-        "initializer_range",
-        "is_encoder_decoder",
         "label2id",
-        "num_labels",
-        "out_features",
-        "out_indices",
         "output_attentions",
         "output_hidden_states",
         "problem_type",
         "return_dict",
-        "stage_names",
-        # how an encoder was trained
-        "action_feature_size",
-        "action_feature_weight",
-        "action_loss_weight",
-        "action_names",
-        "boundary_feature_size",
-        "boundary_feature_weight",
-        "boundary_loss_weight",
-        "cross_entropy_weight",
-        "squared_error_reduction",
-        # what it was made of
-        "stream_names",
-        "stream_records",
-        "teacher_records",
-        # which rows exist, recorded by their own names
-        "padding",
-        "stride_frames",
+        "transformers_version",
     }
 )
 
@@ -182,15 +239,10 @@ def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, Any]:
         features, equal to that of the encoder it was made of.
     """
     known = identify_weights(model)
-    settings = {
-        "model": relevant_settings(model.config.to_dict()),
-        "preprocessing": relevant_settings(extractor.to_dict()),
-    }
-    canonical = json.dumps(settings, sort_keys=True, default=str)
     record: dict[str, Any] = {
         "id": known["id"],
         "revision": known["revision"],
-        "settings_hash": hashlib.sha256(canonical.encode()).hexdigest()[:16],
+        "settings_hash": hash_settings(model.config, extractor),
         "dtype": str(model.dtype).removeprefix("torch."),
     }
     parts = _describe_streams(model.base_model, extractor)
@@ -233,20 +285,32 @@ def _describe_streams(encoder: Any, extractor: Any) -> list[dict[str, Any]]:
     return parts
 
 
-def relevant_settings(settings: Any) -> Any:
-    """Leave out of a config or preprocessing all that changes no feature.
+def hash_settings(config: PreTrainedConfig, extractor: Any) -> str:
+    """Return the hash of all settings of a model and its preprocessing that change a feature's value."""
+    model_type = str(config.model_type)
+    fields = config.to_dict() if model_type in FEATURE_FIELDS else config.to_diff_dict()
+    settings = {
+        "model": _model_settings({**fields, "model_type": model_type}),
+        "preprocessing": preprocessing_settings(extractor.to_dict()),
+    }
+    canonical = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
-    Args:
-        settings (`dict`): What `to_dict` gave, nested as it likes.
 
-    Returns:
-        `dict`: The settings that change a feature's value.
-    """
-    if isinstance(settings, dict):
-        return {key: relevant_settings(value) for key, value in settings.items() if key not in _IRRELEVANT}
-    if isinstance(settings, (list, tuple)):
-        return [relevant_settings(value) for value in settings]
-    return settings
+def preprocessing_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what changes a feature's value of the settings that a feature extractor's `to_dict` gives."""
+    return {name: settings[name] for name in PREPROCESSING_FIELDS if name in settings}
+
+
+def _model_settings(value: Any) -> Any:
+    """Return the settings of a config and of the configs in it, of which each has a `model_type`."""
+    if isinstance(value, (list, tuple)):
+        return [_model_settings(item) for item in value]
+    if not isinstance(value, dict) or "model_type" not in value:
+        return value
+    # A model that is not known here comes with what is no default only, and new fields are defaults.
+    names = FEATURE_FIELDS.get(value["model_type"], value.keys() - _GENERAL_FIELDS)
+    return {name: _model_settings(value[name]) for name in (*names, "model_type") if name in value}
 
 
 def _identity(model: PreTrainedModel) -> str:

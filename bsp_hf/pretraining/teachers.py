@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from transformers import AutoModel, PreTrainedModel
 
 from bsp_hf.encoder.modeling_fusion import TEACHERS, check_preprocessing, pooled_features, saved_preprocessing
-from bsp_hf.encoder.provenance import identify_weights, relevant_settings
+from bsp_hf.encoder.provenance import identify_weights, preprocessing_settings
 
 from .clips import PretextClips
 
@@ -53,7 +53,7 @@ class Teachers:
             OSError: If there is no such encoder.
         """
         names = dict(zip(TEACHERS, (action, boundary), strict=True))
-        preprocessing: dict[str, Any] = {"the student": relevant_settings(extractor.to_dict())}
+        preprocessing: dict[str, Any] = {"the student": preprocessing_settings(extractor.to_dict())}
         preprocessing |= {f"the {key} teacher": saved_preprocessing(name) for key, name in names.items()}
         check_preprocessing(preprocessing)
         return cls({key: AutoModel.from_pretrained(n, dtype=torch.float32) for key, n in names.items()})
@@ -212,7 +212,7 @@ def fingerprint_clips(clips: PretextClips) -> str:
         "labels": list(clips.pretext.label_names),
         "synthesis": clips.pretext.synthesis.to_dict(),
         "cases": clips.cases,
-        "preprocessing": relevant_settings(clips.extractor.to_dict()),
+        "preprocessing": preprocessing_settings(clips.extractor.to_dict()),
         "augmentation": repr(clips.augmentation),
         "frames": clips.store.short_side,
         "sources": sources,

@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
-from support.tiny import randomize, tiny_config, tiny_extractor
-from transformers import AutoModel, pipeline
+from support.every_model import FUSIONS
+from support.tiny import FAMILIES, randomize, tiny_backbone, tiny_config, tiny_extractor
+from transformers import AutoModel, ViTConfig, pipeline
 
-from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, save_checkpoint_folder
-from bsp_hf.encoder.provenance import describe_encoder, loaded_revision
+from bsp_hf import (
+    BSPConfig,
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    BSPModel,
+    save_checkpoint_folder,
+)
+from bsp_hf.encoder.backbones import BACKBONES
+from bsp_hf.encoder.provenance import FEATURE_FIELDS, describe_encoder, hash_settings, loaded_revision
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,69 @@ def test_settings_hash_follows_what_changes_a_value(fields, settings, changes):
     plain = describe_encoder(BSPModel(tiny_config()), tiny_extractor())
     other = describe_encoder(BSPModel(tiny_config(**fields)), tiny_extractor(**settings))
     assert (other["settings_hash"] != plain["settings_hash"]) == changes
+
+
+KNOWN_HASHES = {
+    "resnet": "679b179995273cde",
+    "regnet": "b1ca1248447b7cd6",
+    "convnext": "fa9fa2cff892476f",
+    "convnextv2": "ea4c9ac6dbc62fb9",
+    "mobilenet_v2": "040bf880aff28c73",
+    "efficientnet-lite": "e1eb1ac2f16878a8",
+    "videomae": "8d2eea7bca08bb71",
+    "timesformer": "0515bc102e22a76a",
+    "vivit": "3090122123f18d1e",
+    "vjepa2": "b8f53cec6236c849",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_hash_of_known_settings_is_the_stored_one(family):
+    """Tracks are stored with it: if one of these changes, features that people keep are refused."""
+    config = BSPConfig(backbone_config=tiny_backbone(family))
+    assert describe_encoder(BSPModel(config), tiny_extractor())["settings_hash"] == KNOWN_HASHES[family]
+
+
+def test_the_hash_of_the_paper_s_encoder_is_the_stored_one():
+    with torch.device("meta"):
+        model = BSPModel(BSPConfig())
+    assert hash_settings(model.config, BSPFeatureExtractor()) == "4a95d5e6ad88e6de"
+
+
+def test_the_hash_of_a_fusion_is_the_stored_one():
+    hashes = {name: hash_settings(make().config, tiny_extractor()) for name, make in FUSIONS.items()}
+    assert hashes == {
+        "two-head": "e707d830811135db",
+        "distilled": "bdbd36ee493a13ec",
+        "two-stream": "2c9bd435294dfdb4",
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_field_of_a_release_to_come_changes_no_hash(family):
+    config = BSPConfig(backbone_config=tiny_backbone(family))
+    extractor = tiny_extractor()
+    known = hash_settings(config, extractor)
+    config.backbone_config.attention_kernel = config.attention_kernel = "fast"
+    extractor.keeps_order = True
+    assert hash_settings(config, extractor) == known
+    config.backbone_config.hidden_act = "silu"  # not so for a field that changes features
+    assert (hash_settings(config, extractor) != known) == (family != "efficientnet-lite")  # which has none
+
+
+def test_every_backbone_names_the_fields_that_change_a_feature():
+    for family in FAMILIES:
+        fields = FEATURE_FIELDS[family]
+        assert set(fields) <= set(tiny_backbone(family).to_dict()), family
+    assert set(BACKBONES) <= set(FEATURE_FIELDS)
+
+
+def test_models_that_are_not_known_here_are_hashed_by_what_is_no_default():
+    config = ViTConfig(hidden_size=24, num_attention_heads=2)
+    known = hash_settings(config, tiny_extractor())
+    assert hash_settings(ViTConfig(hidden_size=48, num_attention_heads=2), tiny_extractor()) != known
+    config.id2label, config.name_or_path = {0: "x", 1: "y", 2: "z"}, "elsewhere"
+    assert hash_settings(config, tiny_extractor()) == known
 
 
 def test_a_folder_that_has_gone_still_has_its_name(folder, tmp_path, monkeypatch):
