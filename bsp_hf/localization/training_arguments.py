@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,24 @@ from bsp_hf.features.other_tools.source import SOURCE_LAYOUTS, TRACKS, FeatureSo
 from bsp_hf.localization.actionness.training import ActionnessTask
 from bsp_hf.localization.annotations.layouts import ANNOTATION_LAYOUTS, read_annotations
 from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.grounding.task import GroundingTask
 from bsp_hf.localization.gtad.training import GTADTask
-from bsp_hf.localization.lgi.training import LGITask
-from bsp_hf.localization.tan.training import TANTask
-from bsp_hf.localization.training.split import prepare_split, split_at_random
+from bsp_hf.localization.lgi.training import LGI
+from bsp_hf.localization.tan.training import TAN
+from bsp_hf.localization.training.split import LocalizerSplit, prepare_split, split_at_random
 from bsp_hf.localization.training.task import FeatureCache, LocalizerTask, TaskOptions, TrainingSettings
 
-TASKS: dict[str, type[LocalizerTask]] = {
+TASKS: dict[str, Callable[[LocalizerSplit, FeatureCache, TaskOptions], LocalizerTask]] = {
     "gtad": GTADTask,
-    "tan": TANTask,
-    "lgi": LGITask,
+    "tan": partial(GroundingTask, TAN),
+    "lgi": partial(GroundingTask, LGI),
     "actionness": ActionnessTask,
+}
+PRESETS: dict[str, Mapping[str, TrainingSettings]] = {
+    "gtad": GTADTask.presets,
+    "tan": TAN.presets,
+    "lgi": LGI.presets,
+    "actionness": ActionnessTask.presets,
 }
 
 
@@ -37,7 +45,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    presets = "; ".join(f"{name}: {', '.join(task.presets)}" for name, task in TASKS.items())
+    presets = "; ".join(f"{name}: {', '.join(names)}" for name, names in PRESETS.items())
     parser.add_argument("--localizer", choices=tuple(TASKS), required=True)
     parser.add_argument("--preset", help=f"published setting, by default the first ({presets})")
     data = parser.add_argument_group("data")

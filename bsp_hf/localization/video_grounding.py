@@ -5,14 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from bsp_hf.localization.grounding.decoding import decode_lgi, decode_tan
+from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.grounding.query_reader import QueryReader
-from bsp_hf.localization.grounding.samples import collate_grounding_samples, make_lgi_sample, make_tan_sample
-from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
+from bsp_hf.localization.grounding.samples import collate_grounding_samples
+from bsp_hf.localization.lgi.training import LGI
 from bsp_hf.localization.localizer.pipeline import LocalizationPipeline
 from bsp_hf.localization.localizer.segments import LocalizedSegments, describe_detections, result_of
 from bsp_hf.localization.localizer.tracks import covered_span
-from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
+from bsp_hf.localization.tan.training import TAN
+
+NETWORKS: dict[type, GroundingNetwork] = {network.model_class: network for network in (TAN, LGI)}
 
 
 class VideoGroundingPipeline(LocalizationPipeline):
@@ -43,12 +45,13 @@ class VideoGroundingPipeline(LocalizationPipeline):
     ```
     """
 
-    localizer_classes = (TANForVideoGrounding, LGIForVideoGrounding)
+    localizer_classes = tuple(NETWORKS)
     item_fields = ("query",)
     result_parameters = ("top_k",)
 
     def __init__(self, *args: Any, word_vectors: Any = None, text_encoder: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._network = NETWORKS[type(self.model)]
         self._reader: QueryReader | None = None
         self._reader_sources = {"word_vectors": word_vectors, "text_encoder": text_encoder}
 
@@ -56,10 +59,9 @@ class VideoGroundingPipeline(LocalizationPipeline):
     def reader(self) -> QueryReader:
         """What reads the sentences; loaded when it is first asked for."""
         if self._reader is None:
-            config = self.settings
-            commit = getattr(config, "_commit_hash", None)
+            revision = getattr(self.config, "_commit_hash", None)
             self._reader = QueryReader.from_pretrained(
-                self.model.name_or_path or "", config, revision=commit, **self._reader_sources
+                self.model.name_or_path or "", self.config, revision=revision, **self._reader_sources
             )
         return self._reader
 
@@ -109,34 +111,18 @@ class VideoGroundingPipeline(LocalizationPipeline):
             )
         sentences = [query] if isinstance(query, str) else list(query)
         queries = self.reader.read(sentences)
-        track, config = self.make_track(inputs, **loading), self.settings
+        track = self.make_track(inputs, **loading)
         state = {"track": track, "sentences": sentences, "is_one": isinstance(query, str)}
         if not track.num_snippets:
             return state
         duration_s = covered_span(track).duration_s
-        if isinstance(self.model, TANForVideoGrounding):
-            samples = [
-                make_tan_sample(
-                    track.features,
-                    words,
-                    duration_s,
-                    num_rows=config.num_rows,
-                    num_clips=config.num_clips,
-                    normalize=config.normalize_features,
-                )
-                for words in queries
-            ]
-        else:
-            samples = [
-                make_lgi_sample(track.features, words, duration_s, num_rows=config.num_rows)
-                for words in queries
-            ]
+        samples = [
+            self._network.make_sample(self.config, track.features, words, duration_s) for words in queries
+        ]
         return {**state, "batch": dict(collate_grounding_samples(samples))}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        output = self.model(**model_inputs.pop("batch"), return_dict=True)
-        name = "probabilities" if isinstance(self.model, TANForVideoGrounding) else "spans"
-        return {**model_inputs, name: output[name]}
+        return {**model_inputs, "output": self.model(**model_inputs.pop("batch"), return_dict=True)}
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self, model_outputs: dict[str, Any], top_k: int = 5
@@ -145,13 +131,10 @@ class VideoGroundingPipeline(LocalizationPipeline):
         track, sentences = model_outputs["track"], model_outputs["sentences"]
         span = covered_span(track)
         durations_s = [span.duration_s] * len(sentences)
-        if "spans" in model_outputs:
-            spans = model_outputs["spans"].float().numpy().astype(np.float64)
-            # The published evaluation takes the two numbers as they come; a segment has to be one.
-            found = decode_lgi(np.sort(spans.clip(0, 1), axis=1), durations_s)
-        else:
-            maps = model_outputs["probabilities"].float().numpy()
-            found = decode_tan(maps, durations_s, float(self.settings.nms_threshold), top_k)
+        found = self._network.decode(self.config, model_outputs["output"], durations_s, top_k)
+        for moments in found:
+            # LGI's published evaluation takes its two numbers as they come; a segment has to be one.
+            moments.segments[:] = np.sort(moments.segments.clip(0, span.duration_s), axis=1)
         results = [
             result_of(track, describe_detections(moments, sentence, span.start_s)[:top_k])
             for moments, sentence in zip(found, sentences, strict=True)

@@ -17,10 +17,9 @@ from bsp_hf.files import blame_file
 from bsp_hf.localization.grounding.queries import VOCABULARY_FILE
 from bsp_hf.localization.grounding.query_reader import QueryReader
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE
+from bsp_hf.localization.localizer.companions import TEXT_ENCODER_FOLDER, WORD_VECTORS_FILE
 from bsp_hf.localization.localizer.config import LocalizerConfig
 from bsp_hf.localization.localizer.encoders import ENCODER_FOLDER, load_encoders
-from bsp_hf.localization.localizer.folder import TEXT_ENCODER_FOLDER
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE
 

@@ -139,7 +139,7 @@ class TestPublishedWeights:
         original = export_gtad_state_dict(model.state_dict())
         key = "module.localization.8.bias"
         for broken, message in (
-            ({k: v for k, v in original.items() if k != key}, "1 weights are missing .'localization.8.bias'"),
+            ({k: v for k, v in original.items() if k != key}, "1 keys missing .'localization.8.bias'"),
             ({**original, "module.extra": torch.zeros(1)}, "1 unknown .'extra'"),
             ({**original, key: torch.zeros(3)}, "localization.8.bias has the shape"),
         ):

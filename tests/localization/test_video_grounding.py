@@ -7,7 +7,7 @@ from support.tiny_localizers import SENTENCE, companions_of, tiny_localizer
 from transformers import pipeline
 
 from bsp_hf import save_localizer_folder
-from bsp_hf.localization.grounding.samples import average_rows
+from bsp_hf.localization.tan.samples import average_rows
 
 GROUND = "video-grounding"
 

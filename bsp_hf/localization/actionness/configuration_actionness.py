@@ -47,11 +47,7 @@ class ActionnessConfig(LocalizerConfig):
     min_step_s: float | int = 0.4
 
     def validate_fields(self) -> None:
-        """Check every field against its range.
-
-        Raises:
-            ValueError: If a field is out of range; the message names it.
-        """
+        """Check every field against its range."""
         for name in ("feature_dim", "segment_s", "positive_weight"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive.")

@@ -57,7 +57,7 @@ class StepLocalizationPipeline(LocalizationPipeline):
             track.features,
             track.centers_s - span.start_s,
             span.duration_s,
-            float(self.settings.segment_s),
+            float(self.config.segment_s),
         )
         return {"track": track, "features": torch.from_numpy(rows[None])}
 
@@ -73,7 +73,7 @@ class StepLocalizationPipeline(LocalizationPipeline):
         min_step_s: float | None = None,
     ) -> LocalizedSegments:
         """Join what is likely a step; ascending in time."""
-        track, config = model_outputs["track"], self.settings
+        track, config = model_outputs["track"], self.config
         scores = model_outputs["probabilities"].float().numpy()
         span, segment_s = covered_span(track), float(config.segment_s)
         found = find_step_segments(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class ActionnessTask(LocalizerTask):
     """Linear actionness: does some step happen, every 0.2 seconds."""
 
     # Choice: the paper gives no optimiser for the linear classifier.
-    presets: ClassVar[dict[str, TrainingSettings]] = {"crosstask": TrainingSettings(1e-3, 8, 30)}
+    presets: Mapping[str, TrainingSettings] = {"crosstask": TrainingSettings(1e-3, 8, 30)}
     metric = "pooled_ap"
     config: ActionnessConfig
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers.utils import cached_file
 
+from bsp_hf.files import atomic_write_text
+
 from .word_vectors import WordVectors
 
 VOCABULARY_FILE = "vocabulary.json"
@@ -27,13 +29,6 @@ def tokenize_query(sentence: str, strip_punctuation: bool) -> list[str]:
 
     2D-TAN keeps punctuation, so `"door,"` is a word of its own that GloVe does not know; LGI removes every
     ASCII punctuation character, so `"person's"` becomes `"persons"`.
-
-    Args:
-        sentence (`str`): The query.
-        strip_punctuation (`bool`): `False` for 2D-TAN, `True` for LGI.
-
-    Returns:
-        `list[str]`: The words, in order; empty if the sentence holds none.
     """
     lowered = sentence.lower()
     return (lowered.translate(_STRIP_PUNCTUATION) if strip_punctuation else lowered).split()
@@ -64,15 +59,7 @@ class QueryVocabulary:
 
     @classmethod
     def from_sentences(cls, sentences: Iterable[str], min_count: int = 1) -> "QueryVocabulary":
-        """Collect the words of training queries, sorted.
-
-        Args:
-            sentences (`Iterable[str]`): The training queries, in full.
-            min_count (`int`, *optional*, defaults to 1): How often a word must occur to get its own number.
-
-        Returns:
-            `QueryVocabulary`: The vocabulary.
-        """
+        """Return the words of training queries, sorted, that occur `min_count` times or more."""
         counts = Counter(word for text in sentences for word in tokenize_query(text, strip_punctuation=True))
         return cls(tuple(sorted(word for word, count in counts.items() if count >= min_count)))
 
@@ -80,19 +67,7 @@ class QueryVocabulary:
     def from_pretrained(
         cls, name_or_path: str | PathLike[str], revision: str | None = None
     ) -> "QueryVocabulary":
-        """Read the vocabulary that lies with a checkpoint.
-
-        Args:
-            name_or_path (`str` or `PathLike`): A local folder or a Hub id.
-            revision (`str`, *optional*): Commit on the Hub.
-
-        Returns:
-            `QueryVocabulary`: The vocabulary.
-
-        Raises:
-            OSError: If there is no `vocabulary.json`.
-            ValueError: If the file holds something else.
-        """
+        """Read the `vocabulary.json` of a local folder or Hub repository."""
         path = Path(str(cached_file(str(name_or_path), VOCABULARY_FILE, revision=revision)))
         content = json.loads(path.read_text(encoding="utf-8"))
         words = content.get("words") if isinstance(content, dict) else None
@@ -101,27 +76,12 @@ class QueryVocabulary:
         return cls(tuple(words))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write `vocabulary.json` into a folder, which is made if needed.
+        """Write `vocabulary.json` into a folder, which is made if needed."""
+        content = json.dumps({"words": list(self.words)}, ensure_ascii=False)
+        atomic_write_text(Path(folder) / VOCABULARY_FILE, content)
 
-        Args:
-            folder (`str` or `PathLike`): Where the model is saved.
-        """
-        path = Path(folder) / VOCABULARY_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".tmp")
-        partial.write_text(json.dumps({"words": list(self.words)}, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
-
-    def encode(self, tokens: Sequence[str], max_words: int) -> np.ndarray:
-        """Return the numbers of the first words; an unknown word is 1.
-
-        Args:
-            tokens (`Sequence[str]`): Words from [`tokenize_query`].
-            max_words (`int`): Words to keep: 10 on Charades-STA, 25 on ActivityNet Captions.
-
-        Returns:
-            `np.ndarray`: int64 `(min(len(tokens), max_words),)`.
-        """
+    def encode(self, tokens: Sequence[str], max_words: int | None = None) -> np.ndarray:
+        """Return the numbers of the first words, int64; an unknown word is 1."""
         ids: dict[str, int] = self.__dict__["_ids"]
         return np.array([ids.get(word, UNKNOWN_ID) for word in tokens[:max_words]], dtype=np.int64)
 
@@ -141,18 +101,7 @@ class PaddedWords:
 
 
 def pad_words(queries: Sequence[np.ndarray], num_words: int | None = None) -> PaddedWords:
-    """Stack encoded queries, the short ones padded with zeros.
-
-    Args:
-        queries (`Sequence[np.ndarray]`): Word numbers `(length,)` or word vectors `(length, word_dim)` each.
-        num_words (`int`, *optional*): Pad to this length rather than to the longest query.
-
-    Returns:
-        `PaddedWords`: The batch and its mask, in memory of their own.
-
-    Raises:
-        ValueError: If there is no query, one is empty, or one is longer than `num_words`.
-    """
+    """Stack encoded queries, the short ones padded with zeros to the longest one or to `num_words`."""
     if not queries:
         raise ValueError("no query to pad.")
     lengths = [len(query) for query in queries]
@@ -172,19 +121,9 @@ def pad_words(queries: Sequence[np.ndarray], num_words: int | None = None) -> Pa
 
 
 def fill_embedding(embedding: torch.nn.Embedding, vocabulary: QueryVocabulary, vectors: WordVectors) -> int:
-    """Start a trained embedding from word vectors, as LGI's code can (its published configs do not).
+    """Fill a trained embedding from word vectors, as LGI's code can (its published configs do not).
 
-    Args:
-        embedding (`torch.nn.Embedding`): `model.query_enc.embedding`, changed in place. Rows of words
-            without a vector and the four reserved rows stay as they are.
-        vocabulary (`QueryVocabulary`): The words of its rows.
-        vectors (`WordVectors`): For instance GloVe.
-
-    Returns:
-        `int`: How many rows were filled.
-
-    Raises:
-        ValueError: If the sizes of embedding, vocabulary and vectors disagree.
+    Rows of words without a vector and the four reserved rows stay as they are; returns how many were filled.
     """
     expected = (len(vocabulary), vectors.dim)
     if tuple(embedding.weight.shape) != expected:

@@ -5,20 +5,19 @@ from os import PathLike
 
 import numpy as np
 
-from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
 from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE, find_companion_file
-from bsp_hf.localization.tan.configuration_tan import TANConfig
 
+from .configuration import GroundingConfig
 from .queries import QueryVocabulary, tokenize_query
 from .text_encoder import TransformersQueryEncoder
 from .word_vectors import GLOVE_SOURCE, WordVectors, load_word_vectors
 
 
 class QueryReader:
-    """Read sentences as a grounding network was trained to.
+    """Encode sentences as a grounding network was trained to read them.
 
     Args:
-        config (`TANConfig` or `LGIConfig`): The network's config; it says which of the others is read.
+        config (`GroundingConfig`): The network's config; it says which of the others is read.
         vocabulary (`QueryVocabulary`, *optional*): Words of a trained embedding.
         word_vectors (`WordVectors`, *optional*): Vectors of words, for instance GloVe.
         text_encoder (`TransformersQueryEncoder`, *optional*): A text encoder of transformers.
@@ -29,28 +28,27 @@ class QueryReader:
 
     def __init__(
         self,
-        config: TANConfig | LGIConfig,
+        config: GroundingConfig,
         vocabulary: QueryVocabulary | None = None,
         word_vectors: WordVectors | None = None,
         text_encoder: TransformersQueryEncoder | None = None,
     ) -> None:
         self.config = config
         self.vocabulary, self.word_vectors, self.text_encoder = vocabulary, word_vectors, text_encoder
-        self._reads_sentences = isinstance(config, TANConfig) and config.query_encoder == "sentence"
-        self._reads_ids = isinstance(config, LGIConfig) and config.query_input == "word_ids"
-        if self._reads_ids:
-            if vocabulary is None or len(vocabulary) != config.vocab_size:
+        if config.vocabulary_size is not None:
+            if vocabulary is None or len(vocabulary) != config.vocabulary_size:
                 held = "none" if vocabulary is None else f"one of {len(vocabulary)}"
                 raise ValueError(
-                    f"the network's embedding needs its vocabulary of {config.vocab_size} numbers, there is "
-                    f"{held}. Save the one it was trained with: save_localizer_folder(..., vocabulary=...)."
+                    f"the network's embedding needs its vocabulary of {config.vocabulary_size} numbers, "
+                    f"there is {held}. Save the one it was trained with: "
+                    "save_localizer_folder(..., vocabulary=...)."
                 )
             return
-        if text_encoder is None and (word_vectors is None or self._reads_sentences):
+        if text_encoder is None and (word_vectors is None or config.reads_sentence_vectors):
             raise ValueError(
                 "the network reads the vectors of a text encoder; pass text_encoder=, or set text_encoder in "
                 "the config."
-                if self._reads_sentences or config.text_encoder
+                if config.reads_sentence_vectors or config.text_encoder
                 else f"the network reads word vectors, and no {WORD_VECTORS_FILE} lies beside it. Pass "
                 f"word_vectors=, the path of glove.6B.300d.txt from {GLOVE_SOURCE}."
             )
@@ -65,7 +63,7 @@ class QueryReader:
     def from_pretrained(
         cls,
         name_or_path: str | PathLike[str],
-        config: TANConfig | LGIConfig,
+        config: GroundingConfig,
         *,
         revision: str | None = None,
         word_vectors: WordVectors | str | PathLike[str] | None = None,
@@ -73,23 +71,10 @@ class QueryReader:
     ) -> "QueryReader":
         """Load what lies beside a saved network.
 
-        Args:
-            name_or_path (`str` or `PathLike`): The network's folder or Hub id.
-            config (`TANConfig` or `LGIConfig`): Its config.
-            revision (`str`, *optional*): Commit on the Hub.
-            word_vectors (`WordVectors`, `str` or `PathLike`, *optional*): Word vectors, or a file of them, to
-                take in place of those in the folder, which know the words of the training queries alone.
-            text_encoder (`TransformersQueryEncoder`, `str` or `PathLike`, *optional*): A text encoder, or
-                where it lies, to take in place of the one that the config names.
-
-        Returns:
-            `QueryReader`: The reader.
-
-        Raises:
-            OSError: If a file that the config asks for is absent.
-            ValueError: If one does not fit the config.
+        Word vectors or a text encoder that are given are read in place of those in the folder or in the
+        config. What the config asks for and is absent raises `OSError` or `ValueError`.
         """
-        if isinstance(config, LGIConfig) and config.query_input == "word_ids":
+        if config.vocabulary_size is not None:
             return cls(config, QueryVocabulary.from_pretrained(name_or_path, revision))
         if text_encoder is None and word_vectors is None and config.text_encoder is not None:
             inside = find_companion_file(name_or_path, f"{config.text_encoder}/config.json", revision)
@@ -109,36 +94,23 @@ class QueryReader:
         return cls(config, word_vectors=word_vectors)
 
     def read(self, sentences: Sequence[str]) -> list[np.ndarray]:
-        """Encode sentences.
-
-        Args:
-            sentences (`Sequence[str]`): The queries.
-
-        Returns:
-            `list[np.ndarray]`: For each the `query` of a
-            [`GroundingSample`]: word numbers `(num_words,)`, word vectors `(num_words, word_dim)` or a
-            sentence vector `(word_dim,)`.
-
-        Raises:
-            ValueError: If a sentence holds no word.
-            TypeError: If one is not text.
-        """
+        """Return the `query` of a [`GroundingSample`] for each sentence, which must hold a word."""
         for sentence in sentences:
             if not isinstance(sentence, str):
                 raise TypeError(f"a query must be text, got {type(sentence).__name__}.")
+        limit = self.config.max_query_words
         tokens = [
-            tokenize_query(sentence, strip_punctuation=isinstance(self.config, LGIConfig))
+            tokenize_query(sentence, strip_punctuation=self.config.strips_punctuation)
             for sentence in sentences
         ]
         for sentence, words in zip(sentences, tokens, strict=True):
             if not words:
                 raise ValueError(f"the query {sentence!r} holds no word.")
-        limit = self.config.max_words if isinstance(self.config, LGIConfig) else None
-        if self._reads_ids and self.vocabulary is not None:
-            return [self.vocabulary.encode(words, self.config.max_words) for words in tokens]
+        if self.config.vocabulary_size is not None and self.vocabulary is not None:
+            return [self.vocabulary.encode(words, limit) for words in tokens]
         if self.text_encoder is not None:
             encoded = self.text_encoder.encode(sentences)
-            if self._reads_sentences:
+            if self.config.reads_sentence_vectors:
                 return list(encoded.sentences.cpu().numpy())
             lengths = encoded.mask.sum(dim=1).long().tolist()
             rows = encoded.words.cpu().numpy()

@@ -1,28 +1,32 @@
-"""What the trainings of 2D-TAN and LGI share: queries, ranked moments, recall and the result file."""
+"""Training and evaluation of a grounding network: queries, ranked moments, recall and the result file."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import VideoFeatures
-from bsp_hf.localization.annotations.types import AnnotationSet
-from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
+from bsp_hf.localization.annotations.types import AnnotationSet, MomentQuery
 from bsp_hf.localization.result_files import MomentPrediction, pair_moments, write_moments
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.tan.configuration_tan import TANConfig
-from bsp_hf.localization.training.task import Item, LocalizerTask
+from bsp_hf.localization.training.split import LocalizerSplit
+from bsp_hf.localization.training.task import FeatureCache, Item, LocalizerTask, TaskOptions
 from bsp_hf.metrics import evaluate_grounding
 
-from .queries import QueryVocabulary, tokenize_query
+from .configuration import GroundingConfig
+from .network import GroundingNetwork
+from .queries import QueryVocabulary, fill_embedding, tokenize_query
 from .query_reader import QueryReader
 from .samples import GroundingSample, collate_grounding_samples
 from .text_encoder import TransformersQueryEncoder
 from .word_vectors import WordVectors, load_word_vectors
 
+_MAX_MOMENTS = 5
+_QUERIES_AT_ONCE = 256
 NO_WORDS = (
     "queries need --word_vectors (glove.6B.300d.txt, or an npz of words and vectors) or --text_encoder "
     "(a text encoder of transformers)."
@@ -30,55 +34,84 @@ NO_WORDS = (
 
 
 class GroundingTask(LocalizerTask):
-    """A grounding network on queries."""
+    """A grounding network on queries.
+
+    Where the network has an embedding of its own, its vocabulary is that of the training queries. As
+    published the embedding starts at random; word vectors, if given, are where it starts.
+
+    Args:
+        network (`GroundingNetwork`): The network.
+        split (`LocalizerSplit`): The videos.
+        features (`FeatureCache`): Their features.
+        options (`TaskOptions`): The rest.
+    """
 
     metric = "recall@1,0.5"
     unit = "queries"
-    rule: ClassVar[str] = ""
+    config: GroundingConfig
 
-    config: TANConfig | LGIConfig
-    vocabulary: QueryVocabulary | None = None
-    word_vectors: WordVectors | None = None
-    text_encoder: TransformersQueryEncoder | None = None
+    def __init__(
+        self,
+        network: GroundingNetwork,
+        split: LocalizerSplit,
+        features: FeatureCache,
+        options: TaskOptions,
+    ) -> None:
+        self.network, self.presets = network, network.presets
+        self.has_evaluation_loss = network.measure_losses is not None
+        self.vocabulary: QueryVocabulary | None = None
+        self.word_vectors: WordVectors | None = None
+        self.text_encoder: TransformersQueryEncoder | None = None
+        self._first_vectors: WordVectors | None = None
+        super().__init__(split, features, options)
 
-    def sentences(self, annotations: AnnotationSet) -> list[str]:
-        """Return all sentences of some videos."""
-        return [query.sentence for video in annotations.videos for query in video.queries]
+    def prepare_config(self, fields: dict[str, Any]) -> None:
+        """Set `config`, and read the queries."""
+        make_config = getattr(self.network.config_class, self.preset)
+        sentences = [_sentences(part) for part in (self.split.train, self.split.evaluation)]
+        options = self.options
+        if options.text_encoder is None and make_config(**fields).vocabulary_size is not None:
+            self.vocabulary = QueryVocabulary.from_sentences(sentences[0])
+            words = {"vocab_size": len(self.vocabulary)}
+            if options.word_vectors is not None:
+                self._first_vectors = load_word_vectors(options.word_vectors, self.vocabulary.words)
+                words["word_dim"] = self._first_vectors.dim
+        else:
+            words = {**self._load_vectors({*sentences[0], *sentences[1]}), **self.network.vector_fields}
+        self.config = make_config(**{**words, **fields})
+        reader = QueryReader(self.config, self.vocabulary, self.word_vectors, self.text_encoder)
+        readable = sorted(text for text in {*sentences[0], *sentences[1]} if self._tokenize(text))
+        self._queries: dict[str, np.ndarray] = {}
+        for first in range(0, len(readable), _QUERIES_AT_ONCE):
+            part = readable[first : first + _QUERIES_AT_ONCE]
+            self._queries.update(zip(part, reader.read(part), strict=True))
 
-    def load_words(self, strip_punctuation: bool) -> dict[str, Any]:
-        """Load the text encoder or the vectors of all words that occur, and return the fields they set."""
+    def _load_vectors(self, sentences: set[str]) -> dict[str, Any]:
+        """Load the text encoder or the vectors of all words, and return the config fields they set."""
         if self.options.text_encoder is not None:
             self.text_encoder = TransformersQueryEncoder.from_pretrained(self.options.text_encoder)
             return {"word_dim": self.text_encoder.dim, "text_encoder": self.options.text_encoder}
         if self.options.word_vectors is None:
             raise ValueError(NO_WORDS)
-        words = {
-            word
-            for part in (self.split.train, self.split.evaluation)
-            for sentence in self.sentences(part)
-            for word in tokenize_query(sentence, strip_punctuation)
-        }
+        words = {word for sentence in sentences for word in self._tokenize(sentence)}
         self.word_vectors = load_word_vectors(self.options.word_vectors, words)
         return {"word_dim": self.word_vectors.dim}
 
-    def read_queries(self) -> None:
-        """Encode every sentence once."""
-        reader = QueryReader(self.config, self.vocabulary, self.word_vectors, self.text_encoder)
-        sentences = sorted({*self.sentences(self.split.train), *self.sentences(self.split.evaluation)})
-        readable = [text for text in sentences if tokenize_query(text, isinstance(self.config, LGIConfig))]
-        self._queries: dict[str, np.ndarray] = {}
-        for first in range(0, len(readable), 256):
-            part = readable[first : first + 256]
-            self._queries.update(zip(part, reader.read(part), strict=True))
+    def _tokenize(self, sentence: str) -> list[str]:
+        return tokenize_query(sentence, self.network.config_class.strips_punctuation)
 
     @property
     def companions(self) -> dict[str, Any]:
         """What is saved beside the model, as arguments of `save_localizer_folder`."""
-        return {
-            "vocabulary": self.vocabulary,
-            "word_vectors": self.word_vectors,
-            "text_encoder": self.text_encoder,
-        }
+        return {name: getattr(self, name) for name in ("vocabulary", "word_vectors", "text_encoder")}
+
+    def make_model(self) -> PreTrainedModel:
+        """Return the network with fresh weights, its embedding perhaps from word vectors."""
+        model = self.network.model_class(self.config)
+        if self.vocabulary is not None and self._first_vectors is not None:
+            embedding: Any = model.get_input_embeddings()  # Any: typed as a module without weights
+            fill_embedding(embedding, self.vocabulary, self._first_vectors)
+        return model
 
     def list_items(self, annotations: AnnotationSet, is_training: bool) -> list[Item]:
         """Return one item a query that holds a word and whose moment lies in the video."""
@@ -86,87 +119,100 @@ class GroundingTask(LocalizerTask):
             Item(video, query)
             for video in annotations.videos
             for query in video.queries
-            if query.sentence in self._queries and self.usable_window(query.windows_s[0], video.duration_s)
+            if query.sentence in self._queries
+            and self.network.is_usable(query.windows_s[0], video.duration_s)
         ]
-
-    def usable_window(self, window_s: tuple[float, float], duration_s: float | None) -> bool:
-        """Say whether a moment can be trained and evaluated on."""
-        return True
-
-    @abstractmethod
-    def prepare(
-        self,
-        features: VideoFeatures,
-        query: np.ndarray,
-        duration_s: float,
-        window_s: tuple[float, float] | None,
-        rng: np.random.Generator | None,
-    ) -> GroundingSample:
-        """Return a sample, with labels if there is a window."""
 
     def prepare_training(
         self, features: VideoFeatures, item: Item, rng: np.random.Generator
     ) -> GroundingSample:
         """Return a sample with labels; of several moments one is drawn."""
-        if item.query is None:
-            raise ValueError("a grounding sample needs a query.")
-        windows_s = item.query.windows_s
+        windows_s = _query_of(item).windows_s
         # Choice: the published networks know one moment a query; QVHighlights has several.
         window_s = windows_s[0] if len(windows_s) == 1 else windows_s[int(rng.integers(len(windows_s)))]
-        return self.prepare(features, self._queries[item.query.sentence], item.duration_s, window_s, rng)
+        return self._make_sample(features, item, window_s, rng)
 
     def prepare_evaluation(
         self, features: VideoFeatures, item: Item, rng: np.random.Generator
     ) -> GroundingSample:
-        """Return a sample without labels."""
-        if item.query is None:
-            raise ValueError("a grounding sample needs a query.")
-        return self.prepare(features, self._queries[item.query.sentence], item.duration_s, None, None)
+        """Return a sample, with the labels of its first moment where the schedule watches their loss."""
+        window_s = _query_of(item).windows_s[0] if self.has_evaluation_loss else None
+        return self._make_sample(features, item, window_s, None)
+
+    def _make_sample(
+        self,
+        features: VideoFeatures,
+        item: Item,
+        window_s: tuple[float, float] | None,
+        rng: np.random.Generator | None,
+    ) -> GroundingSample:
+        query = self._queries[_query_of(item).sentence]
+        return self.network.make_sample(self.config, features.features, query, item.duration_s, window_s, rng)
 
     def batch_samples(self, samples: Sequence[GroundingSample]) -> Mapping[str, torch.Tensor]:
         """Return the arguments of the network."""
         return dict(collate_grounding_samples(samples))
 
-    def _moments(self, decoded: Mapping[int, Detections]) -> list[MomentPrediction]:
-        moments = []
-        for index, found in sorted(decoded.items()):
-            item = self.eval_samples.items[index]
-            if item.query is not None:
-                moments.append(
-                    MomentPrediction(
-                        item.query.query_id,
-                        item.video.video_id,
-                        item.query.sentence,
-                        found.segments,
-                        found.scores,
-                    )
-                )
-        return moments
+    def decode(self, output: Any, indices: Sequence[int]) -> dict[int, Detections]:
+        """Return the best moments of every query."""
+        durations_s = [self.eval_samples.items[index].duration_s for index in indices]
+        found = self.network.decode(self.config, output, durations_s, _MAX_MOMENTS)
+        return dict(zip(indices, found, strict=True))
+
+    def evaluation_losses(
+        self, output: Any, batch: Mapping[str, torch.Tensor], indices: Sequence[int]
+    ) -> dict[int, float]:
+        """Return the loss of every query, where the published schedule watches it."""
+        if self.network.measure_losses is None:
+            return {}
+        losses = self.network.measure_losses(self.config, output, batch["labels"])
+        return dict(zip(indices, losses, strict=True))
 
     def score(self, decoded: Mapping[int, Detections]) -> dict[str, float]:
-        """Return recall at ranks 1 and 5 by the system's own rule, and mean tIoU."""
+        """Return recall at ranks 1 and 5 by the network's own rule, and mean tIoU."""
+        rule = self.network.rule
         moments = {moment.key: moment for moment in self._moments(decoded)}
         pairs = pair_moments(self._evaluated(), moments)
-        scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=self.rule)
+        scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=rule)
         results = {
             f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
-            for rank in ((1, 5) if self.rule == "2d-tan" else (1,))
+            for rank in ((1, 5) if rule == "2d-tan" else (1,))
             for threshold in (0.3, 0.5, 0.7)
         }
         return {**results, "mean_iou": scores.mean_iou}
 
-    def _evaluated(self) -> AnnotationSet:
-        """Return the evaluated queries alone: those dropped by the system's rules are dropped here too."""
-        from dataclasses import replace
+    def write_results(self, decoded: Mapping[int, Detections], folder: Path) -> list[Path]:
+        """Write `predictions.jsonl` in the layout of QVHighlights' submissions."""
+        return [write_moments(folder / "predictions.jsonl", self._moments(decoded))]
 
-        kept: dict[str, list[Any]] = {}
+    def _moments(self, decoded: Mapping[int, Detections]) -> list[MomentPrediction]:
+        moments = []
+        for index, found in sorted(decoded.items()):
+            item = self.eval_samples.items[index]
+            query = _query_of(item)
+            moments.append(
+                MomentPrediction(
+                    query.query_id, item.video.video_id, query.sentence, found.segments, found.scores
+                )
+            )
+        return moments
+
+    def _evaluated(self) -> AnnotationSet:
+        """Return the evaluated queries alone: those dropped by the network's rules are dropped here too."""
+        kept: dict[str, list[MomentQuery]] = {}
         for item in self.eval_samples.items:
-            kept.setdefault(item.video.video_id, []).append(item.query)
+            kept.setdefault(item.video.video_id, []).append(_query_of(item))
         videos = self.split.evaluation.by_id
         return AnnotationSet(
             tuple(replace(videos[video_id], queries=tuple(queries)) for video_id, queries in kept.items())
         )
 
-    def write_results(self, decoded: Mapping[int, Detections], folder: Path) -> list[Path]:
-        """Write `predictions.jsonl` in the layout of QVHighlights' submissions."""
-        return [write_moments(folder / "predictions.jsonl", self._moments(decoded))]
+
+def _sentences(annotations: AnnotationSet) -> list[str]:
+    return [query.sentence for video in annotations.videos for query in video.queries]
+
+
+def _query_of(item: Item) -> MomentQuery:
+    if item.query is None:
+        raise ValueError("a grounding sample needs a query.")
+    return item.query

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from bsp_hf.localization.localizer.companions import TEXT_ENCODER_FOLDER
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,15 @@ class TransformersQueryEncoder:
     def from_pretrained(
         cls, name_or_path: str | PathLike[str], subfolder: str = "", revision: str | None = None
     ) -> "TransformersQueryEncoder":
-        """Load encoder and tokenizer.
-
-        Args:
-            name_or_path (`str` or `PathLike`): A local folder or a Hub id, for instance
-                `"sentence-transformers/all-MiniLM-L6-v2"`.
-            subfolder (`str`, *optional*, defaults to `""`): Where in it the encoder lies.
-            revision (`str`, *optional*): Commit on the Hub.
-
-        Returns:
-            `TransformersQueryEncoder`: The encoder, on the CPU.
-
-        Raises:
-            OSError: If there is no such model.
-        """
+        """Load encoder and tokenizer of a folder or Hub id (`"sentence-transformers/all-MiniLM-L6-v2"`)."""
         name = str(name_or_path)
         where = {"subfolder": subfolder, "revision": revision or "main"}
         return cls(AutoModel.from_pretrained(name, **where), AutoTokenizer.from_pretrained(name, **where))
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write encoder and tokenizer into the subfolder `text_encoder` of a localizer's folder."""
+        self.model.save_pretrained(Path(folder) / TEXT_ENCODER_FOLDER)
+        self.tokenizer.save_pretrained(Path(folder) / TEXT_ENCODER_FOLDER)
 
     @property
     def dim(self) -> int:
@@ -69,17 +64,7 @@ class TransformersQueryEncoder:
 
     @torch.no_grad()
     def encode(self, sentences: Sequence[str]) -> EncodedQueries:
-        """Read sentences.
-
-        Args:
-            sentences (`Sequence[str]`): The queries; the tokenizer cuts them up by its own rules.
-
-        Returns:
-            `EncodedQueries`: Token vectors, mask and sentence vectors, on the model's device.
-
-        Raises:
-            ValueError: If there is no sentence, or one is blank.
-        """
+        """Return token vectors, mask and sentence vectors of sentences, on the model's device."""
         blank = [index for index, text in enumerate(sentences) if not text.strip()]
         if blank or not sentences:
             raise ValueError(f"queries {blank} are blank." if blank else "no query to encode.")

@@ -8,6 +8,9 @@ from typing import IO
 
 import numpy as np
 
+from bsp_hf.files import atomic_file
+from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE
+
 GLOVE_SOURCE = "https://nlp.stanford.edu/projects/glove/"
 
 
@@ -44,15 +47,7 @@ class WordVectors:
         return self.vectors.shape[1]
 
     def lookup(self, tokens: Sequence[str]) -> np.ndarray:
-        """Return the vectors of words.
-
-        Args:
-            tokens (`Sequence[str]`): Words as [`tokenize_query`] returns them; the look-up
-                is case-sensitive and GloVe 6B is lower-case.
-
-        Returns:
-            `np.ndarray`: float32 `(len(tokens), dim)` in memory of its own, zero rows for unknown words.
-        """
+        """Return float32 `(len(tokens), dim)`, zero for unknown words; GloVe 6B is lower-case."""
         found = np.zeros((len(tokens), self.dim), dtype=np.float32)
         for position, word in enumerate(tokens):
             row = self._rows.get(word)
@@ -61,21 +56,15 @@ class WordVectors:
         return found
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write an npz with `words` and `vectors`, which loads some hundred times faster than text.
-
-        Args:
-            path (`str` or `PathLike`): File to write; its name must end in `.npz`.
-
-        Raises:
-            ValueError: If the name ends in something else.
-        """
-        target = Path(path)
-        if target.suffix != ".npz":
-            raise ValueError(f"{target} must end in .npz.")
-        partial = target.with_name(target.name + ".tmp")
-        with partial.open("wb") as file:
+        """Write an `.npz` of `words` and `vectors`, which loads some hundred times faster than text."""
+        if Path(path).suffix != ".npz":
+            raise ValueError(f"{path} must end in .npz.")
+        with atomic_file(Path(path)) as temporary, temporary.open("wb") as file:
             np.savez(file, words=np.array(self.words), vectors=self.vectors)
-        partial.replace(target)
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write `word_vectors.npz` into a folder."""
+        self.save(Path(folder) / WORD_VECTORS_FILE)
 
 
 def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = None) -> WordVectors:

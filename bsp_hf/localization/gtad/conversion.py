@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+
+from bsp_hf.localization.localizer.state_dicts import check_state_dict
 
 from .configuration_gtad import GTADConfig
 from .modeling_gtad import GTADForTemporalActionLocalization
@@ -29,21 +30,7 @@ def convert_gtad_state_dict(original: Mapping[str, Tensor], config: GTADConfig) 
     """
     bare = {key.removeprefix(PARALLEL_PREFIX): value for key, value in original.items()}
     converted = {f"gtad.{key}" if key.startswith(BACKBONE_PREFIXES) else key: bare[key] for key in bare}
-    with torch.device("meta"):
-        expected = GTADForTemporalActionLocalization(config).state_dict()
-    missing, unknown = sorted(set(expected) - set(converted)), sorted(set(converted) - set(expected))
-    if missing or unknown:
-        raise ValueError(
-            f"not a G-TAD state dict: {len(missing)} weights are missing {missing[:3]}, "
-            f"{len(unknown)} unknown {unknown[:3]}."
-        )
-    for key, value in converted.items():
-        if value.shape != expected[key].shape:
-            raise ValueError(
-                f"{key} has the shape {tuple(value.shape)}, the config asks for "
-                f"{tuple(expected[key].shape)}. "
-                "Check feature_dim, the widths, the bins and map_kernel_size."
-            )
+    check_state_dict(converted, GTADForTemporalActionLocalization, config, "G-TAD")
     return converted
 
 

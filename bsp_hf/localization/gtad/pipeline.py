@@ -61,7 +61,7 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
         **loading: Any,
     ) -> dict[str, Any]:
         """Make the rows of the time axis, or its windows, and settle the classes of the video."""
-        config = self.settings
+        config = self.config
         classes = read_class_scores(class_scores, config.id2label)
         track = self.make_track(inputs, **loading)
         if not track.num_snippets:
@@ -89,7 +89,7 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
         self, model_outputs: dict[str, Any], top_k: int | None = None, threshold: float = 0.0
     ) -> LocalizedSegments:
         """Decode as published, name the classes, and rank by score."""
-        track, config = model_outputs["track"], self.settings
+        track, config = model_outputs["track"], self.config
         classes: VideoClasses | None = model_outputs["classes"]
         scores = None if classes is None else classes.scores
         if config.time_axis == "windows":

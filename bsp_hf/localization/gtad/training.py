@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ class GTADTask(LocalizerTask):
     are attached to its segments, and mAP is that of the benchmark; without, all segments count as one class.
     """
 
-    presets: ClassVar[dict[str, TrainingSettings]] = {
+    presets: Mapping[str, TrainingSettings] = {
         "activitynet": TrainingSettings(4e-3, 16, 10, weight_decay=1e-4, decay_epochs=5),
         "thumos14": TrainingSettings(4e-5, 8, 10, weight_decay=1e-4, max_grad_norm=1.0, decay_epochs=5),
     }

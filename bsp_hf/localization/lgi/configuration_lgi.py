@@ -1,17 +1,17 @@
 """Configuration of the LGI localizer, with the published settings as presets."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 
-from bsp_hf.localization.localizer.config import LocalizerConfig
+from bsp_hf.localization.grounding.configuration import GroundingConfig
 
 QUERY_INPUTS = ("word_ids", "word_vectors")
 SPAN_ACTIVATIONS = ("relu", "sigmoid")
 
 
 @strict
-class LGIConfig(LocalizerConfig):
+class LGIConfig(GroundingConfig):
     r"""Configuration of a [`LGIForVideoGrounding`]; the defaults are LGI on Charades-STA.
 
     Args:
@@ -72,13 +72,13 @@ class LGIConfig(LocalizerConfig):
     """
 
     model_type = "lgi"
+    strips_punctuation: ClassVar[bool] = True
 
     feature_dim: int = 1024
     num_rows: int = 128
     hidden_dim: int = 512
     query_input: str = "word_ids"
     vocab_size: int = 1140
-    word_dim: int = 300
     max_words: int = 10
     num_text_layers: int = 2
     num_phrases: int = 3
@@ -92,14 +92,9 @@ class LGIConfig(LocalizerConfig):
     attention_loss_weight: float | int = 1.0
     distinct_loss_weight: float | int = 1.0
     attention_overlap: float | int = 0.3
-    text_encoder: str | None = None
 
     def validate_fields(self) -> None:
-        """Check every field against its range and the fields against one another.
-
-        Raises:
-            ValueError: If a field is out of range or two fields contradict; the message names them.
-        """
+        """Check every field against its range and the fields against one another."""
         counts = ("feature_dim", "num_rows", "hidden_dim", "vocab_size", "word_dim", "max_words", "num_heads")
         for name in (*counts, "num_text_layers", "num_phrases", "attention_dim", "local_kernel_size"):
             if getattr(self, name) < 1:
@@ -126,6 +121,16 @@ class LGIConfig(LocalizerConfig):
             raise ValueError(f"local_kernel_size={self.local_kernel_size} must be odd.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1).")
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """Rows of the trained embedding, the reserved ones included; None where vectors are read."""
+        return self.vocab_size if self.query_input == "word_ids" else None
+
+    @property
+    def max_query_words(self) -> int | None:
+        """How many words of a query are kept."""
+        return self.max_words
 
     @classmethod
     def charades(cls, **kwargs: Any) -> "LGIConfig":

@@ -1,17 +1,15 @@
-"""Published 2D-TAN and LGI checkpoints to this package's state dicts and back; pure functions."""
+"""Published LGI checkpoints to state dicts of this package and back; pure functions."""
 
 from collections.abc import Mapping
 
 import torch
 
-from bsp_hf.localization.localizer.state_dicts import StateDict, check_fit, expected_shapes
+from bsp_hf.localization.localizer.state_dicts import StateDict, check_state_dict
 
 from .configuration_lgi import LGIConfig
 from .modeling_lgi import LGIForVideoGrounding
 
 LGI_PARTS = ("video_enc", "query_enc", "vti_fn", "ta_reg_fn", "sqan")
-
-
 # A linear layer that every published LGI file holds and whose output nothing reads.
 LGI_UNUSED = {"vti_fn.satt_fn.fc.weight": 2, "vti_fn.satt_fn.fc.bias": 1}
 
@@ -21,17 +19,8 @@ def convert_lgi_checkpoint(
 ) -> StateDict:
     """Convert a published LGI checkpoint, which holds one state dict per part of the network.
 
-    Args:
-        checkpoint (`Mapping`): State dicts under `"video_enc"`, `"query_enc"`, `"vti_fn"`, `"ta_reg_fn"` and
-            `"sqan"`, perhaps also `"criterion"`, which holds no parameter.
-        config (`LGIConfig`): The setting it was trained with; `vocab_size` must be that of its embedding.
-
-    Returns:
-        `dict`: State dict for [`LGIForVideoGrounding`]. The unused layer `vti_fn.satt_fn.fc` is left out.
-        Tensors share memory with the input.
-
-    Raises:
-        ValueError: If a part or key is missing or unknown, or a shape does not fit the config.
+    Besides the parts it may hold `"criterion"`, which has no parameter. The unused layer is left out; tensors
+    share memory with the input.
     """
     unknown = sorted(set(checkpoint) - {*LGI_PARTS, "criterion"})
     missing = [part for part in LGI_PARTS if part not in checkpoint]
@@ -41,21 +30,15 @@ def convert_lgi_checkpoint(
             f"expected a dict of the state dicts {', '.join(LGI_PARTS)}."
         )
     joined = {f"{part}.{key}": value for part in LGI_PARTS for key, value in checkpoint[part].items()}
-    expected = expected_shapes(LGIForVideoGrounding, config)
-    dim = config.hidden_dim
-    check_fit(joined, {**expected, **{key: (dim,) * axes for key, axes in LGI_UNUSED.items()}}, "LGI")
+    unused = {key: (config.hidden_dim,) * axes for key, axes in LGI_UNUSED.items()}
+    check_state_dict(joined, LGIForVideoGrounding, config, "LGI", unused)
     return {key: value for key, value in joined.items() if key not in LGI_UNUSED}
 
 
 def export_lgi_checkpoint(state_dict: Mapping[str, torch.Tensor]) -> dict[str, StateDict]:
-    """Convert a state dict of [`LGIForVideoGrounding`] to the published layout.
+    """Convert a state dict of [`LGIForVideoGrounding`] to the published layout, the unused layer zero.
 
-    Args:
-        state_dict (`Mapping[str, torch.Tensor]`): `model.state_dict()`.
-
-    Returns:
-        `dict`: Five state dicts that the published LGI code loads. The layer that code never reads is zero.
-        Other tensors share memory with the input.
+    The other tensors share memory with the input.
     """
     weight = state_dict["ta_reg_fn.tatt.fc.weight"]
     unused = {key: weight.new_zeros((len(weight),) * axes) for key, axes in LGI_UNUSED.items()}

@@ -377,6 +377,11 @@ class LGIForVideoGrounding(PreTrainedModel):
         self.ta_reg_fn = SpanRegression(config)
         self.post_init()
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding of the words; a network that reads vectors has none."""
+        has_own = self.config.vocabulary_size is not None
+        return self.query_enc.embedding if has_own else super().get_input_embeddings()
+
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.LSTM, nn.Embedding)):
             module.reset_parameters()  # torch's own start, as in the published code

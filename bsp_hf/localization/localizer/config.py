@@ -1,15 +1,13 @@
 """What every localizer's config says about the features that the localizer was trained on."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from bsp_hf.features.encoder_record import EncoderRecord
-
-if TYPE_CHECKING:
-    from bsp_hf.features.track import FeatureTrack
+from bsp_hf.features.track import FeatureTrack
 
 
 @strict
@@ -55,13 +53,12 @@ class LocalizerConfig(PreTrainedConfig):
         )
         return super().to_diff_dict() | names
 
-    def validate_features(self) -> None:
-        """Check what the config says about features.
+    def describe_queries(self) -> str | None:
+        """Return what reads the sentences of a grounding network; None for other localizers."""
+        return None
 
-        Raises:
-            ValueError: If a record lacks a field, or a number is not positive.
-            TypeError: If a field of a record is not text.
-        """
+    def validate_features(self) -> None:
+        """Check the records of encoders and the grid of the features."""
         for name in ("encoder", "encoder_copy"):
             record = getattr(self, name)
             if record is not None:
@@ -75,18 +72,11 @@ class LocalizerConfig(PreTrainedConfig):
                 raise ValueError(f"{name}={value} must be positive, or None.")
 
 
-def describe_features(tracks: Iterable["FeatureTrack"]) -> dict[str, Any]:
-    """Collect the config fields that say what a localizer is trained on.
+def describe_features(tracks: Iterable[FeatureTrack]) -> dict[str, Any]:
+    """Return the config fields that say what a localizer is trained on.
 
-    Args:
-        tracks (`Iterable[FeatureTrack]`): The tracks of the training videos.
-
-    Returns:
-        `dict`: `feature_dim`, `encoder`, `feature_fps` and `feature_stride_frames`, to be passed to the
-        config. `feature_fps` is None where the videos differ in it.
-
-    Raises:
-        ValueError: If there is no track, or two of them differ in encoder, width or stride.
+    These are `feature_dim`, `encoder`, `feature_fps` (None where the videos differ in it) and
+    `feature_stride_frames`. Tracks that differ in encoder, width or stride are refused.
     """
     first, rates = None, set()
     for track in tracks:

@@ -26,29 +26,17 @@ def load_encoders(
     encoder: EncoderSource | list[EncoderSource] | None = None,
     device: Any = None,  # Any: what transformers takes for a device
 ) -> list[VideoFeatureExtractionPipeline]:
-    """Load the encoders whose features a localizer reads.
+    """Load the encoders whose features a localizer reads, one for each part of the features.
 
-    Args:
-        model (`PreTrainedModel`): The localizer.
-        encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline` or `tuple`, *optional*): The encoder, or
-            a list of them. By default what lies in the localizer's folder, else what its config names if
-            that is a commit on the Hub.
-        device (*optional*): Where the encoders run; the localizer's device by default.
-
-    Returns:
-        `list[VideoFeatureExtractionPipeline]`: One for each part of the features.
-
-    Raises:
-        EncoderMismatchError: If an encoder is not the one that the localizer was trained on.
-        OSError: If there is no encoder.
+    By default they are what lies in the localizer's folder, else what its config names if that is a commit on
+    the Hub. Encoders that it was not trained on raise [`EncoderMismatchError`], none at all `OSError`.
     """
     config = localizer_config(model)
     device = model.device if device is None else device
-    if encoder is not None:
-        sources = encoder if isinstance(encoder, list) else [encoder]
-        found = [to_pipeline(source, device=device) for source in sources]
-    else:
+    if encoder is None:
         found = _load_companions(model, device) or _load_named(config, device)
+    else:
+        found = [to_pipeline(source, device) for source in as_list(encoder)]
     record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in found])
     if not is_known_encoder(record, config):
         raise EncoderMismatchError(
@@ -58,21 +46,20 @@ def load_encoders(
     return found
 
 
+def as_list(encoder: EncoderSource | list[EncoderSource] | None) -> list[EncoderSource]:
+    """Return encoders as a list, whether one, several or none are given."""
+    if encoder is None:
+        return []
+    return encoder if isinstance(encoder, list) else [encoder]
+
+
 def encoder_subfolder(number: int) -> str:
-    """Name the subfolder of an encoder; they are flat, as a push to the Hub asks for."""
+    """Return the name of an encoder's subfolder; they are flat, as a push to the Hub asks for."""
     return ENCODER_FOLDER if number == 0 else f"{ENCODER_FOLDER}_{number + 1}"
 
 
 def is_known_encoder(record: EncoderRecord, config: LocalizerConfig) -> bool:
-    """Say whether features of an encoder fit a localizer.
-
-    Args:
-        record (`EncoderRecord`): The encoder.
-        config (`LocalizerConfig`): The localizer's config; one that names no encoder takes all.
-
-    Returns:
-        `bool`: Whether it is the encoder that the config names, or the copy in the localizer's folder.
-    """
+    """Check whether an encoder is the one that the config names, or its copy in the localizer's folder."""
     if config.encoder is None:
         return True
     expected = [config.encoder] if config.encoder_copy is None else [config.encoder, config.encoder_copy]
@@ -86,7 +73,7 @@ def describe_pipeline(pipeline: VideoFeatureExtractionPipeline) -> EncoderRecord
 
 
 def describe_copy(pipeline: VideoFeatureExtractionPipeline) -> EncoderRecord:
-    """Describe an encoder by its weights, wherever it was loaded from."""
+    """Return the record of an encoder by its weights, wherever it was loaded from."""
     name, commit = pipeline.model.name_or_path, getattr(pipeline.model.config, "_commit_hash", None)
     try:
         _forget_origin(pipeline.model)
@@ -114,7 +101,7 @@ def to_pipeline(
     source: EncoderSource,
     device: Any = "cpu",  # Any: what transformers takes for a device
 ) -> VideoFeatureExtractionPipeline:
-    """Load an encoder, unless it is a feature pipeline already."""
+    """Return the feature pipeline of an encoder, which is loaded unless it is one already."""
     if isinstance(source, VideoFeatureExtractionPipeline):
         return source
     if isinstance(source, tuple):

@@ -12,16 +12,13 @@ from transformers import PreTrainedModel
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
-from bsp_hf.localization.grounding.queries import QueryVocabulary
-from bsp_hf.localization.grounding.text_encoder import TransformersQueryEncoder
-from bsp_hf.localization.grounding.word_vectors import WordVectors
-from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.tan.configuration_tan import TANConfig
+from bsp_hf.files import atomic_folder
 
-from .companions import WORD_VECTORS_FILE
+from .companions import TEXT_ENCODER_FOLDER, Companion
 from .config import LocalizerConfig
 from .encoders import (
     EncoderSource,
+    as_list,
     describe_copy,
     describe_pipeline,
     encoder_subfolder,
@@ -30,55 +27,7 @@ from .encoders import (
     to_pipeline,
 )
 
-
-def describe_localizer(model: PreTrainedModel, folder: str | Path) -> dict[str, Any]:
-    """Describe a localizer for its record and its card.
-
-    Args:
-        model (`PreTrainedModel`): The localizer.
-        folder (`str` or `Path`): Where it was saved, with its encoder or without.
-
-    Returns:
-        `dict`: `kind` (the config's `model_type`), `model_class`, `num_parameters`, `feature_dim`,
-        `feature_fps`, `feature_stride_frames`, `encoders` (`id` and `revision` of each whose features it
-        reads), `holds_encoder` (whether they lie in the folder) and `queries` (what reads sentences, `None`
-        where nothing does), fit for JSON.
-
-    Raises:
-        TypeError: If it is no localizer.
-    """
-    config = localizer_config(model)
-    record = None if config.encoder is None else EncoderRecord.from_dict(config.encoder)
-    parts = () if record is None else record.parts or (record,)
-    return {
-        "kind": config.model_type,
-        "model_class": type(model).__name__,
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "feature_dim": getattr(config, "feature_dim", None),
-        "feature_fps": config.feature_fps,
-        "feature_stride_frames": config.feature_stride_frames,
-        "encoders": [{"id": part.id, "revision": part.revision} for part in parts],
-        "holds_encoder": (Path(folder) / encoder_subfolder(0) / "config.json").is_file(),
-        "queries": _describe_queries(config),
-    }
-
-
-def _describe_queries(config: LocalizerConfig) -> str | None:
-    if not isinstance(config, TANConfig | LGIConfig):
-        return None
-    if config.text_encoder is not None:
-        return "a text encoder of transformers"
-    if isinstance(config, LGIConfig) and config.query_input == "word_ids":
-        return f"an embedding of {config.vocab_size} words, trained with it"
-    return f"word vectors of {config.word_dim} numbers"
-
-
-TEXT_ENCODER_FOLDER = "text_encoder"
-
-
 RECORD_FILE = "training_record.json"
-
-
 # Checkpoints of a training run, caches and the like are no part of an encoder.
 _ENCODER_FILES = ("*.json", "*.safetensors", "*.py", "*.md", "*.txt", "*.model")
 
@@ -88,9 +37,9 @@ def save_localizer_folder(
     folder: str | PathLike[str],
     *,
     encoder: EncoderSource | list[EncoderSource] | None = None,
-    vocabulary: QueryVocabulary | None = None,
-    word_vectors: WordVectors | None = None,
-    text_encoder: TransformersQueryEncoder | None = None,
+    vocabulary: Companion | None = None,
+    word_vectors: Companion | None = None,
+    text_encoder: Companion | None = None,
     record: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Path:
@@ -98,12 +47,12 @@ def save_localizer_folder(
 
     `pipeline(task, model=folder)` then needs nothing else. The encoder is copied into the subfolder
     `encoder`; where the localizer reads the joined features of several, the others go into `encoder_2` and
-    so on.
+    so on. The folder appears whole or not at all.
 
     Args:
         model (`PreTrainedModel`): The localizer. Its config gets the encoder's record.
         folder (`str` or `PathLike`): The folder; made if it does not exist. Files of the same name are
-            replaced.
+            replaced, others are kept.
         encoder (`str`, `PathLike`, `VideoFeatureExtractionPipeline` or `tuple`, *optional*): The encoder: a
             checkpoint folder or Hub id, a feature pipeline, a pair of model and preprocessing, or a list of
             these. Without it the folder serves stored features, and raw videos where the config's encoder
@@ -124,32 +73,50 @@ def save_localizer_folder(
         OSError: If the encoder's folder does not exist.
         TypeError: If `model` is not a localizer.
     """
-    config = localizer_config(model)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    sources = [] if encoder is None else encoder if isinstance(encoder, list) else [encoder]
+    config, folder = localizer_config(model), Path(folder)
+    sources = as_list(encoder)
     pipelines = [to_pipeline(source) for source in sources]
     if pipelines:
         _name_encoder(config, pipelines)
-        for number, (source, pipeline) in enumerate(zip(sources, pipelines, strict=True)):
-            _save_encoder(source, pipeline, folder / encoder_subfolder(number))
     if text_encoder is not None:
-        text_encoder.model.save_pretrained(folder / TEXT_ENCODER_FOLDER)
-        text_encoder.tokenizer.save_pretrained(folder / TEXT_ENCODER_FOLDER)
         setattr(config, "text_encoder", TEXT_ENCODER_FOLDER)  # noqa: B010 - of grounding configs alone
-    if vocabulary is not None:
-        vocabulary.save_pretrained(folder)
-    if word_vectors is not None:
-        word_vectors.save(folder / WORD_VECTORS_FILE)
-    model.save_pretrained(folder, **kwargs)
-    # Described anew: a record may come from a folder with another encoder beside the localizer.
-    record = {**(record or {}), "localizer": describe_localizer(model, folder)}
-    content = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    (folder / RECORD_FILE).write_text(content, encoding="utf-8")
+    if kwargs.get("push_to_hub"):
+        kwargs.setdefault("repo_id", folder.resolve().name)
+    with atomic_folder(folder, keep_others=True) as partial:
+        for number, (source, pipeline) in enumerate(zip(sources, pipelines, strict=True)):
+            _save_encoder(source, pipeline, partial / encoder_subfolder(number))
+        for companion in (vocabulary, word_vectors, text_encoder):
+            if companion is not None:
+                companion.save_pretrained(partial)
+        # Described anew: a record may come from a folder with another encoder beside the localizer.
+        holds_encoder = any((place / encoder_subfolder(0)).is_dir() for place in (partial, folder))
+        description = _describe_localizer(model, holds_encoder)
+        content = json.dumps({**(record or {}), "localizer": description}, indent=2, sort_keys=True)
+        (partial / RECORD_FILE).write_text(content + "\n", encoding="utf-8")
+        model.save_pretrained(partial, **kwargs)
     return folder
 
 
+def _describe_localizer(model: PreTrainedModel, holds_encoder: bool) -> dict[str, Any]:
+    """Return what the record and the card of a localizer say about it, fit for JSON."""
+    config = localizer_config(model)
+    record = None if config.encoder is None else EncoderRecord.from_dict(config.encoder)
+    parts = () if record is None else record.parts or (record,)
+    return {
+        "kind": config.model_type,
+        "model_class": type(model).__name__,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "feature_dim": getattr(config, "feature_dim", None),
+        "feature_fps": config.feature_fps,
+        "feature_stride_frames": config.feature_stride_frames,
+        "encoders": [{"id": part.id, "revision": part.revision} for part in parts],
+        "holds_encoder": holds_encoder,
+        "queries": config.describe_queries(),
+    }
+
+
 def _name_encoder(config: LocalizerConfig, pipelines: Sequence[VideoFeatureExtractionPipeline]) -> None:
+    """Write the encoder's record into the config, and that of its copy where it differs."""
     record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in pipelines])
     if not is_known_encoder(record, config):
         raise EncoderMismatchError(
@@ -171,9 +138,8 @@ def _save_encoder(source: EncoderSource, pipeline: VideoFeatureExtractionPipelin
             extractor.save_pretrained(folder)
         return
     local = Path(source) if Path(source).is_dir() else Path(snapshot_download(str(source)))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     # As files: loaded and saved again, an encoder would lose its head, its card and its record.
     for pattern in _ENCODER_FILES:
         for file in local.glob(pattern):
-            if file.resolve() != (folder / file.name).resolve():
-                shutil.copyfile(file, folder / file.name)
+            shutil.copyfile(file, folder / file.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import GeneratorType
 from typing import Any, ClassVar
 
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import PreTrainedModel
 from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
@@ -25,6 +25,7 @@ from .tracks import check_track, name_video
 
 logger = logging.get_logger(__name__)
 
+LOADING_PARAMETERS = ("batch_size", "num_workers")
 EXTRACTION_PARAMETERS = ("padding", "start_s", "end_s", "input_fps", "timeout_s")
 
 
@@ -75,10 +76,11 @@ class LocalizationPipeline(Pipeline):
             )
         self._encoder_source = encoder
         self._encoders: list[VideoFeatureExtractionPipeline] | None = None
+        self._defaults = {name: kwargs[name] for name in self.parameters if kwargs.get(name) is not None}
         super().__init__(model.eval(), *args, **kwargs)
 
     @property
-    def settings(self) -> Any:  # Any: the config of whichever localizer it is
+    def config(self) -> Any:  # Any: the config of whichever localizer it is
         """The localizer's config."""
         return self.model.config
 
@@ -89,14 +91,18 @@ class LocalizationPipeline(Pipeline):
             self._encoders = load_encoders(self.model, self._encoder_source, self.device)
         return self._encoders
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of what a call takes besides the input."""
+        return (*EXTRACTION_PARAMETERS, *self.item_fields, *self.result_parameters, *LOADING_PARAMETERS)
+
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         given = {key: value for key, value in kwargs.items() if value is not None}
-        known = (*EXTRACTION_PARAMETERS, *self.item_fields, *self.result_parameters)
-        unknown = set(given) - set(known)
+        unknown = set(given) - set(self.parameters)
         if unknown:
             raise TypeError(
                 f"{self.task} has no parameter {', '.join(sorted(unknown))}; it takes "
-                f"{', '.join((*known, 'batch_size', 'num_workers'))}."
+                f"{', '.join(self.parameters)}."
             )
         preprocess = {key: value for key, value in given.items() if key not in self.result_parameters}
         return preprocess, {}, {key: given[key] for key in self.result_parameters if key in given}
@@ -119,20 +125,14 @@ class LocalizationPipeline(Pipeline):
             ValueError: If a parameter is out of range, or a track does not fit.
             TypeError: If the input is nothing that holds a video.
         """
-        batch_size = kwargs.pop("batch_size", None) or self._batch_size or 1
-        num_workers = kwargs.pop("num_workers", None) or self._num_workers or 0
-        loading = {"batch_size": batch_size, "num_workers": num_workers}
-        preprocess, _, result = self._sanitize_parameters(**kwargs)
-        settings = (
-            {**self._preprocess_params, **preprocess, **loading},
-            {**self._postprocess_params, **result},
-        )
-        if isinstance(inputs, (GeneratorType, Dataset)):
-            items: Any = inputs if isinstance(inputs, GeneratorType) else _iterate(inputs)
-            return (self._localize(item, *settings, keep_failure=True) for item in items)
+        given = {key: value for key, value in kwargs.items() if value is not None}
+        preprocess, _, result = self._sanitize_parameters(**{**self._defaults, **given})
         if is_several_videos(inputs):
-            return [self._localize(item, *settings, keep_failure=True) for item in inputs]
-        return self._localize(inputs, *settings)
+            return [self._localize(item, preprocess, result, keep_failure=True) for item in inputs]
+        items = _iterate(inputs)
+        if items is not None:
+            return (self._localize(item, preprocess, result, keep_failure=True) for item in items)
+        return self._localize(inputs, preprocess, result)
 
     def _localize(
         self,
@@ -170,25 +170,11 @@ class LocalizationPipeline(Pipeline):
     def make_track(
         self, video: Any, batch_size: int = 1, num_workers: int = 0, **extraction: Any
     ) -> FeatureTrack:
-        """Extract the features of a video as the localizer wants them, or check those that are given.
+        """Return the features of a video as the localizer reads them; those of a given track are checked.
 
-        Args:
-            video: A video in any form, or a [`FeatureTrack`].
-            batch_size (`int`, *optional*, defaults to 1): Snippets that go through the encoder together.
-            num_workers (`int`, *optional*, defaults to 0): 1 decodes in another process.
-            extraction: Parameters of the feature pipeline: `padding`, `start_s`, `end_s`, `input_fps`,
-                `timeout_s`.
-
-        Returns:
-            `FeatureTrack`: The features; without a row if the video is too short for one.
-
-        Raises:
-            EncoderMismatchError: If another encoder made the features of a track.
-            VideoDecodeError: If the video cannot be read.
-            OSError: If it is not there.
-            ValueError: If a track does not fit.
+        Without a row if the video is too short for one. `extraction` is passed to the feature pipeline.
         """
-        config: LocalizerConfig = self.settings
+        config: LocalizerConfig = self.config
         if isinstance(video, FeatureTrack):
             check_track(video, config)
             return video
@@ -204,14 +190,7 @@ class LocalizationPipeline(Pipeline):
         return track
 
     def find_nothing(self, model_inputs: dict[str, Any]) -> Any:
-        """Return the result of a video that is too short for a snippet.
-
-        Args:
-            model_inputs (`dict`): What `preprocess` gave: the track, and nothing for the network.
-
-        Returns:
-            `LocalizedSegments`: No segment, and why.
-        """
+        """Return the result of a video that is too short for a snippet: no segment, and why."""
         record = model_inputs["track"].record
         too_short = f"{record.video_id} is shorter than one snippet of {record.snippet_frames} frames."
         return LocalizedSegments((), record.video_id, record.duration_s, record.error or too_short)
@@ -240,7 +219,7 @@ class LocalizationPipeline(Pipeline):
 
     def _read_record(self) -> dict[str, Any] | None:
         """Return how the localizer was made, if it was loaded from where that is written."""
-        commit = getattr(self.settings, "_commit_hash", None)
+        commit = getattr(self.config, "_commit_hash", None)
         path = find_companion_file(self.model.name_or_path or "", RECORD_FILE, commit)
         return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
@@ -263,6 +242,15 @@ class LocalizationPipeline(Pipeline):
         raise NotImplementedError
 
 
-def _iterate(videos: Any) -> Iterator[Any]:  # Any: a torch data set, which need not be iterable
-    for index in range(len(videos)):
-        yield videos[index]
+def _iterate(inputs: Any) -> Iterator[Any] | None:  # Any: whatever holds videos
+    """Return the videos of a generator or data set one by one; None for anything else."""
+    if isinstance(inputs, GeneratorType):
+        return inputs
+    # By name: whoever has a data set of the library `datasets` has imported it, others need not have it.
+    is_of_datasets = type(inputs).__module__.partition(".")[0] == "datasets" and hasattr(inputs, "features")
+    if isinstance(inputs, IterableDataset) or is_of_datasets:
+        return iter(inputs)
+    if not isinstance(inputs, Dataset):
+        return None
+    rows: Any = inputs  # Any: those of torch need not be iterable, but have a length
+    return (rows[index] for index in range(len(rows)))

@@ -46,16 +46,7 @@ class LocalizedSegments(list):
 def describe_detections(
     detections: Detections, class_names: Mapping[int, str] | str, offset_s: float = 0.0
 ) -> list[dict[str, Any]]:
-    """Turn detections into dicts, best first.
-
-    Args:
-        detections (`Detections`): Segments in seconds.
-        class_names (`Mapping[int, str]` or `str`): Names of the classes, or one for all.
-        offset_s (`float`, *optional*, defaults to 0.0): Added to every time.
-
-    Returns:
-        `list[dict]`: `label`, `score`, `start_s` and `end_s` each, by falling score.
-    """
+    """Return detections as dicts, best first; `offset_s` is added to every time."""
     order = np.argsort(-detections.scores, kind="stable")
     is_one = isinstance(class_names, str)
     return [
@@ -72,7 +63,7 @@ def describe_detections(
 
 
 def result_of(track: FeatureTrack, segments: Iterable[Mapping[str, Any]]) -> LocalizedSegments:
-    """Put the segments of a track's video together with what the track says about it."""
+    """Return the segments of a track's video with its name, duration and error."""
     record = track.record
     return LocalizedSegments(segments, record.video_id, record.duration_s, record.error)
 

@@ -1,25 +1,25 @@
-"""Published 2D-TAN and LGI checkpoints to this package's state dicts and back; pure functions."""
+"""Whether a published checkpoint has the tensors of a network."""
+
+from collections.abc import Mapping
 
 import torch
-from transformers import PreTrainedModel
-
-from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.tan.configuration_tan import TANConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 StateDict = dict[str, torch.Tensor]
 
 
-def expected_shapes(
-    model_class: type[PreTrainedModel], config: TANConfig | LGIConfig
-) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor that a model of this config holds, by key."""
+def check_state_dict(
+    state_dict: Mapping[str, torch.Tensor],
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    name: str,
+    unused: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
+    """Check that a checkpoint has the keys and shapes of a network, and of `unused` tensors beside it."""
     with torch.device("meta"):
         model = model_class(config)
-    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
-
-
-def check_fit(state_dict: StateDict, expected: dict[str, tuple[int, ...]], name: str) -> None:
-    """Check that a state dict has the keys and shapes of a network."""
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    expected.update(unused or {})
     missing = [key for key in expected if key not in state_dict]
     unknown = [key for key in state_dict if key not in expected]
     if missing or unknown:
@@ -30,6 +30,6 @@ def check_fit(state_dict: StateDict, expected: dict[str, tuple[int, ...]], name:
     for key, shape in expected.items():
         if tuple(state_dict[key].shape) != shape:
             raise ValueError(
-                f"{name} checkpoint: {key} has shape {tuple(state_dict[key].shape)}, "
-                f"the config asks for {shape}."
+                f"{name} checkpoint: {key} has the shape {tuple(state_dict[key].shape)}, the config asks for "
+                f"{shape}. Check the preset and the widths in the config."
             )

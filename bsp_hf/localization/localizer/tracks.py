@@ -19,33 +19,19 @@ logger = logging.get_logger(__name__)
 
 @dataclass(frozen=True)
 class CoveredSpan:
-    """The part of a video that the rows of a track cover, in seconds.
-
-    Args:
-        start_s (`float`): Where the first row begins; 0 if the track is of the whole video.
-        end_s (`float`): Where the video, or the part of it that was read, ends.
-    """
+    """The part of a video that the rows of a track cover, in seconds of the video."""
 
     start_s: float
     end_s: float
 
     @property
     def duration_s(self) -> float:
-        """Length of the part."""
+        """Length in seconds."""
         return self.end_s - self.start_s
 
 
 def check_track(track: FeatureTrack, config: LocalizerConfig) -> None:
-    """Refuse features that a localizer was not trained on.
-
-    Args:
-        track (`FeatureTrack`): The features.
-        config (`LocalizerConfig`): The localizer's config.
-
-    Raises:
-        EncoderMismatchError: If another encoder made them.
-        ValueError: If their width is another.
-    """
+    """Check that the encoder and the width of features are those that a localizer was trained on."""
     if config.encoder is not None and not is_known_encoder(track.record.encoder, config):
         check_same_encoder(track, EncoderRecord.from_dict(config.encoder))
         raise EncoderMismatchError(f"the features of {track.record.video_id} come from another encoder.")
@@ -63,14 +49,7 @@ def check_track(track: FeatureTrack, config: LocalizerConfig) -> None:
 
 
 def covered_span(track: FeatureTrack) -> CoveredSpan:
-    """Say which part of its video a track covers, so that segments get the video's own seconds.
-
-    Args:
-        track (`FeatureTrack`): A track of at least one row.
-
-    Returns:
-        `CoveredSpan`: The part.
-    """
+    """Return the part of its video that a track of at least one row covers."""
     record = track.record
     start_s = max(0.0, float(track.centers_s[0]) - record.snippet_frames / 2 / record.fps)
     if record.rescaled_from is not None:  # interpolated over the whole video, so the first row says nothing
@@ -79,7 +58,7 @@ def covered_span(track: FeatureTrack) -> CoveredSpan:
 
 
 def name_video(video: Any) -> str:
-    """Name a video by its file, or `"video"` where it has none."""
+    """Return the name of a video's file without its suffix, or `"video"` where it has none."""
     if isinstance(video, FeatureTrack):
         return video.record.video_id
     if isinstance(video, Mapping):

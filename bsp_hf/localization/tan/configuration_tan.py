@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub.dataclasses import strict
 
-from bsp_hf.localization.localizer.config import LocalizerConfig
+from bsp_hf.localization.grounding.configuration import GroundingConfig
 
 from .proposal_map import proposal_layout
 
@@ -13,7 +13,7 @@ QUERY_ENCODERS = ("lstm", "sentence")
 
 
 @strict
-class TANConfig(LocalizerConfig):
+class TANConfig(GroundingConfig):
     r"""Configuration of a [`TANForVideoGrounding`]; the defaults are 16x16-K5L8-pool (Charades-STA).
 
     A query is scored against every clip span `(first, last)` of a `num_clips x num_clips` map.
@@ -81,7 +81,6 @@ class TANConfig(LocalizerConfig):
     proposals: str = "pool"
     scale_layers: list[int] | tuple[int, ...] = (16,)
     query_encoder: str = "lstm"
-    word_dim: int = 300
     text_hidden_dim: int = 512
     num_text_layers: int = 3
     map_kernel_sizes: list[int] | tuple[int, ...] = (5,) * 8
@@ -91,7 +90,6 @@ class TANConfig(LocalizerConfig):
     target_bias: float | int = 0.0
     nms_threshold: float | int = 0.45
     normalize_features: bool = True
-    text_encoder: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name in ("scale_layers", "map_kernel_sizes", "map_paddings"):
@@ -99,11 +97,7 @@ class TANConfig(LocalizerConfig):
         super().__post_init__(**kwargs)
 
     def validate_fields(self) -> None:
-        """Check every field against its range and the fields against one another.
-
-        Raises:
-            ValueError: If a field is out of range or two fields contradict; the message names them.
-        """
+        """Check every field against its range and the fields against one another."""
         names = ("feature_dim", "num_rows", "num_clips", "hidden_dim", "word_dim", "text_hidden_dim")
         for name in (*names, "num_text_layers"):
             if getattr(self, name) < 1:
@@ -140,6 +134,11 @@ class TANConfig(LocalizerConfig):
             )
 
     @property
+    def reads_sentence_vectors(self) -> bool:
+        """Whether a query is one vector rather than a sequence of words."""
+        return self.query_encoder == "sentence"
+
+    @property
     def rows_per_clip(self) -> int:
         """Feature rows that are averaged into one clip."""
         return self.num_rows // self.num_clips
@@ -155,9 +154,8 @@ class TANConfig(LocalizerConfig):
         Returns:
             `TANConfig`: The config.
         """
-        return cls(
-            **{"proposals": proposals, "nms_threshold": 0.5 if proposals == "conv" else 0.45, **kwargs}
-        )
+        preset = {"nms_threshold": 0.5 if proposals == "conv" else 0.45}
+        return cls(**{"proposals": proposals, **preset, **kwargs})
 
     @classmethod
     def activitynet_captions(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":

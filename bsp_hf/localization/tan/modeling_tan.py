@@ -218,7 +218,7 @@ class TANForVideoGrounding(PreTrainedModel):
 
         Args:
             features (`torch.Tensor`): `(batch, num_rows, feature_dim)`, see
-                [`~bsp_hf.localization.grounding.samples.average_rows`].
+                [`~bsp_hf.localization.tan.samples.average_rows`].
             word_vectors (`torch.Tensor`, *optional*): `(batch, num_words, word_dim)`, zero in the padding;
                 needed if `config.query_encoder` is `"lstm"`.
             word_mask (`torch.Tensor`, *optional*): `(batch, num_words)`, 1 for a word, 0 for padding behind
@@ -226,7 +226,7 @@ class TANForVideoGrounding(PreTrainedModel):
             sentence_vectors (`torch.Tensor`, *optional*): `(batch, word_dim)`; needed if
                 `config.query_encoder` is `"sentence"`.
             labels (`torch.Tensor`, *optional*): `(batch, num_clips, num_clips)`, tIoU of every cell with the
-                annotation, see [`~bsp_hf.localization.grounding.samples.span_ious`].
+                annotation, see [`~bsp_hf.localization.tan.samples.span_ious`].
             output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
             return_dict (`bool`, *optional*): Whether to return a [`TANOutput`] rather than a tuple.
 

@@ -193,10 +193,10 @@ class LocalizerTask(ABC):
         ValueError: If the preset is unknown, or there is nothing to train or to evaluate on.
     """
 
-    presets: ClassVar[dict[str, TrainingSettings]] = {}
-    metric: ClassVar[str] = ""
+    presets: Mapping[str, TrainingSettings]
+    metric: ClassVar[str]
     unit: ClassVar[str] = "videos"
-    has_evaluation_loss: ClassVar[bool] = False
+    has_evaluation_loss = False
 
     config: LocalizerConfig
 

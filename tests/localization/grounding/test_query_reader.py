@@ -52,7 +52,7 @@ def test_a_text_encoder_lies_in_the_folder(text_encoder, tmp_path):
     expected = pipeline("video-grounding", model=model, text_encoder=text_encoder)(tiny_track(), "the door")
     folder = save_localizer_folder(model, tmp_path / "tan", text_encoder=text_encoder)
     find = pipeline("video-grounding", model=str(folder))
-    assert find.settings.text_encoder == "text_encoder"
+    assert find.config.text_encoder == "text_encoder"
     assert find(tiny_track(), "the door") == expected
     find.save_pretrained(tmp_path / "again")
     again = pipeline("video-grounding", model=str(tmp_path / "again"))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bsp_hf.localization.grounding.decoding import decode_lgi
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
 from bsp_hf.localization.lgi.conversion import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
+from bsp_hf.localization.lgi.decoding import decode_lgi
 from bsp_hf.localization.lgi.loss import attention_guidance_loss, distinct_attention_loss, span_loss
 from bsp_hf.localization.lgi.modeling_lgi import (
     AttentivePooling,
@@ -393,7 +393,7 @@ def test_conversion_is_strict_on_parts_keys_and_shapes():
     lacking["vti_fn"] = {key: value for key, value in published["vti_fn"].items() if key != "satt_fn.fc.bias"}
     with pytest.raises(ValueError, match=r"1 keys missing \['vti_fn.satt_fn.fc.bias'\]"):
         convert_lgi_checkpoint(lacking, model.config)
-    with pytest.raises(ValueError, match=r"query_enc.embedding.weight has shape \(30, 10\)"):
+    with pytest.raises(ValueError, match=r"query_enc.embedding.weight has the shape \(30, 10\)"):
         convert_lgi_checkpoint(published, tiny_config(vocab_size=31))
 
 

@@ -7,6 +7,7 @@ import sys
 from types import GeneratorType
 
 import av
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -124,6 +125,33 @@ def test_videos_come_in_many_ways(pipes, levels_video, extract):
     rows = KeyDataset([{"video": str(levels_video)}], "video")
     assert list(find(rows)) == [expected]
     assert find(levels_video, batch_size=4) == expected
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """A data set without a length."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize("kind", ["actionness", "tan"])
+def test_data_sets_are_streamed_with_and_without_a_length(pipes, levels_video, broken_video, kind):
+    find, options = pipes[kind], options_of(kind)
+    rows = [{"video": str(path), **options} for path in (levels_video, broken_video, levels_video)]
+    expected = find(levels_video, **options)
+    for data in (
+        Stream(rows),
+        datasets.Dataset.from_list(rows),
+        datasets.Dataset.from_list(rows).to_iterable_dataset(),
+        datasets.IterableDataset.from_generator(lambda: iter(rows)),
+    ):
+        stream = find(data)
+        assert iter(stream) is stream
+        first, broken, last = stream
+        assert first == last == expected and broken == [] and "broken.mp4" in broken.error
 
 
 def test_frames_in_memory_need_their_rate(pipes):

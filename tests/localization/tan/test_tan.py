@@ -6,9 +6,9 @@ import torch
 from support.suppression import temporal_nms
 from torch.nn import functional as F
 
-from bsp_hf.localization.grounding.decoding import decode_tan, rank_tan_spans
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.tan.conversion import convert_tan_state_dict, export_tan_state_dict
+from bsp_hf.localization.tan.decoding import decode_tan
 from bsp_hf.localization.tan.loss import tan_loss
 from bsp_hf.localization.tan.modeling_tan import PooledProposals, TANForVideoGrounding
 from bsp_hf.localization.tan.proposal_map import MaskedMapConvolution, plan_convolutions, proposal_layout
@@ -106,8 +106,8 @@ def test_network_gives_the_published_numbers(golden, name):
     case.check("grad_frame_conv_bias", model.frame_layer.vis_conv.bias.grad)
     model.float()
     durations_s = [entry[0] for entry in case.meta["config"]["durations_and_spans"]]
-    ranked = rank_tan_spans(output.probabilities.detach(), durations_s)
-    case.check("top12_seconds", np.stack([found.segments[:12] for found in ranked]))
+    ranked = decode_tan(output.probabilities.detach(), durations_s, nms_threshold=1.0, max_segments=12)
+    case.check("top12_seconds", np.stack([found.segments for found in ranked]))
 
     # The model leaves cells out that hold no span; asked for all of them, the same plan gives the whole map.
     whole = MaskedMapConvolution(
@@ -385,7 +385,7 @@ def test_decoding_ranks_and_suppresses_like_a_plain_loop():
 def test_ranking_holds_every_cell_and_puts_the_unfilled_last():
     probabilities = np.zeros((1, 4, 4))
     probabilities[0, 1, 2] = 0.7
-    ranked = rank_tan_spans(probabilities, [8.0])[0]
+    ranked = decode_tan(probabilities, [8.0], nms_threshold=1.0, max_segments=100)[0]
     assert len(ranked) == 10
     np.testing.assert_allclose(ranked.segments[0], [2.0, 6.0])
     assert (ranked.scores[1:] == 0).all()
@@ -410,7 +410,7 @@ def test_conversion_is_strict_on_keys_and_shapes():
         convert_tan_state_dict(lacking, model.config)
     with pytest.raises(ValueError, match="wrapper prefix"):
         convert_tan_state_dict({f"module.{key}": value for key, value in published.items()}, model.config)
-    with pytest.raises(ValueError, match=r"frame_layer.vis_conv.weight has shape \(16, 12\).*\(16, 20\)"):
+    with pytest.raises(ValueError, match=r"frame_layer.vis_conv.weight has the shape \(16, 12\).*\(16, 20\)"):
         convert_tan_state_dict(published, tiny_config(feature_dim=20))
 
 

@@ -11,9 +11,10 @@ from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.gtad.training import read_class_score_file
+from bsp_hf.localization.tan.samples import average_rows
 from bsp_hf.localization.training.split import prepare_split, split_at_random
 from bsp_hf.localization.training.task import FeatureCache
-from bsp_hf.localization.training_arguments import TASKS, load_task, training_parser, training_settings
+from bsp_hf.localization.training_arguments import PRESETS, load_task, training_parser, training_settings
 
 TINY = {
     "gtad": {"num_steps": 16, "max_duration": 16, "hidden_dim": 16, "num_groups": 2, "group_width": 2},
@@ -29,16 +30,16 @@ def folder(tmp_path_factory):
     return make_videos(tmp_path_factory.mktemp("made"))
 
 
-def parse(folder, localizer, *more):
+def parse(folder, localizer, *more, config=None):
     words = ["--localizer", localizer, "--annotations", folder / "annotations.json", "--output_dir", "out"]
     words += ["--features", folder / "features", "--train_subset", "train", "--eval_subset", "test", *more]
     if localizer == "tan":
         words += ["--word_vectors", folder / "words.npz"]
-    words += ["--config", json.dumps(TINY[localizer])]
+    words += ["--config", json.dumps(config or TINY[localizer])]
     return training_parser("").parse_args([str(word) for word in words])
 
 
-@pytest.mark.parametrize("localizer", TASKS)
+@pytest.mark.parametrize("localizer", PRESETS)
 def test_batches_train_the_model_and_decoded_samples_are_scored_and_written(folder, localizer, tmp_path):
     more = ["--class_scores", folder / "class_scores.json"] if localizer == "gtad" else []
     task = load_task(parse(folder, localizer, *more))
@@ -63,11 +64,11 @@ def test_batches_train_the_model_and_decoded_samples_are_scored_and_written(fold
 
 def test_published_hyper_parameters_are_the_defaults(folder):
     args = parse(folder, "gtad", "--epochs", "3")
-    assert training_settings(args, TASKS["gtad"].presets["activitynet"]).epochs == 3
+    assert training_settings(args, PRESETS["gtad"]["activitynet"]).epochs == 3
     published = {
         (name, preset): (found.learning_rate, found.weight_decay, found.batch_size, found.epochs,
                          found.max_grad_norm, found.decay_epochs, found.plateau_factor)
-        for name, task in TASKS.items() for preset, found in task.presets.items()
+        for name, presets in PRESETS.items() for preset, found in presets.items()
     }  # fmt: skip
     # SPEC 4.10, 5.5, 6.5; the optimiser of linear actionness was not published.
     assert published == {
@@ -80,9 +81,9 @@ def test_published_hyper_parameters_are_the_defaults(folder):
         ("lgi", "activitynet_captions"): (4e-4, 0.0, 100, 300, None, None, None),
         ("actionness", "crosstask"): (1e-3, 0.0, 8, 30, None, None, None),
     }
-    assert TASKS["tan"].presets["tacos"].plateau_patience == 20
-    constant = training_settings(parse(folder, "tan", "--plateau_factor", "1"), TASKS["tan"].presets["tacos"])
-    assert TASKS["tan"].presets["tacos"].watches_loss and not constant.watches_loss
+    assert PRESETS["tan"]["tacos"].plateau_patience == 20
+    constant = training_settings(parse(folder, "tan", "--plateau_factor", "1"), PRESETS["tan"]["tacos"])
+    assert PRESETS["tan"]["tacos"].watches_loss and not constant.watches_loss
 
 
 def test_the_loss_that_the_schedule_watches_is_that_of_each_query(folder):
@@ -191,6 +192,16 @@ def test_queries_need_word_vectors_or_a_text_encoder(folder):
     args.word_vectors = None
     with pytest.raises(ValueError, match="--word_vectors"):
         load_task(args)
+
+
+def test_features_are_scaled_for_training_as_the_config_says(folder):
+    tiny = TINY["tan"] | {"normalize_features": False}
+    task = load_task(parse(folder, "tan", config=tiny))
+    _, sample = task.train_samples[0]
+    features = task.features.read(task.train_samples.items[0].video.video_id).features
+    np.testing.assert_array_equal(sample.features, average_rows(features, 16, normalize=False))
+    _, sample = load_task(parse(folder, "tan")).train_samples[0]
+    np.testing.assert_array_equal(sample.features, average_rows(features, 16, normalize=True))
 
 
 def test_features_are_kept_only_while_there_is_room(folder):

@@ -1,0 +1,50 @@
+"""What tells one grounding network from another, for training and for the pipeline."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bsp_hf.localization.suppression import Detections
+from bsp_hf.localization.training.task import TrainingSettings
+
+from .configuration import GroundingConfig
+from .samples import GroundingSample
+
+
+def _is_always_usable(window_s: tuple[float, float], duration_s: float | None) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class GroundingNetwork:
+    """A grounding network: its classes, published settings, samples and decoding.
+
+    Args:
+        config_class (`type`): The config; each preset is one of its class methods.
+        model_class (`type`): The model.
+        presets (`Mapping[str, TrainingSettings]`): Published hyper-parameters by name of the preset.
+        rule (`str`): The rule of its published recall, see `evaluate_grounding`.
+        make_sample (`Callable`): Makes a [`GroundingSample`] of config, features, query, duration in seconds,
+            moment in seconds (or None) and random generator (or None).
+        decode (`Callable`): Makes a [`Detections`] a query of config, output, durations in seconds and the
+            largest number of moments.
+        is_usable (`Callable`, *optional*): Whether a moment of a video can be trained and evaluated on.
+        measure_losses (`Callable`, *optional*): The loss of every query of config, output and labels, for a
+            published schedule that watches it.
+        vector_fields (`Mapping`, *optional*): Config fields with which it reads vectors of
+            words in place of an embedding of its own.
+    """
+
+    config_class: type[GroundingConfig]
+    model_class: type[PreTrainedModel]
+    presets: Mapping[str, TrainingSettings]
+    rule: str
+    make_sample: Callable[..., GroundingSample]
+    # Any: config and output of the network
+    decode: Callable[[Any, Any, Sequence[float], int], list[Detections]]
+    is_usable: Callable[[tuple[float, float], float | None], bool] = _is_always_usable
+    measure_losses: Callable[[Any, Any, Tensor], list[float]] | None = None  # Any: as above
+    vector_fields: Mapping[str, Any] = field(default_factory=dict)  # Any: the value of a config field
