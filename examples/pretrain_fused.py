@@ -44,12 +44,7 @@ from bsp_hf.pretraining.run.setup import (
     start_model,
 )
 from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
-from bsp_hf.training.checkpoints import (
-    TrainingProgress,
-    clear_training_states,
-    resume_training_state,
-    save_training_state,
-)
+from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
@@ -196,15 +191,15 @@ def main() -> None:
     # The schedule is stepped by hand: Accelerate would step it once for every process.
     schedule = build_schedule(settings.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
-    accelerator.register_for_checkpointing(schedule, progress)
-    checkpoints = settings.output_dir / "checkpoints"
     lasting = settings.lasting()
     lasting |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
     digests = teachers and {name: teachers[1][name]["weights"] for name in TEACHERS}
     lasting |= {"teachers": digests, "fixed_clips": settings.teacher_features is not None}
+    folder = settings.output_dir / "checkpoints"
+    checkpoints = TrainingCheckpoints(accelerator, folder, progress, schedule, lasting)
     if settings.restart:
-        clear_training_states(accelerator, checkpoints)
-    resume_training_state(accelerator, checkpoints, lasting)
+        checkpoints.clear()
+    checkpoints.resume(steps.total)
 
     # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
     num_actions = settings.batch_size * pretext.action_share(train_clips.cases)
@@ -227,14 +222,14 @@ def main() -> None:
             schedule.step()
             progress.steps_done += 1
             step = progress.steps_done
-            is_saved = step % settings.save_every == 0 and step < steps.total
+            is_saved = step % settings.save_every == 0 or step == steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
             if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
                 log.write_scores(
                     evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
                 )
             if is_saved:
-                save_training_state(accelerator, checkpoints, step, lasting)
+                checkpoints.save()
             if step == steps.total:
                 break
         else:

@@ -39,12 +39,7 @@ from bsp_hf.localization.training_arguments import (
     training_settings,
 )
 from bsp_hf.publishing.cards.files import write_card
-from bsp_hf.training.checkpoints import (
-    TrainingProgress,
-    clear_training_states,
-    resume_training_state,
-    save_training_state,
-)
+from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
@@ -144,14 +139,14 @@ def main() -> None:
     # Stepped by hand: Accelerate would step it once for every process.
     schedule = LocalizerSchedule(optimizer.optimizer, settings, steps_per_epoch)
     progress = TrainingProgress()
-    accelerator.register_for_checkpointing(schedule, progress)
-    checkpoints = args.output_dir / "checkpoints"
     lasting = lasting_settings(args) | {"num_samples": len(task.train_samples)}
+    folder = args.output_dir / "checkpoints"
+    checkpoints = TrainingCheckpoints(accelerator, folder, progress, schedule, lasting)
     if args.restart:
-        clear_training_states(accelerator, checkpoints)
-    resume_training_state(accelerator, checkpoints, lasting)
-
+        checkpoints.clear()
     total_steps = settings.epochs * steps_per_epoch
+    checkpoints.resume(total_steps)
+
     logger.info(
         "%s (%s) on %s: %.2f M parameters, %d training and %d evaluation samples, evaluated on %s",
         *(args.localizer, task.preset, accelerator.device),
@@ -215,7 +210,7 @@ def main() -> None:
                     logger.info("best %s so far; wrote %s", task.metric, ", ".join(map(str, files)))
                 accelerator.wait_for_everyone()
             if is_saved:
-                save_training_state(accelerator, checkpoints, step, lasting)
+                checkpoints.save()
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
     bar.close()

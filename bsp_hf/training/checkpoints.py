@@ -1,16 +1,21 @@
-"""Interruptible training: where it stands, and checkpoints that are whole or not there."""
+"""Interruptible training: how far it is, and checkpoints that are whole or absent, verified before use."""
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from bsp_hf.files import atomic_folder, atomic_write_text, hash_file
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +48,7 @@ class TrainingProgress:
         self._measured_at = _read_clocks()
 
     def measure_time(self) -> dict[str, float]:
-        """Add the time since the last call to the fields.
-
-        Returns:
-            `dict[str, float]`: `wall_s` and `cpu_s` as they now are.
-        """
+        """Add the time since the last call to `wall_s` and `cpu_s`, and return both."""
         now = _read_clocks()
         self.wall_s += now[0] - self._measured_at[0]
         self.cpu_s += now[1] - self._measured_at[1]
@@ -55,122 +56,188 @@ class TrainingProgress:
         return {"wall_s": round(self.wall_s, 1), "cpu_s": round(self.cpu_s, 1)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the fields; called by Accelerate."""
+        """Return the fields, fit for JSON."""
         self.measure_time()
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the fields; called by Accelerate."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Set the fields."""
+        for item in fields(self):
+            setattr(self, item.name, state[item.name])
 
 
-def save_training_state(
-    accelerator: Accelerator,
-    folder: str | Path,
-    steps_done: int,
-    settings: Mapping[str, Any] | None = None,
-    keep: int = 2,
-) -> Path:
-    """Write a checkpoint of everything that training needs to go on exactly.
+class _Stateful(Protocol):
+    """A schedule: that of torch, or one of the package's own. Its state must be fit for JSON."""
 
-    It is written beside its place and renamed, so a checkpoint that exists is whole. Call it on every
-    process, at an optimizer step.
+    def state_dict(self) -> dict[str, Any]: ...  # Any: JSON values
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # Any: as above
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint whose files are not those that were written."""
+
+
+class TrainingCheckpoints:
+    """The checkpoints of a run: everything that training needs to go on exactly.
+
+    A checkpoint is the folder that Accelerate writes (weights, optimizer, random states) and `run.json`, with
+    progress, schedule, settings, and the digest of every file. It appears whole or not at all, and it is
+    loaded only if all its files are those that were written; nothing but tensors, numbers and random states
+    is ever unpickled. Every process must make and call it alike.
 
     Args:
-        accelerator (`Accelerator`): Holds the model, optimizer, schedule and registered objects.
+        accelerator (`Accelerator`): Holds model and optimizer, already prepared.
         folder (`str` or `Path`): Folder of the checkpoints.
-        steps_done (`int`): Names the checkpoint.
+        progress (`TrainingProgress`): How far the run is; its `steps_done` names a checkpoint.
+        schedule: The learning-rate schedule, with `state_dict` and `load_state_dict`.
         settings (`Mapping`, *optional*): What the run must not change when it goes on; JSON values.
         keep (`int`, *optional*, defaults to 2): Newest checkpoints to keep, at least 1.
-
-    Returns:
-        `Path`: The checkpoint.
 
     Raises:
         ValueError: If `keep` is less than 1.
     """
-    if keep < 1:
-        raise ValueError(f"keep={keep} must be at least 1, or nothing is left to go on from.")
-    folder = Path(folder)
-    target = folder / f"{_PREFIX}{steps_done:08d}"
-    temporary = folder / f"tmp-{steps_done:08d}"
-    if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        run = {"num_processes": accelerator.num_processes, "settings": dict(settings or {})}
-        (temporary / _RUN_FILE).write_text(json.dumps(run))
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-        for old in _checkpoints(folder)[:-keep]:
-            shutil.rmtree(old)
-    accelerator.wait_for_everyone()
-    return target
 
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        folder: str | Path,
+        progress: TrainingProgress,
+        schedule: _Stateful,
+        settings: Mapping[str, Any] | None = None,  # Any: JSON values
+        keep: int = 2,
+    ):
+        if keep < 1:
+            raise ValueError(f"keep={keep} must be at least 1, or nothing is left to go on from.")
+        self.accelerator, self.folder, self.keep = accelerator, Path(folder), keep
+        self._states: dict[str, _Stateful] = {"progress": progress, "schedule": schedule}
+        self.progress = progress
+        self.settings = json.loads(json.dumps(dict(settings or {})))
 
-def resume_training_state(
-    accelerator: Accelerator, folder: str | Path, settings: Mapping[str, Any] | None = None
-) -> Path | None:
-    """Load the newest checkpoint, if there is one.
+    def save(self) -> Path:
+        """Write a checkpoint, at an optimizer step, and delete the oldest ones."""
+        target = self.folder / f"{_PREFIX}{self.progress.steps_done:08d}"
+        is_main = self.accelerator.is_main_process
+        with ExitStack() as stack:
+            # One process makes the folder in which all of them write.
+            place = [str(stack.enter_context(atomic_folder(target))) if is_main else ""]
+            broadcast_object_list(place)
+            self.accelerator.save_state(place[0])
+            self.accelerator.wait_for_everyone()
+            if is_main:
+                _write_run_file(
+                    Path(place[0]),
+                    num_processes=self.accelerator.num_processes,
+                    settings=self.settings,
+                    states={name: part.state_dict() for name, part in self._states.items()},
+                )
+        if is_main:
+            for old in self._list()[: -self.keep]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
+        return target
 
-    Args:
-        accelerator (`Accelerator`): As in [`save_training_state`], with the same objects registered.
-        folder (`str` or `Path`): Folder of the checkpoints.
-        settings (`Mapping`, *optional*): As in [`save_training_state`].
+    def resume(self, total_steps: int | None = None) -> Path | None:
+        """Load the newest checkpoint that is whole, and return it; `None` if there is none at all.
 
-    Returns:
-        `Path` or `None`: The checkpoint that was loaded.
+        Args:
+            total_steps (`int`, *optional*): Optimizer steps that the run shall have at its end.
 
-    Raises:
-        ValueError: If it was written by another number of processes, which would change the batches, or with
-            other settings.
-    """
-    found = _checkpoints(Path(folder))
-    if not found:
+        Raises:
+            ValueError: If it was written by another number of processes, which would change the batches, or
+                with other settings; if it is beyond `total_steps`; if all checkpoints are damaged.
+        """
+        found = self._list()
+        for checkpoint in reversed(found):
+            try:
+                run = _read_run_file(checkpoint)
+            except DamagedCheckpointError as error:
+                logger.warning("%s is damaged and passed over: %s", checkpoint, error)
+                continue
+            self._check_same_run(checkpoint, run)
+            steps_done = run["states"]["progress"]["steps_done"]
+            if total_steps is not None and steps_done > total_steps:
+                raise ValueError(
+                    f"{checkpoint} has {steps_done} steps, more than the {total_steps} asked for; ask for "
+                    "more (--epochs, --max_steps), start over (--restart), or choose another output_dir."
+                )
+            self.accelerator.load_state(str(checkpoint))
+            for name, part in self._states.items():
+                part.load_state_dict(run["states"][name])
+            logger.info("resumed from %s", checkpoint)
+            return checkpoint
+        if found:
+            raise ValueError(
+                f"none of the checkpoints in {self.folder} can be used; start over (--restart), or choose "
+                "another output_dir."
+            )
         return None
-    run = json.loads((found[-1] / _RUN_FILE).read_text())
-    num_processes = run["num_processes"]
-    if num_processes != accelerator.num_processes:
-        raise ValueError(
-            f"{found[-1]} was written by {num_processes} processes, "
-            f"this run has {accelerator.num_processes}; launch as many, or start over in another output_dir."
-        )
-    now = json.loads(json.dumps(dict(settings or {})))
-    changes = [
-        f"{name} was {run['settings'].get(name)!r}, is {now.get(name)!r}"
-        for name in sorted(run["settings"].keys() | now.keys())
-        if run["settings"].get(name) != now.get(name)
-    ]
-    if changes:
-        raise ValueError(
-            f"{found[-1]} belongs to a run with other settings ({'; '.join(changes)}); repeat those, "
-            "start over, or choose another output_dir."
-        )
-    accelerator.load_state(str(found[-1]))
-    logger.info("resumed from %s", found[-1])
-    return found[-1]
+
+    def clear(self) -> None:
+        """Delete all checkpoints, so that those of an earlier run are never mistaken for this one's."""
+        if self.accelerator.is_main_process:
+            for checkpoint in self._list():
+                shutil.rmtree(checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def _check_same_run(self, checkpoint: Path, run: Mapping[str, Any]) -> None:  # Any: JSON values
+        if run["num_processes"] != self.accelerator.num_processes:
+            raise ValueError(
+                f"{checkpoint} was written by {run['num_processes']} processes, this run has "
+                f"{self.accelerator.num_processes}; launch as many, or start over in another output_dir."
+            )
+        before, now = run["settings"], self.settings
+        changes = [
+            f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        ]
+        if changes:
+            raise ValueError(
+                f"{checkpoint} belongs to a run with other settings ({'; '.join(changes)}); repeat those, "
+                "start over, or choose another output_dir."
+            )
+
+    def _list(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob(f"{_PREFIX}*") if path.is_dir())
 
 
-def clear_training_states(accelerator: Accelerator, folder: str | Path) -> None:
-    """Delete all checkpoints, so that those of an earlier run are never taken for this one's.
+def _write_run_file(checkpoint: Path, **run: Any) -> None:  # Any: JSON values
+    run["files"] = _digest_files(checkpoint)
+    atomic_write_text(checkpoint / _RUN_FILE, json.dumps({**run, "digest": _digest_record(run)}))
 
-    Args:
-        accelerator (`Accelerator`): Tells the process that deletes; call it on every one.
-        folder (`str` or `Path`): Folder of the checkpoints.
-    """
-    if accelerator.is_main_process:
-        for checkpoint in _checkpoints(Path(folder)):
-            shutil.rmtree(checkpoint)
-    accelerator.wait_for_everyone()
+
+def _read_run_file(checkpoint: Path) -> dict[str, Any]:  # Any: JSON values
+    """Return the record of a checkpoint, after comparing all its files with their digests."""
+    try:
+        run = json.loads((checkpoint / _RUN_FILE).read_text(encoding="utf-8"))
+        digest, files = run.pop("digest"), run["files"]
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(f"it lacks {_RUN_FILE}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpointError(f"{_RUN_FILE} is no record of a checkpoint") from error
+    if digest != _digest_record(run):
+        raise DamagedCheckpointError(f"{_RUN_FILE} is not what was written")
+    found = _digest_files(checkpoint)
+    for name in sorted(files.keys() | found.keys()):
+        if files.get(name) != found.get(name):
+            problem = "has changed" if name in files and name in found else "is missing"
+            raise DamagedCheckpointError(f"{name} {problem if name in files else 'does not belong to it'}")
+    return run
+
+
+def _digest_files(checkpoint: Path) -> dict[str, str]:
+    return {
+        path.relative_to(checkpoint).as_posix(): hash_file(path)
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path != checkpoint / _RUN_FILE
+    }
+
+
+def _digest_record(run: Mapping[str, Any]) -> str:  # Any: JSON values
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
 
 
 def _read_clocks() -> tuple[float, float]:
     spent = os.times()
     return time.monotonic(), spent.user + spent.system + spent.children_user + spent.children_system
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())

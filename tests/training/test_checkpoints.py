@@ -1,7 +1,8 @@
-"""Checkpoints are whole or not there, belong to one run, and bring back all that training needs."""
+"""Checkpoints are whole or absent, belong to one run, and hold all that training needs to go on exactly."""
 
+import contextlib
 import json
-import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import nn
 
 from bsp_hf.pretraining.run.optimization import build_schedule
-from bsp_hf.training.checkpoints import (
-    TrainingProgress,
-    clear_training_states,
-    resume_training_state,
-    save_training_state,
-)
+from bsp_hf.training import checkpoints as checkpoints_module
+from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +35,9 @@ class Run:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.schedule = build_schedule("cosine", self.optimizer.optimizer, 10)
         self.progress = TrainingProgress()
-        self.accelerator.register_for_checkpointing(self.schedule, self.progress)
+
+    def checkpoints(self, folder: Path, settings: dict | None = None, keep: int = 2) -> TrainingCheckpoints:
+        return TrainingCheckpoints(self.accelerator, folder, self.progress, self.schedule, settings, keep)
 
     def train(self, num_steps: int) -> None:
         for _ in range(num_steps):
@@ -75,13 +74,13 @@ def test_resumed_training_is_that_which_was_never_interrupted(tmp_path):
 
     first = Run()
     first.train(4)
-    saved = save_training_state(first.accelerator, tmp_path, 4)
+    saved = first.checkpoints(tmp_path).save()
     assert saved == tmp_path / "step-00000004"
     first.train(2)  # lost with the process
 
     second = Run()
     torch.manual_seed(99)
-    assert resume_training_state(second.accelerator, tmp_path) == saved
+    assert second.checkpoints(tmp_path).resume(7) == saved
     assert second.progress.steps_done == 4 and len(second.progress.history) == 4
     second.train(3)
     assert second.state() == expected
@@ -98,72 +97,160 @@ def test_time_adds_up_over_interruptions_and_leaves_them_out(monkeypatch):
 
 def test_nothing_to_resume_is_not_an_error(tmp_path):
     run = Run()
-    assert resume_training_state(run.accelerator, tmp_path / "nowhere") is None
+    assert run.checkpoints(tmp_path / "nowhere").resume() is None
     assert run.progress == TrainingProgress()
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     run = Run()
-    for step in (2, 10, 4, 100):
-        save_training_state(run.accelerator, tmp_path, step)
+    for run.progress.steps_done in (2, 10, 4, 100):
+        run.checkpoints(tmp_path).save()
     assert names(tmp_path) == ["step-00000010", "step-00000100"]
-    save_training_state(run.accelerator, tmp_path, 101, keep=1)
+    run.progress.steps_done = 101
+    run.checkpoints(tmp_path, keep=1).save()
     assert names(tmp_path) == ["step-00000101"]
     with pytest.raises(ValueError, match="keep=0"):
-        save_training_state(run.accelerator, tmp_path, 102, keep=0)
+        run.checkpoints(tmp_path, keep=0)
 
 
-def test_checkpoint_that_was_never_finished_is_not_taken(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["save_state", "rename", "_write_run_file"])
+def test_a_checkpoint_that_was_never_finished_is_not_there(tmp_path, monkeypatch, name):
     run = Run()
     run.train(1)
-    save_training_state(run.accelerator, tmp_path, 1)
+    run.checkpoints(tmp_path).save()
     run.train(1)
 
-    def fail(self, target):
+    def fail(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", fail)
+        patch.setattr(
+            {"save_state": run.accelerator, "rename": Path}.get(name, checkpoints_module), name, fail
+        )
         with pytest.raises(KeyboardInterrupt):
-            save_training_state(run.accelerator, tmp_path, 2)
-    assert names(tmp_path) == ["step-00000001", "tmp-00000002"]
-    other = Run()
-    assert resume_training_state(other.accelerator, tmp_path).name == "step-00000001"
-    # What is left of it does not get into the way of the next attempt.
-    (tmp_path / "tmp-00000002" / "stale").touch()
-    saved = save_training_state(run.accelerator, tmp_path, 2)
-    assert names(tmp_path) == ["step-00000001", "step-00000002"] and "stale" not in os.listdir(saved)
+            run.checkpoints(tmp_path).save()
+    assert names(tmp_path) == ["step-00000001"]
+    assert Run().checkpoints(tmp_path).resume().name == "step-00000001"
+    # The next attempt is not in its way.
+    run.checkpoints(tmp_path).save()
+    assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
-def test_another_number_of_processes_is_refused(tmp_path):
+def test_another_number_of_processes_is_refused(tmp_path, monkeypatch):
     run = Run()
-    saved = save_training_state(run.accelerator, tmp_path, 1)
-    record = json.loads((saved / "run.json").read_text())
-    (saved / "run.json").write_text(json.dumps({**record, "num_processes": 2}))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(run.accelerator), "num_processes", 2)
+        run.checkpoints(tmp_path).save()
     with pytest.raises(ValueError, match="was written by 2 processes, this run has 1"):
-        resume_training_state(run.accelerator, tmp_path)
+        run.checkpoints(tmp_path).resume()
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
     run = Run()
     settings = {"task": "boundary", "speeds": (2.0, 3.0), "seed": 0}
-    save_training_state(run.accelerator, tmp_path, 1, settings)
-    assert resume_training_state(run.accelerator, tmp_path, settings) is not None
-    assert resume_training_state(run.accelerator, tmp_path, {**settings, "speeds": [2.0, 3.0]}) is not None
+    run.checkpoints(tmp_path, settings).save()
+    assert run.checkpoints(tmp_path, settings).resume() is not None
+    assert run.checkpoints(tmp_path, {**settings, "speeds": [2.0, 3.0]}).resume() is not None
     with pytest.raises(
         ValueError, match=r"other settings \(seed was 0, is 1; task was 'boundary', is 'speed'\)"
     ):
-        resume_training_state(run.accelerator, tmp_path, {**settings, "seed": 1, "task": "speed"})
+        run.checkpoints(tmp_path, {**settings, "seed": 1, "task": "speed"}).resume()
     with pytest.raises(ValueError, match="batch_size was None, is 8"):
-        resume_training_state(run.accelerator, tmp_path, {**settings, "batch_size": 8})
+        run.checkpoints(tmp_path, {**settings, "batch_size": 8}).resume()
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path):
+    run = Run()
+    run.train(3)
+    run.checkpoints(tmp_path).save()
+    assert run.checkpoints(tmp_path).resume(3) is not None
+    with pytest.raises(ValueError, match=r"has 3 steps, more than the 2 asked for; ask for more"):
+        run.checkpoints(tmp_path).resume(2)
 
 
 def test_cleared_checkpoints_cannot_come_back(tmp_path):
     run = Run()
-    save_training_state(run.accelerator, tmp_path, 1200)
+    run.progress.steps_done = 1200
+    run.checkpoints(tmp_path).save()
     (tmp_path / "notes.txt").touch()
-    clear_training_states(run.accelerator, tmp_path)
+    run.checkpoints(tmp_path).clear()
     assert names(tmp_path) == ["notes.txt"]
-    save_training_state(run.accelerator, tmp_path, 100)
-    assert resume_training_state(run.accelerator, tmp_path).name == "step-00000100"
-    clear_training_states(run.accelerator, tmp_path / "nowhere")
+    run.progress.steps_done = 100
+    run.checkpoints(tmp_path).save()
+    assert run.checkpoints(tmp_path).resume().name == "step-00000100"
+    run.checkpoints(tmp_path / "nowhere").clear()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+FILES = ("model.safetensors", "optimizer.bin", "random_states_0.pkl", "run.json")
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "checkpoints"
+    run = Run()
+    for _ in range(2):
+        run.train(2)
+        run.checkpoints(folder).save()
+    assert sorted(names(folder / "step-00000004")) == sorted(FILES)
+    return folder
+
+
+@pytest.mark.parametrize("damage", [cut, flip_bit, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    name, damage, two_checkpoints, tmp_path, caplog
+):
+    folder = Path(shutil.copytree(two_checkpoints, tmp_path / "checkpoints"))
+    damage(folder / "step-00000004" / name)
+    resumed = Run()
+    assert resumed.checkpoints(folder).resume().name == "step-00000002"
+    assert resumed.progress.steps_done == 2
+    told = caplog.text.replace(f"{name} has changed", f"{name} is").replace(f"lacks {name}", f"{name} is")
+    assert "step-00000004 is damaged and passed over: " in told and f"{name} is" in told
+
+
+def test_without_one_whole_checkpoint_training_does_not_start_over_by_itself(two_checkpoints, tmp_path):
+    folder = Path(shutil.copytree(two_checkpoints, tmp_path / "checkpoints"))
+    for checkpoint in folder.iterdir():
+        cut(checkpoint / "model.safetensors")
+    with pytest.raises(ValueError, match=r"none of the checkpoints in .* can be used; start over"):
+        Run().checkpoints(folder).resume()
+
+
+class Planted:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "name", ["custom_checkpoint_0.pkl", "random_states_0.pkl", "optimizer.bin", "sampler.bin"]
+)
+def test_code_in_a_checkpoint_does_not_run(name, two_checkpoints, tmp_path):
+    """Neither where it does not belong to the checkpoint, nor where somebody wrote its digest too."""
+    folder, proof = Path(shutil.copytree(two_checkpoints, tmp_path / "checkpoints")), tmp_path / "it-ran"
+    planted = folder / "step-00000004"
+    torch.save({"state": Planted(proof)}, planted / name)
+    assert Run().checkpoints(folder).resume().name == "step-00000002"
+    run = json.loads((planted / "run.json").read_text())
+    del run["digest"]
+    checkpoints_module._write_run_file(planted, **run)
+    with contextlib.suppress(Exception):  # whatever refuses it
+        Run().checkpoints(folder).resume()
+    assert not proof.exists()
+    torch.load(planted / name, weights_only=False)
+    assert proof.exists()
