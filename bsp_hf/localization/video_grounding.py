@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bsp_hf.encoder.provenance import loaded_revision
 from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.grounding.query_reader import QueryReader
 from bsp_hf.localization.grounding.samples import collate_grounding_samples
@@ -59,9 +60,11 @@ class VideoGroundingPipeline(LocalizationPipeline):
     def reader(self) -> QueryReader:
         """What reads the sentences; loaded when it is first asked for."""
         if self._reader is None:
-            revision = getattr(self.config, "_commit_hash", None)
             self._reader = QueryReader.from_pretrained(
-                self.model.name_or_path or "", self.config, revision=revision, **self._reader_sources
+                self.model.name_or_path or "",
+                self.config,
+                revision=loaded_revision(self.model),
+                **self._reader_sources,
             )
         return self._reader
 

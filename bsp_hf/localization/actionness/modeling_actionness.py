@@ -5,15 +5,18 @@ The paper freezes the encoder and trains one linear layer on snippet features wi
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+
+from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
+from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .configuration_actionness import ActionnessConfig
 
@@ -33,7 +36,7 @@ class ActionnessOutput(ModelOutput):
     probabilities: torch.Tensor | None = None
 
 
-class ActionnessModel(PreTrainedModel):
+class ActionnessModel(LocalizerModel):
     """One linear layer on frozen snippet features, trained with binary cross-entropy.
 
     Args:
@@ -51,8 +54,6 @@ class ActionnessModel(PreTrainedModel):
     """
 
     config_class = ActionnessConfig
-    base_model_prefix = ""
-    main_input_name = "features"
     input_modalities = "video"
 
     def __init__(self, config: ActionnessConfig) -> None:
@@ -72,6 +73,7 @@ class ActionnessModel(PreTrainedModel):
         segment_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         return_dict: bool | None = None,
+        **kwargs: Any,  # Any: what trainers pass to every model
     ) -> ActionnessOutput | tuple:
         """Score every segment on its own.
 
@@ -83,6 +85,7 @@ class ActionnessModel(PreTrainedModel):
             labels (`torch.Tensor`, *optional*): `(batch, num_segments)`, 1 where a step is, else 0; see
                 `bsp_hf.metrics.label_segments`. Ignored in the padding.
             return_dict (`bool`, *optional*): Whether to return a [`ActionnessOutput`] rather than a tuple.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `ActionnessOutput`: Logits, probabilities and, with `labels`, the loss, averaged over the real
@@ -91,6 +94,7 @@ class ActionnessModel(PreTrainedModel):
         Raises:
             ValueError: If a shape does not fit, or every segment is padding.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         if features.ndim != 3 or features.shape[2] != config.feature_dim:
             raise ValueError(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+
+from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .anchor_projection import anchor_map_index, project_anchors
 from .configuration_gtad import STEM_GROUPS, GTADConfig
@@ -170,12 +171,11 @@ class GTADOutput(ModelOutput):
     classification_loss: Tensor | None = None
 
 
-class GTADPreTrainedModel(PreTrainedModel):
+class GTADPreTrainedModel(LocalizerModel):
     """Base of the G-TAD models."""
 
     config_class = GTADConfig
     base_model_prefix = "gtad"
-    main_input_name = "features"
     _no_split_modules = ["GCNeXtBlock"]  # noqa: RUF012 - transformers asks for a list
 
     @torch.no_grad()
@@ -268,9 +268,6 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
     torch.Size([1, 2, 100, 100])
     ```
     """
-
-    # The loss is taken over the batch as a whole, so a trainer must not rescale it by the number of items.
-    accepts_loss_kwargs = False
 
     def __init__(self, config: GTADConfig):
         super().__init__(config)

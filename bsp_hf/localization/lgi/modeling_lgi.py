@@ -5,14 +5,17 @@ Mun et al., "Local-Global Video-Text Interactions for Temporal Grounding", CVPR 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+
+from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
+from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .configuration_lgi import LGIConfig
 from .loss import attention_guidance_loss, distinct_attention_loss, span_loss
@@ -344,7 +347,7 @@ class SpanRegression(nn.Module):
         return self.MLP_reg(pooled), attention, pooled
 
 
-class LGIForVideoGrounding(PreTrainedModel):
+class LGIForVideoGrounding(LocalizerModel):
     """LGI with its three losses: features of a video and a sentence in, one span out.
 
     Args:
@@ -364,8 +367,6 @@ class LGIForVideoGrounding(PreTrainedModel):
     """
 
     config_class = LGIConfig
-    base_model_prefix = ""
-    main_input_name = "features"
     input_modalities = ["video", "text"]  # noqa: RUF012 (a plain list in transformers too)
 
     def __init__(self, config: LGIConfig) -> None:
@@ -407,6 +408,7 @@ class LGIForVideoGrounding(PreTrainedModel):
         attention_labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        **kwargs: Any,  # Any: what trainers pass to every model
     ) -> LGIOutput | tuple:
         """Regress the span of each query.
 
@@ -425,6 +427,7 @@ class LGIForVideoGrounding(PreTrainedModel):
                 with `labels` unless `config.attention_loss_weight` is 0.
             output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
             return_dict (`bool`, *optional*): Whether to return a [`LGIOutput`] rather than a tuple.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `LGIOutput`: Spans, attentions and, with `labels`, the losses.
@@ -432,6 +435,7 @@ class LGIForVideoGrounding(PreTrainedModel):
         Raises:
             ValueError: If an input is missing, has the wrong shape or a query holds no word.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         features, feature_mask = self._pad_rows(features, feature_mask)
         vectors, word_mask = self._embed_words(word_ids, word_vectors, word_mask, len(features))

@@ -9,7 +9,7 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClass
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
-from bsp_hf.encoder.provenance import describe_encoder
+from bsp_hf.encoder.provenance import describe_encoder, loaded_revision
 from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
 
 from .companions import find_companion_file
@@ -74,17 +74,12 @@ def describe_pipeline(pipeline: VideoFeatureExtractionPipeline) -> EncoderRecord
 
 def describe_copy(pipeline: VideoFeatureExtractionPipeline) -> EncoderRecord:
     """Return the record of an encoder by its weights, wherever it was loaded from."""
-    name, commit = pipeline.model.name_or_path, getattr(pipeline.model.config, "_commit_hash", None)
+    name = pipeline.model.name_or_path
     try:
-        _forget_origin(pipeline.model)
+        pipeline.model.name_or_path = ""
         return describe_pipeline(pipeline)
     finally:
-        pipeline.model.name_or_path, pipeline.model.config._commit_hash = name, commit
-
-
-def _forget_origin(model: PreTrainedModel) -> None:
-    model.name_or_path = ""
-    model.config._commit_hash = None
+        pipeline.model.name_or_path = name
 
 
 def localizer_config(model: PreTrainedModel) -> LocalizerConfig:
@@ -138,13 +133,13 @@ def _build_pipeline(
 
 
 def _load_companions(model: PreTrainedModel, device: Any) -> list[VideoFeatureExtractionPipeline]:
-    name, commit = model.name_or_path or "", getattr(model.config, "_commit_hash", None)
+    name, revision = model.name_or_path or "", loaded_revision(model)
     found: list[VideoFeatureExtractionPipeline] = []
-    while find_companion_file(name, f"{encoder_subfolder(len(found))}/config.json", commit) is not None:
+    while find_companion_file(name, f"{encoder_subfolder(len(found))}/config.json", revision) is not None:
         with_head = getattr(model.config, "class_source", None) == "encoder"
-        found.append(_load_pipeline(name, device, encoder_subfolder(len(found)), commit, with_head))
+        found.append(_load_pipeline(name, device, encoder_subfolder(len(found)), revision, with_head))
         # The commit is the localizer's; the encoder is known by its weights, in any folder and repository.
-        _forget_origin(found[-1].model)
+        found[-1].model.name_or_path = ""
     return found
 
 

@@ -12,6 +12,7 @@ from transformers.pipelines.base import Pipeline
 from transformers.utils import logging
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline, is_several_videos
+from bsp_hf.encoder.provenance import loaded_revision
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.resampling import concatenate_tracks
 from bsp_hf.features.track import FeatureTrack
@@ -219,8 +220,8 @@ class LocalizationPipeline(Pipeline):
 
     def _read_record(self) -> dict[str, Any] | None:
         """Return how the localizer was made, if it was loaded from where that is written."""
-        commit = getattr(self.config, "_commit_hash", None)
-        path = find_companion_file(self.model.name_or_path or "", RECORD_FILE, commit)
+        name = self.model.name_or_path or ""
+        path = find_companion_file(name, RECORD_FILE, loaded_revision(self.model))
         return None if path is None else json.loads(path.read_text(encoding="utf-8"))
 
     def _companions(self) -> dict[str, Any]:

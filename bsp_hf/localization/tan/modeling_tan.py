@@ -5,14 +5,17 @@ AAAI 2020.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+
+from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
+from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .configuration_tan import TANConfig
 from .loss import tan_loss
@@ -149,7 +152,7 @@ class QueryFusion(nn.Module):
         return F.normalize(query_features.unsqueeze(1) * self.vis_conv(proposals), dim=2)
 
 
-class TANForVideoGrounding(PreTrainedModel):
+class TANForVideoGrounding(LocalizerModel):
     """2D-TAN with a loss: features of a video and a sentence in, a score for every clip span out.
 
     Args:
@@ -171,8 +174,6 @@ class TANForVideoGrounding(PreTrainedModel):
     cells: torch.Tensor
     mask: torch.Tensor
     config_class = TANConfig
-    base_model_prefix = ""
-    main_input_name = "features"
     input_modalities = ["video", "text"]  # noqa: RUF012 (a plain list in transformers too)
 
     def __init__(self, config: TANConfig) -> None:
@@ -213,6 +214,7 @@ class TANForVideoGrounding(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        **kwargs: Any,  # Any: what trainers pass to every model
     ) -> TANOutput | tuple:
         """Score every clip span.
 
@@ -229,6 +231,7 @@ class TANForVideoGrounding(PreTrainedModel):
                 annotation, see [`~bsp_hf.localization.tan.samples.span_ious`].
             output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
             return_dict (`bool`, *optional*): Whether to return a [`TANOutput`] rather than a tuple.
+            kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
         Returns:
             `TANOutput`: Scores, probabilities and, with `labels`, the loss.
@@ -236,6 +239,7 @@ class TANForVideoGrounding(PreTrainedModel):
         Raises:
             ValueError: If an input is missing or has the wrong shape.
         """
+        refuse_unknown_arguments(self, kwargs)
         config = self.config
         query = self._check_inputs(features, word_vectors, word_mask, sentence_vectors, labels)
         clips = self.frame_layer(features)
