@@ -12,8 +12,26 @@ from .configuration_efficientnet_lite import EfficientNetLiteConfig
 from .pretrained_model import HubPreTrainedModel, refuse_unknown_arguments
 
 
+def same_padding(pixels: Tensor, kernel_size: int, stride: int) -> list[int]:
+    """Return how TensorFlow's "SAME" pads: left, right, top, bottom; the odd pixel comes last.
+
+    Args:
+        pixels (`torch.Tensor`): `(batch, channels, height, width)`, what is to be convolved.
+        kernel_size (`int`): Edge of the kernel.
+        stride (`int`): Step of the kernel; sizes are divided by it and rounded up.
+
+    Returns:
+        `list[int]`: For `torch.nn.functional.pad`.
+    """
+    padding: list[int] = []
+    for size in (pixels.shape[-1], pixels.shape[-2]):
+        missing = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
+        padding += [missing // 2, missing - missing // 2]
+    return padding
+
+
 class SamePaddedConv2d(nn.Conv2d):
-    """A strided convolution padded as TensorFlow's "SAME" does: at the far side first, by the input's size.
+    """A strided convolution padded as TensorFlow's "SAME" does, by the size of its input.
 
     Args:
         in_channels (`int`): Channels of the input.
@@ -28,14 +46,7 @@ class SamePaddedConv2d(nn.Conv2d):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pad and convolve `(batch, in_channels, height, width)`; sizes are divided and rounded up."""
-        padding: list[int] = []
-        # F.pad counts from the last dimension.
-        for size, kernel_size, stride in zip(
-            pixels.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
-        ):
-            missing = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
-            padding += [missing // 2, missing - missing // 2]
-        return super().forward(F.pad(pixels, padding))
+        return super().forward(F.pad(pixels, same_padding(pixels, self.kernel_size[0], self.stride[0])))
 
 
 class EfficientNetLiteLayer(nn.Module):

@@ -5,15 +5,16 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
-from support.tiny import random_clips, randomize, tiny_config, tiny_extractor
+from support.tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 from torch import nn
 from transformers import ResNetConfig
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification, BSPModel
+from bsp_hf.encoder.modeling_efficientnet_lite import SamePaddedConv2d
 from bsp_hf.encoder.video_snippets import encode_clips
 from bsp_hf.features.engine import fast_encoder as inference_model
-from bsp_hf.features.engine.fast_blocks import JoinedBlock
-from bsp_hf.features.engine.fast_convolutions import PackedConv2d, WinogradConv2d
+from bsp_hf.features.engine.fast_blocks import JoinedBlock, JoinedInvertedResidual
+from bsp_hf.features.engine.fast_convolutions import PackedConv2d, PackedSameConv2d, WinogradConv2d
 from bsp_hf.features.engine.fast_encoder import choose_dtype, prepare_encoder
 
 CPU = torch.device("cpu")
@@ -110,6 +111,49 @@ def test_packed_convolution_equals_the_direct_one(convolution):
             assert torch.equal(added, kept)
 
 
+@needs_packing
+@pytest.mark.parametrize("groups", [1, 16])
+def test_packed_convolution_is_cut_off_where_its_rectifier_is(groups):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(16, 16, 3, padding=1, groups=groups)
+    packed = PackedConv2d(convolution, rectifies=True, ceiling=0.5)
+    pixels, added = torch.randn(2, 2, 16, 9, 12)
+    with torch.inference_mode():
+        expected = convolution(pixels)
+        assert (expected > 0.5).any() and (expected < 0).any()
+        torch.testing.assert_close(packed(pixels), expected.clamp(0, 0.5))
+        torch.testing.assert_close(packed(pixels, added), (expected + added).clamp(0, 0.5))
+
+
+@needs_packing
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_packed_same_convolution_equals_the_direct_one_for_even_and_odd_sizes(kernel_size, groups):
+    torch.manual_seed(0)
+    direct = SamePaddedConv2d(8, 16, kernel_size, 2, groups)
+    direct.bias = nn.Parameter(torch.randn(16))
+    packed, cut = PackedSameConv2d(direct), PackedSameConv2d(direct, rectifies=True, ceiling=0.5)
+    with torch.inference_mode():
+        for size in [(8, 10), (9, 10), (8, 11), (9, 13), (2, 1), (1, 2), (3, 3)]:
+            pixels = torch.randn(2, 8, *size)
+            expected = direct(pixels)
+            assert expected.shape[-2:] == tuple(-(-edge // 2) for edge in size)
+            torch.testing.assert_close(packed(pixels), expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(cut(pixels), expected.clamp(0, 0.5), rtol=1e-4, atol=1e-5)
+
+
+def test_other_convolutions_are_not_packed_as_same():
+    for convolution in (
+        nn.Conv2d(8, 8, 3, stride=2, padding=1),
+        SamePaddedConv2d(8, 8, 3, 3),
+        SamePaddedConv2d(8, 8, 1, 2),
+        SamePaddedConv2d(8, 8, 4, 2),
+    ):
+        assert not PackedSameConv2d.takes(convolution)
+        with pytest.raises(ValueError, match="SAME"):
+            PackedSameConv2d(convolution)
+
+
 def test_convolutions_that_cannot_be_packed_are_refused():
     for convolution in (
         nn.Conv2d(8, 8, 3, padding="same"),
@@ -150,6 +194,44 @@ def test_prepared_encoder_gives_the_same_features(layer_type, saves_products, pa
         expected, found = encode_clips(model, clips), encode_clips(encoder, clips)
     assert (found - expected).norm() < 1e-5 * expected.norm()
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("packs", [False, pytest.param(True, marks=needs_packing)])
+@pytest.mark.parametrize("shift_place", ["blockres", "block", "none"])
+def test_prepared_inverted_residuals_give_the_same_features(packs, shift_place, monkeypatch):
+    monkeypatch.setattr(inference_model, "_packs", lambda dtype, device: packs)
+    config = BSPConfig(backbone_config=tiny_backbone("efficientnet-lite"), shift_place=shift_place)
+    model = randomize(BSPForBoundaryClassification(config)).eval()
+    encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
+    kinds = [type(module) for module in encoder.modules()]
+    assert nn.BatchNorm2d not in kinds
+    if packs:
+        # Five blocks have a shortcut; the stem and three depthwise convolutions have a stride.
+        assert kinds.count(JoinedInvertedResidual) == 5 and kinds.count(PackedSameConv2d) == 4
+        assert nn.ReLU6 not in kinds and SamePaddedConv2d not in kinds
+    for size in ((32, 40), (35, 33)):  # the same encoder, packed for another parity
+        clips = 3 * random_clips(2, 8, 3, *size)
+        with torch.inference_mode():
+            expected, found = encode_clips(model, clips), encode_clips(encoder, clips)
+        assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("saves_products", [False, True])
+@pytest.mark.parametrize("packs", [False, pytest.param(True, marks=needs_packing)])
+def test_relu6_of_a_full_convolution_is_not_taken_for_relu(saves_products, packs, monkeypatch):
+    monkeypatch.setattr(inference_model, "_saves_products", lambda dtype, device: saves_products)
+    monkeypatch.setattr(inference_model, "_packs", lambda dtype, device: packs)
+    backbone = ResNetConfig(
+        embedding_size=16, hidden_sizes=[64, 64], depths=[2, 1], layer_type="basic", hidden_act="relu6"
+    )
+    model = randomize(BSPModel(BSPConfig(backbone_config=backbone))).eval()
+    encoder = prepare_encoder(model, tiny_extractor(), torch.float32, CPU)
+    assert (WinogradConv2d in [type(module) for module in encoder.modules()]) == saves_products
+    clips = 10 * random_clips(1, 8, 3, 32, 32)
+    with torch.inference_mode():
+        assert model(clips, output_hidden_states=True).hidden_states[-1].max() == 6
+        expected, found = encode_clips(model, clips), encode_clips(encoder, clips)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
 def test_what_changes_a_feature_is_not_done(monkeypatch, caplog):

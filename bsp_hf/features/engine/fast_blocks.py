@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import PreTrainedModel
 
+from bsp_hf.encoder.modeling_efficientnet_lite import EfficientNetLiteBlock
 from bsp_hf.encoder.video_snippets import encode_clips
 
 from .fast_convolutions import PackedConv2d, WinogradConv2d
@@ -40,14 +41,15 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
 
 
 def find_followers(
-    encoder: PreTrainedModel, pixel_values: Tensor, kind: type[nn.Module]
+    encoder: PreTrainedModel, pixel_values: Tensor, kind: type[nn.Module] | tuple[type[nn.Module], ...]
 ) -> list[tuple[str, str]]:
     """Find the modules of a kind whose input is the output of a convolution, in one run.
 
     Args:
         encoder (`PreTrainedModel`): In evaluation mode.
         pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
-        kind (`type`): Kind of modules; of batch norms only those that keep statistics count.
+        kind (`type` or `tuple`): Kind of modules, or several; of batch norms only those that keep statistics
+            count.
 
     Returns:
         `list[tuple[str, str]]`: Names of the convolutions and of what follows each; all used just once.
@@ -142,8 +144,55 @@ class JoinedBlock(nn.Module):
         return self.last(self.before(branch_input), self.shortcut(shortcut_input))
 
 
+class JoinedInvertedResidual(nn.Module):
+    """A block of an EfficientNet-Lite whose last convolution adds the shortcut itself.
+
+    Args:
+        block (`EfficientNetLiteBlock`): One for which [`takes`] is true; it gives its modules away.
+    """
+
+    has_shortcut = True
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.before = nn.Sequential(block.expand, block.depthwise)
+        self.last = block.project.convolution
+
+    @staticmethod
+    def takes(block: Any) -> bool:
+        """Say whether a module is an inverted residual that ends with a packed convolution and a sum.
+
+        Args:
+            block (`nn.Module`): Any module.
+
+        Returns:
+            `bool`: Whether it is.
+        """
+        return (
+            type(block) is EfficientNetLiteBlock
+            and block.has_shortcut
+            and type(block.project.convolution) is PackedConv2d
+            and type(block.project.normalization) is nn.Identity
+        )
+
+    def forward(self, hidden_states: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Run the block.
+
+        Args:
+            hidden_states (`torch.Tensor`): `(batch, channels, height, width)`, what the branch sees.
+            shortcut (`torch.Tensor`, *optional*): What is added, where it is not the same.
+
+        Returns:
+            `torch.Tensor`: Of the same shape.
+        """
+        return self.last(self.before(hidden_states), hidden_states if shortcut is None else shortcut)
+
+
+_JOINED = (JoinedBlock, JoinedInvertedResidual)
+
+
 def join_blocks(encoder: nn.Module) -> int:
-    """Put a [`JoinedBlock`] in the place of every residual block that allows it.
+    """Put a block that adds in its last convolution in the place of every residual block that allows it.
 
     Args:
         encoder (`nn.Module`): With fast convolutions; changed in place.
@@ -151,7 +200,7 @@ def join_blocks(encoder: nn.Module) -> int:
     Returns:
         `int`: Number of blocks that were replaced.
     """
-    names = [name for name, module in encoder.named_modules() if JoinedBlock.takes(module)]
-    for name in names:
-        replace_module(encoder, name, JoinedBlock(encoder.get_submodule(name)))
-    return len(names)
+    found = [(name, kind) for name, m in encoder.named_modules() for kind in _JOINED if kind.takes(m)]
+    for name, kind in found:
+        replace_module(encoder, name, kind(encoder.get_submodule(name)))
+    return len(found)

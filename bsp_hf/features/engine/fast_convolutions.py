@@ -4,7 +4,10 @@ import threading
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from bsp_hf.encoder.modeling_efficientnet_lite import SamePaddedConv2d, same_padding
 
 # What torch's compiler fuses with; no public interface, so they are tried before they are used.
 _OPERATORS: Any = torch.ops.mkldnn
@@ -14,21 +17,23 @@ class PackedConv2d(nn.Module):
     """A convolution by oneDNN, on a CPU and without gradients: the same numbers up to rounding.
 
     The weights are laid out as the processor wants them at the first call and at every change of the size of
-    the input, instead of at every call. A sum and a ReLU behind the convolution cost no pass over memory.
+    the input, instead of at every call. A sum, a ReLU and a ReLU6 behind the convolution cost no pass over
+    memory.
 
     Args:
         convolution (`nn.Conv2d`): One for which [`takes`] is true; not modified.
         rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
+        ceiling (`float`, *optional*): Where that ReLU is cut off: 6 for ReLU6.
 
     Raises:
         ValueError: If it is another kind of convolution.
     """
 
-    def __init__(self, convolution: nn.Conv2d, rectifies: bool = False) -> None:
+    def __init__(self, convolution: nn.Conv2d, rectifies: bool = False, ceiling: float | None = None) -> None:
         super().__init__()
         if not self.takes(convolution):
             raise ValueError(f"Only convolutions that pad by zeros can be packed: {convolution}.")
-        self.rectifies = rectifies
+        self.rectifies, self.ceiling = rectifies, ceiling
         # Parameters, because a model's number type is that of its parameters
         self.weight = convolution.weight
         self.bias = convolution.bias
@@ -61,15 +66,19 @@ class PackedConv2d(nn.Module):
             dtype (`torch.dtype`): Number type to compute in.
 
         Returns:
-            `bool`: Whether a small convolution with a sum and a ReLU came out right.
+            `bool`: Whether a small convolution came out right with a sum and a ReLU, and with a ReLU6.
         """
         convolution = nn.Conv2d(8, 8, 1).to(dtype)
         pixels = torch.linspace(-1, 1, 2 * 8 * 16, dtype=dtype).view(2, 8, 4, 4)
         try:
-            found = PackedConv2d(convolution, rectifies=True)(pixels, pixels)
+            joined = PackedConv2d(convolution, rectifies=True)(pixels, pixels)
+            cut = PackedConv2d(convolution, rectifies=True, ceiling=0.25)(pixels)
         except (AttributeError, RuntimeError):
             return False
-        return torch.allclose(found, (convolution(pixels) + pixels).relu(), atol=0.05)
+        expected = convolution(pixels)
+        return torch.allclose(joined, (expected + pixels).relu(), atol=0.05) and torch.allclose(
+            cut, expected.clamp(0, 0.25), atol=0.05
+        )
 
     def forward(self, pixels: Tensor, added: Tensor | None = None) -> Tensor:
         """Convolve, add and rectify.
@@ -89,13 +98,94 @@ class PackedConv2d(nn.Module):
             packed = self._packed = (key, weight)
         arguments = (packed[1], self.bias, *self._geometry)
         if added is None:
-            return _OPERATORS._convolution_pointwise(
-                pixels, *arguments, "relu" if self.rectifies else "none", [], ""
-            )
+            name, numbers = ("hardtanh", [0.0, self.ceiling]) if self.ceiling is not None else ("relu", [])
+            name, numbers = (name, numbers) if self.rectifies else ("none", [])
+            return _OPERATORS._convolution_pointwise(pixels, *arguments, name, numbers, "")
         added = added.contiguous(memory_format=torch.channels_last)
-        return _OPERATORS._convolution_pointwise.binary(
+        joined = _OPERATORS._convolution_pointwise.binary(
             pixels, added, *arguments, "add", 1.0, "relu" if self.rectifies else None, [], ""
         )
+        return joined.clamp_(max=self.ceiling) if self.rectifies and self.ceiling is not None else joined
+
+
+class PackedSameConv2d(nn.Module):
+    """A packed convolution padded as TensorFlow's "SAME" does, without a copy of large maps.
+
+    oneDNN pads all sides alike. Of an even edge, stride 2 pads the far side by one more than the near one:
+    the same as a kernel with a row of zeros in front, padded alike. Only where that multiplies more than it
+    saves, in a convolution over all channels, the pixels are padded.
+
+    Args:
+        convolution (`SamePaddedConv2d`): One for which [`takes`] is true; not modified.
+        rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
+        ceiling (`float`, *optional*): Where that ReLU is cut off: 6 for ReLU6.
+
+    Raises:
+        ValueError: If it is another kind of convolution.
+    """
+
+    def __init__(
+        self, convolution: SamePaddedConv2d, rectifies: bool = False, ceiling: float | None = None
+    ) -> None:
+        super().__init__()
+        if not self.takes(convolution):
+            raise ValueError(f'Only convolutions padded as "SAME" are packed so: {convolution}.')
+        self._pads = convolution.groups == 1
+        self._kernel_size = convolution.kernel_size[0]
+
+        def pack(rows: int, columns: int, padding: int) -> PackedConv2d:
+            weight = F.pad(convolution.weight.detach(), (columns, 0, rows, 0))
+            plain = nn.Conv2d(
+                convolution.in_channels,
+                convolution.out_channels,
+                (weight.shape[-2], weight.shape[-1]),
+                2,
+                padding,
+                groups=convolution.groups,
+                bias=convolution.bias is not None,
+            )
+            plain.weight = nn.Parameter(weight, requires_grad=False)
+            plain.bias = convolution.bias
+            return PackedConv2d(plain, rectifies, ceiling)
+
+        half = self._kernel_size // 2
+        # By whether height and width are even.
+        kernels = (
+            [(0, 0, 0)] if self._pads else [(rows, columns, half) for rows in (0, 1) for columns in (0, 1)]
+        )
+        self.by_parity = nn.ModuleList(pack(*kernel) for kernel in kernels)
+
+    @staticmethod
+    def takes(module: nn.Module) -> bool:
+        """Say whether a module is a convolution that can be computed so.
+
+        Args:
+            module (`nn.Module`): Any module.
+
+        Returns:
+            `bool`: Whether it is.
+        """
+        return (
+            type(module) is SamePaddedConv2d
+            and module.stride == (2, 2)
+            and module.dilation == (1, 1)
+            and module.kernel_size[0] == module.kernel_size[1] >= 3
+            and module.kernel_size[0] % 2 == 1
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pad, convolve and rectify.
+
+        Args:
+            pixels (`torch.Tensor`): `(batch, in_channels, height, width)`.
+
+        Returns:
+            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`, with channels last.
+        """
+        if self._pads:
+            return self.by_parity[0](F.pad(pixels, same_padding(pixels, self._kernel_size, 2)))
+        height, width = pixels.shape[-2:]
+        return self.by_parity[2 * (height % 2 == 0) + (width % 2 == 0)](pixels)
 
 
 # F(4x4, 3x3) of Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks": what turns a kernel

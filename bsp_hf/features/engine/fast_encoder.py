@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips
 
 from .fast_blocks import find_followers, fold_batch_norms, join_blocks, replace_module
-from .fast_convolutions import PackedConv2d, WinogradConv2d
+from .fast_convolutions import PackedConv2d, PackedSameConv2d, WinogradConv2d
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,12 @@ _LARGEST_DIFFERENCE = 1e-4
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+
+
+_RECTIFIERS = (nn.ReLU, nn.ReLU6)
+
+
+_PACKED: tuple[Any, ...] = (PackedConv2d, PackedSameConv2d)
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
@@ -146,21 +152,25 @@ def _packs(dtype: torch.dtype, device: torch.device) -> bool:
 
 def _use_fast_convolutions(encoder: Any, clip: Tensor, dtype: torch.dtype) -> None:
     for module in encoder.modules():
-        if isinstance(module, nn.ReLU):
+        if isinstance(module, _RECTIFIERS):
             module.inplace = True
     saves_products, packs = _saves_products(dtype, clip.device), _packs(dtype, clip.device)
     if not (saves_products or packs):
         return
-    rectifiers = dict(find_followers(encoder, clip, nn.ReLU))
+    rectifiers = dict(find_followers(encoder, clip, _RECTIFIERS))
     for name, module in list(encoder.named_modules()):
-        if saves_products and WinogradConv2d.takes(module):
-            kind: type[WinogradConv2d | PackedConv2d] = WinogradConv2d
-        elif packs and PackedConv2d.takes(module):
-            kind = PackedConv2d
+        rectifier = encoder.get_submodule(rectifiers[name]) if name in rectifiers else None
+        # Any: a module's kind is looked at by `takes`
+        fast: Any
+        if saves_products and WinogradConv2d.takes(module) and not isinstance(rectifier, nn.ReLU6):
+            fast = WinogradConv2d(module, rectifies=rectifier is not None)
+        elif packs and (kind := next((k for k in _PACKED if k.takes(module)), None)):
+            ceiling = 6.0 if isinstance(rectifier, nn.ReLU6) else None
+            fast = kind(module, rectifies=rectifier is not None, ceiling=ceiling)
         else:
             continue
-        replace_module(encoder, name, kind(module, rectifies=name in rectifiers))
-        if name in rectifiers:
+        replace_module(encoder, name, fast)
+        if rectifier is not None:
             replace_module(encoder, rectifiers[name], nn.Identity())
     join_blocks(encoder)
 
