@@ -5,6 +5,7 @@ table of them.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,15 @@ def two_process_losses(tmp_path_factory) -> dict[str, dict[str, list[float]]]:
     report = tmp_path_factory.mktemp("two_processes") / "losses.json"
     script = Path(__file__).resolve().parents[1] / "support" / "two_processes.py"
     command = [sys.executable, str(script), str(report)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    path = os.pathsep.join(filter(None, [str(script.parents[1]), os.environ.get("PYTHONPATH")]))
+    finished = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
     assert finished.returncode == 0, finished.stderr[-4000:]
     return json.loads(report.read_text())
 

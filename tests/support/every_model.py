@@ -39,7 +39,7 @@ def small_backbone(family: str) -> PreTrainedConfig:
             **two_stages,
             "depths": [1, 2],
             "kernel_sizes": [3, 5],
-            "strides": [1, 2],
+            "strides": [2, 2],
             "expand_ratios": [1, 2],
         },
     }
