@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, ResNetConfig
 
-from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, FeatureTrack
+from bsp_hf import (
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    BSPForTwoHeadClassification,
+    BSPModel,
+    FeatureTrack,
+)
 from bsp_hf.features import EncoderRecord
 from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
 from bsp_hf.localization.actionness.modeling_actionness import ActionnessModel
@@ -42,11 +48,19 @@ def tiny_encoder(model_class: type[PreTrainedModel] = BSPModel, seed: int = 0, *
         downsample_in_first_stage=True,
     )
     torch.manual_seed(seed)
-    model = model_class(BSPConfig(backbone_config=backbone, num_frames=4, **fields))
+    model = model_class(model_class.config_class(backbone_config=backbone, num_frames=4, **fields))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     return model.eval()
+
+
+def tiny_two_head_encoder(action_names: list[str]) -> BSPForTwoHeadClassification:
+    """The same trunk with a boundary head and an action head that tells its classes apart."""
+    model = tiny_encoder(BSPForTwoHeadClassification, action_names=action_names)
+    with torch.no_grad():
+        model.action_classifier.weight.mul_(20)
+    return model
 
 
 def tiny_extractor() -> BSPFeatureExtractor:

@@ -14,12 +14,7 @@ from bsp_hf.features.track import FeatureTrack
 
 @dataclass(frozen=True)
 class VideoClasses:
-    """How much a video as a whole looks like each class.
-
-    Args:
-        labels (`tuple[str, ...]`): Names of the classes.
-        scores (`np.ndarray`): float64 `(num_classes,)`, not negative.
-    """
+    """The classes of a video as a whole: their names, and float64 scores `(num_classes,)`, not negative."""
 
     labels: tuple[str, ...]
     scores: np.ndarray
@@ -28,18 +23,10 @@ class VideoClasses:
 def read_class_scores(
     given: ArrayLike | Mapping[str, float] | None, id2label: Mapping[int, str]
 ) -> VideoClasses | None:
-    """Check the class scores that are given with a video.
+    """Return the class scores that are given with a video, checked.
 
-    Args:
-        given (`ArrayLike` or `Mapping[str, float]`, *optional*): A score for each of the config's labels in
-            their order, or a dict from labels, which may be others, to scores.
-        id2label (`Mapping[int, str]`): The config's labels.
-
-    Returns:
-        `VideoClasses` or `None`: The scores; none if none are given.
-
-    Raises:
-        ValueError: If there is another number of scores than labels, or one is negative or not a number.
+    They are a score for each of the config's labels in their order, or a dict from labels, which may be
+    others, to scores.
     """
     if given is None:
         return None
@@ -61,29 +48,24 @@ def read_class_scores(
 
 @torch.inference_mode()
 def classify_track(track: FeatureTrack, encoders: Sequence[VideoFeatureExtractionPipeline]) -> VideoClasses:
-    """Classify a video by the action head of the encoder that made its features.
+    """Return the classes of a video by the action head of the encoder that made its features.
+
+    The head is that of a model trained with `--task action`, or the action head of a two-head model.
 
     Choice: the head's softmax for every snippet, averaged over the video; the published systems take the
     classes of a video from a classifier that they do not release.
-
-    Args:
-        track (`FeatureTrack`): The features, of at least one row.
-        encoders (`Sequence[VideoFeatureExtractionPipeline]`): The encoder; with several none can be meant.
-
-    Returns:
-        `VideoClasses`: Probabilities that sum to 1.
-
-    Raises:
-        ValueError: If there are several encoders, or the encoder has no action head.
     """
     model = encoders[0].model
-    head = getattr(model, "classifier", None)
     labels = tuple((model.config.id2label or {}).values())
-    boundaries = {kind.label for kind in BoundaryType}
-    if len(encoders) > 1 or not isinstance(head, torch.nn.Linear) or boundaries & set(labels):
+    head = getattr(model, "action_classifier", None)
+    if head is not None:
+        labels = tuple(model.config.action_names or ())
+    elif not {kind.label for kind in BoundaryType} & set(labels):
+        head = getattr(model, "classifier", None)
+    if len(encoders) > 1 or not isinstance(head, torch.nn.Linear):
         raise ValueError(
-            "class_source='encoder' needs an encoder with an action head, trained with --task action; "
-            f"the localizer's is {model.name_or_path or type(model).__name__} with the labels "
+            "class_source='encoder' needs one encoder with an action head, trained with --task action; there "
+            f"are {len(encoders)}, first {model.name_or_path or type(model).__name__} with the labels "
             f"{', '.join(labels[:4])}. Give class_scores= instead, or set class_source=None in its config."
         )
     rows = torch.from_numpy(track.features).to(head.weight)

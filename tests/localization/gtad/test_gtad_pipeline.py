@@ -9,6 +9,7 @@ from support.tiny_localizers import (
     tiny_extractor,
     tiny_localizer,
     tiny_track,
+    tiny_two_head_encoder,
 )
 from transformers import pipeline
 
@@ -52,11 +53,26 @@ def test_an_action_head_of_the_encoder_names_the_classes(tmp_path, levels_video)
     assert pipeline(ACT, model=str(tmp_path / "again"))(levels_video) == found
 
 
+def test_the_action_head_of_a_two_head_encoder_names_the_classes(tmp_path, levels_video):
+    encoder = tiny_two_head_encoder(["bow", "sit", "wave"])
+    home = save_checkpoint_folder(encoder, tiny_extractor(), tmp_path / "encoder")
+    model = tiny_localizer("gtad", class_source="encoder")
+    find = pipeline(ACT, model=str(save_localizer_folder(model, tmp_path / "gtad", encoder=home)))
+    rows = torch.from_numpy(find.make_track(levels_video).features)
+    expected = encoder.action_classifier(rows).softmax(1).mean(0)
+    found = find(levels_video)
+    assert found[0]["label"] == ["bow", "sit", "wave"][int(expected.argmax())]
+    assert {segment["label"] for segment in found} <= {"bow", "sit", "wave"}
+    with torch.no_grad():  # the other head is never asked
+        find.encoders[0].model.classifier.weight.fill_(float("nan"))
+    assert find(levels_video) == found
+
+
 def test_a_boundary_head_names_no_classes(tmp_path, levels_video):
     home = save_checkpoint_folder(boundary_classifier(), tiny_extractor(), tmp_path / "encoder")
     model = tiny_localizer("gtad", class_source="encoder")
     find = pipeline(ACT, model=str(save_localizer_folder(model, tmp_path / "gtad", encoder=home)))
-    with pytest.raises(ValueError, match="needs an encoder with an action head"):
+    with pytest.raises(ValueError, match="needs one encoder with an action head"):
         find(levels_video)
 
 
