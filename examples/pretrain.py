@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
-from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
+from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.pretexts import find_pretext
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.run.record import describe_run, save_training_pictures
@@ -66,10 +66,8 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
         if pretext.averages_cases:  # several clips of each video, one after the other
             votes = votes.softmax(-1).unflatten(0, (pretext.num_cases, -1)).mean(0)
             truth = truth[: len(votes)]
-        metric = BoundaryTypeAccuracy()
-        metric.add_batch(predictions=votes.argmax(-1), references=truth)
-        scores = metric.compute(class_names=list(pretext.label_names))
-        results.update({f"eval_{name}": value for name, value in scores.items()})
+        scores = evaluate_boundary_classification(votes.argmax(-1), truth, class_names=pretext.label_names)
+        results.update({f"eval_{name}": value for name, value in scores.to_dict().items()})
     return results
 
 

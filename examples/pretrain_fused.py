@@ -31,7 +31,7 @@ from bsp_hf import (
 )
 from bsp_hf.encoder.configuration_fusion import feature_size
 from bsp_hf.encoder.modeling_fusion import TEACHERS
-from bsp_hf.metrics.hub.boundary_type_accuracy import BoundaryTypeAccuracy
+from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.pretexts import BoundaryWithAction
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
 from bsp_hf.pretraining.run.record import describe_run
@@ -131,7 +131,7 @@ def model_inputs(batch, extractor, teachers, num_actions, is_training=True):
 def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
     """Return the metrics of the held-out clips."""
     model.eval()
-    metric, kept, errors = BoundaryTypeAccuracy(), [], []
+    kept, errors = [], []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
         output = model(**model_inputs(batch, extractor, teachers, None, is_training=False))
@@ -152,9 +152,8 @@ def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
         "eval_action_accuracy": (action_logits.argmax(-1) == actions).float().mean().item(),
     }
     if teachers is None:
-        metric.add_batch(predictions=boundary, references=labels[:, 0])
-        scores = metric.compute(class_names=list(pretext.label_names))
-        return results | {f"eval_{name}": value for name, value in scores.items()}
+        scores = evaluate_boundary_classification(boundary, labels[:, 0], class_names=pretext.label_names)
+        return results | {f"eval_{name}": value for name, value in scores.to_dict().items()}
     means = dict(zip(TEACHERS, torch.cat(errors).mean(0).tolist(), strict=True))
     return results | {f"eval_{name}_feature_loss": mean for name, mean in means.items()}
 

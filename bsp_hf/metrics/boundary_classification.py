@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,16 @@ class BoundaryClassificationScores:
     confusion: np.ndarray
     class_names: tuple[str, ...]
     num_clips: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain values that JSON can hold, `class_recall` by class name."""
+        return {
+            "accuracy": self.accuracy,
+            "mean_class_recall": self.mean_class_recall,
+            "class_recall": dict(zip(self.class_names, self.class_recall.tolist(), strict=True)),
+            "confusion": self.confusion.tolist(),
+            "num_clips": self.num_clips,
+        }
 
 
 def evaluate_boundary_classification(

@@ -1,4 +1,4 @@
-"""The `evaluate` scripts give the numbers of the functions under them, in one process and in two."""
+"""The `evaluate` script gives the numbers of the functions under it, in one process and in two."""
 
 import json
 import os
@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from bsp_hf.metrics import activitynet_map, proposal_recall
-from bsp_hf.metrics.hub import METRIC_NAMES, metric_path
+from bsp_hf.metrics.hub import METRIC_NAMES, SCRIPT_PATH, load_metric
+from bsp_hf.metrics.hub.table import temporal_detection_map
 
 LOAD_ALL = """
-import json, math, sys
+import json, sys
 from bsp_hf.metrics.hub import METRIC_NAMES, load_metric
-inputs = json.load(sys.stdin)
-print(json.dumps({name: load_metric(name).compute(**inputs[name]) for name in METRIC_NAMES}))
+inputs, results = json.load(sys.stdin), {}
+for name in METRIC_NAMES:
+    metric = load_metric(name)
+    results[name] = metric.compute(**inputs[name])
+    results[name]["described"] = [metric.description, metric.inputs_description]
+print(json.dumps(results))
 """
 
 ONE_OF_TWO = """
@@ -80,14 +85,13 @@ def expected(golden_json):
     return case["ground_truth"], {"results": inside}
 
 
-def test_every_script_exists():
-    for name in METRIC_NAMES:
-        assert os.path.isfile(metric_path(name))
-    with pytest.raises(ValueError, match="no metric 'bleu'"):
-        metric_path("bleu")
+def test_the_script_exists_and_unknown_names_are_refused():
+    assert os.path.isfile(SCRIPT_PATH)
+    with pytest.raises(ValueError, match=r"no metric 'bleu'; there are \('actionness_ap'"):
+        load_metric("bleu")
 
 
-def test_every_script_loads_by_path_from_anywhere_and_computes(tmp_path, rows, expected):
+def test_every_metric_loads_by_path_from_anywhere_and_computes(tmp_path, rows, expected):
     without_labels = {
         side: [{key: row[key] for key in row if key != "labels"} for row in rows[side]] for side in rows
     }
@@ -129,6 +133,10 @@ def test_every_script_loads_by_path_from_anywhere_and_computes(tmp_path, rows, e
     assert run.returncode == 0, run.stderr
     results = json.loads(run.stdout.splitlines()[-1])
 
+    for name in METRIC_NAMES:
+        description, inputs = results[name]["described"]
+        assert description.startswith("Compute ") and "Args:" not in description
+        assert "predictions: " in inputs and "references: " in inputs and "Returns:" in inputs
     scores = activitynet_map(*expected)
     assert results["temporal_detection_map"]["average_map"] == scores.average_map
     assert results["temporal_detection_map"]["ap_per_class"] == scores.average_ap_per_class
@@ -190,9 +198,6 @@ def test_two_processes_gather_to_the_result_of_one(tmp_path, rows, expected):
     ],
 )
 def test_rows_that_do_not_fit_together_are_refused(rows, change, message):
-    from bsp_hf.metrics.hub.temporal_detection_map import TemporalDetectionMap
-
     change(rows)
-    metric = TemporalDetectionMap.__new__(TemporalDetectionMap)  # its cache folder is not needed
     with pytest.raises(ValueError, match=message):
-        metric._compute(**rows)
+        temporal_detection_map(**rows)
