@@ -61,12 +61,23 @@ def report_errors(registers: bool = True) -> Iterator[None]:
             register()
             transformers_logging.disable_progress_bar()  # of loading weights, which takes no time
         yield
-    except (OSError, ValueError, TypeError, ImportError) as error:
-        plain = (
-            f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
-        )
-        typer.echo(f"Error: {plain}", err=True)
+    except Exception as error:
+        text = _explain(error)
+        if text is None:
+            raise
+        typer.echo(f"Error: {text}", err=True)
         raise typer.Exit(NOTHING_DONE) from error
     except KeyboardInterrupt as interrupt:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(STOPPED) from interrupt
+
+
+def _explain(error: Exception) -> str | None:
+    """Return in one line what a user can correct; `None` for an error of the program itself."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    if isinstance(error, StrictDataclassError):  # a field of a config; the reason is in its cause
+        return str(error.__cause__ or error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error) if isinstance(error, OSError | ValueError | TypeError | ImportError) else None

@@ -1,14 +1,20 @@
 """`bsp-hf convert`: checkpoints of other code bases into folders that `AutoModel` reads, and back."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .application import report_errors
 
+# What is no option of this command is a field of a localizer's config.
+CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+_OPTION_NAMES = {"keep_classifier": "--encoder-only"}
+
 
 def convert(
+    context: typer.Context,
     source: Annotated[
         Path, typer.Argument(help="Checkpoint file or folder; with --to, an encoder's folder.")
     ],
@@ -47,12 +53,16 @@ def convert(
 
     No code in a checkpoint is run, and nothing is written unless every tensor fits.
 
+    With --kind, give what the training changed as options after the paths, named like the fields of the
+    localizer's config: --num-steps 128 --context-style 2. The report lists what the weights do not show.
+
     \b
     Examples:
       bsp-hf convert TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth bsp-tsm-r50
       bsp-hf convert resnet50-11ad3fa6.pth tsm-r50 --encoder-only --num-frames 16
       bsp-hf convert efficientnet-lite0-57934424.pth bsp-tsm-lite0 --encoder-only
       bsp-hf convert checkpoint_best.pth.tar gtad-anet --kind gtad
+      bsp-hf convert checkpoint_best.pth.tar gtad-mine --kind gtad --preset thumos14 --context-style 2
       bsp-hf convert bsp-tsm-r50 TSM_bsp_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth --to mit-han-lab
     """
     with report_errors(registers=False):
@@ -62,45 +72,63 @@ def convert(
             raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
         if output.is_dir() and any(output.iterdir()) and not force:
             raise ValueError(f"{output} is not empty; empty it, pass --force, or choose another output.")
+        encoder_options: dict[str, Any] = {
+            "layout": layout,
+            "num_frames": num_frames,
+            "shift_div": shift_div,
+            "shift_place": shift_place,
+            "labels": labels,
+            "keep_classifier": None if keep_classifier else False,
+        }
+        given = {name: value for name, value in encoder_options.items() if value is not None}
+        given_names = ", ".join(_OPTION_NAMES.get(name, f"--{name.replace('_', '-')}") for name in given)
+        fields = _parse_fields(context.args)
+        if kind is None and fields:
+            raise ValueError(f"there is no option {context.args[0]}; see bsp-hf convert --help.")
+        if kind is None and (preset is not None or vocabulary is not None):
+            raise ValueError("--preset and --vocabulary are of localizers; pass --kind too.")
+        if kind is not None and given:
+            raise ValueError(f"{given_names} cannot be combined with --kind; an encoder has these.")
+        if to is not None and (given or kind is not None):
+            raise ValueError(
+                f"{given_names or '--kind'} cannot be combined with --to, which changes nothing."
+            )
     with report_errors():
-        from bsp_hf.publishing.conversion.encoders import convert_checkpoint
-        from bsp_hf.publishing.conversion.export import EXPORT_LAYOUTS, export_checkpoint
-
         if kind is not None:
             from bsp_hf.publishing.conversion.localizers import convert_localizer_checkpoint
 
             words = None if vocabulary is None else vocabulary.read_text(encoding="utf-8").split("\n")
             words = words[:-1] if words and not words[-1] else words
-            typer.echo(
-                str(convert_localizer_checkpoint(source, output, kind=kind, preset=preset, vocabulary=words))
+            made = convert_localizer_checkpoint(
+                source, output, kind=kind, preset=preset, vocabulary=words, **fields
             )
-            return
-        if preset is not None or vocabulary is not None:
-            raise ValueError("--preset and --vocabulary are of localizers; pass --kind too.")
-        if to is None:
-            report = convert_checkpoint(
-                source,
-                output,
-                layout=layout,
-                num_frames=num_frames,
-                shift_div=shift_div,
-                shift_place=shift_place,
-                labels=labels,
-                keep_classifier=keep_classifier,
-            )
-            typer.echo(str(report))
-            return
-        given = {
-            "--layout": layout,
-            "--num-frames": num_frames,
-            "--shift-div": shift_div,
-            "--shift-place": shift_place,
-            "--labels": labels,
-            "--encoder-only": None if keep_classifier else True,
-        }
-        if useless := [name for name, value in given.items() if value is not None]:
-            raise ValueError(f"{', '.join(useless)} cannot be combined with --to, which changes nothing.")
-        if to not in EXPORT_LAYOUTS:
-            raise ValueError(f"--to {to} cannot be written; choose one of {', '.join(EXPORT_LAYOUTS)}.")
-        written = export_checkpoint(source, output, layout=to)
-        typer.echo(f"{source} -> {written}\n  layout:        {to}\n  bytes:         {written.stat().st_size}")
+            typer.echo(str(made))
+        elif to is None:
+            from bsp_hf.publishing.conversion.encoders import convert_checkpoint
+
+            typer.echo(str(convert_checkpoint(source, output, **given)))
+        else:
+            from bsp_hf.publishing.conversion.export import export_checkpoint
+
+            written = export_checkpoint(source, output, layout=to)
+            num_bytes = written.stat().st_size
+            typer.echo(f"{source} -> {written}\n  layout:        {to}\n  bytes:         {num_bytes}")
+
+
+def _parse_fields(words: list[str]) -> dict[str, Any]:
+    """Return fields of a localizer's config by name, from options such as `--num-steps 128`."""
+    fields: dict[str, Any] = {}
+    waiting = list(words)
+    while waiting:
+        name, separator, value = waiting.pop(0).partition("=")
+        if not name.startswith("--"):
+            raise ValueError(f"{name} belongs to no option; see bsp-hf convert --help.")
+        if not separator:
+            if not waiting or waiting[0].startswith("--"):
+                raise ValueError(f"{name} needs a value.")
+            value = waiting.pop(0)
+        try:
+            fields[name[2:].replace("-", "_")] = json.loads(value)
+        except ValueError:
+            fields[name[2:].replace("-", "_")] = value
+    return fields

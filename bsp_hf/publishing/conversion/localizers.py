@@ -1,13 +1,14 @@
 """Turns published checkpoints of G-TAD, 2D-TAN and LGI into folders that `AutoModel` reads."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.files import hash_file
 from bsp_hf.localization.grounding.queries import QueryVocabulary
@@ -24,6 +25,9 @@ from bsp_hf.localization.tan.conversion import convert_tan_state_dict
 from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 from .foreign_files import load_tensors
+from .report import ConvertedSetting, LocalizerReport
+
+logger = logging.getLogger(__name__)
 
 LOCALIZER_KINDS = ("gtad", "tan", "lgi")
 LOCALIZER_PRESETS: dict[str, dict[str, Any]] = {  # Any: functions that make a config
@@ -40,7 +44,7 @@ _MODELS: dict[str, type[PreTrainedModel]] = {
     "tan": TANForVideoGrounding,
     "lgi": LGIForVideoGrounding,
 }
-# What is read off the weights: field, the tensor, and the axis of its shape.
+# Sizes that are read from the weights: field, the tensor, and the axis of its shape.
 _SIZES: dict[str, tuple[tuple[str, str, int], ...]] = {
     "gtad": (
         ("hidden_dim", "backbone1.0.weight", 0),
@@ -64,40 +68,42 @@ _SIZES: dict[str, tuple[tuple[str, str, int], ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class LocalizerReport:
-    """What [`convert_localizer_checkpoint`] found and made; `str()` of it is a readable summary.
-
-    Args:
-        source (`str`): Name of the file the weights come from.
-        source_sha256 (`str`): Digest of that file.
-        output_folder (`Path`): The folder that was written.
-        kind (`str`): `"gtad"`, `"tan"` or `"lgi"`.
-        preset (`str`): The published setting it was read as.
-        sizes (`tuple[tuple[str, int], ...]`): Config fields that were read off the weights.
-        num_tensors (`int`): Tensors that were taken.
-        left (`tuple[str, ...]`): What the file holds beyond them.
-    """
-
-    source: str
-    source_sha256: str
-    output_folder: Path
-    kind: str
-    preset: str
-    sizes: tuple[tuple[str, int], ...]
-    num_tensors: int
-    left: tuple[str, ...]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.source} -> {self.output_folder}",
-            f"  localizer:     {self.kind}, {self.preset}",
-            f"  sizes:         {', '.join(f'{name} {value}' for name, value in self.sizes)}",
-            f"  tensors:       {self.num_tensors} taken",
-            f"  left out:      {', '.join(self.left) or 'nothing'}",
-            f"  sha256:        {self.source_sha256}",
-        ]
-        return "\n".join(lines)
+# Fields of the configs that the tensors show: they are read above, or nothing else fits the tensors.
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "gtad": (
+        "feature_dim",
+        "hidden_dim",
+        "aligned_dim",
+        "map_dim",
+        "num_groups",
+        "group_width",
+        "map_kernel_size",
+    ),
+    "tan": (
+        "feature_dim",
+        "hidden_dim",
+        "proposals",
+        "query_encoder",
+        "word_dim",
+        "text_hidden_dim",
+        "num_text_layers",
+        "map_kernel_sizes",
+    ),
+    "lgi": (
+        "feature_dim",
+        "num_rows",
+        "hidden_dim",
+        "query_input",
+        "vocab_size",
+        "word_dim",
+        "num_text_layers",
+        "num_phrases",
+        "attention_dim",
+        "local_kernel_size",
+        "num_local_blocks",
+        "num_nonlocal_blocks",
+    ),
+}
 
 
 def convert_localizer_checkpoint(
@@ -107,12 +113,12 @@ def convert_localizer_checkpoint(
     kind: str | None = None,
     preset: str | None = None,
     vocabulary: QueryVocabulary | Sequence[str] | None = None,
-    **fields: Any,
+    **given: Any,
 ) -> LocalizerReport:
     """Turn a published checkpoint of a localizer into a folder that `AutoModel` and the pipelines read.
 
-    Widths are read off the weights, everything else is the preset's. No code in the file is run, and nothing
-    is written unless every tensor fits.
+    Widths are read from the weights. Everything that the weights do not show is the preset's unless it is
+    given; the report lists it. No code in the file is run, and nothing is written unless every tensor fits.
 
     Args:
         source (`str` or `Path`): A file of `torch.save`: G-TAD's `checkpoint.pth.tar`, 2D-TAN's `.pkl`, LGI's
@@ -124,15 +130,18 @@ def convert_localizer_checkpoint(
             for Charades-STA and TACoS.
         vocabulary (`QueryVocabulary` or `Sequence[str]`, *optional*): LGI: the words of its embedding in
             their order, without which the folder reads no sentence.
-        fields: Config fields that differ from the preset, for instance `proposals="conv"`.
+        given: Fields of the localizer's config in which the training differed from the preset, for instance
+            `context_style=2` or `num_steps=128`.
 
     Returns:
-        `LocalizerReport`: What was found and taken.
+        `LocalizerReport`: What was found, taken and assumed.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, needs code to run, is no checkpoint of a localizer, or if a tensor is
-            missing, unknown or of another shape; the message names it.
+        TypeError: If the config has no field of a name in `given`.
+        ValueError: If the file is damaged, needs code to run, is no checkpoint of a localizer, or if a tensor
+            is missing, unknown or of another shape; the message names it.
+        huggingface_hub.errors.StrictDataclassError: If a field is out of range.
     """
     path, output_folder = Path(source), Path(output_folder)
     if not path.is_file():
@@ -143,11 +152,16 @@ def convert_localizer_checkpoint(
     kind = kind or _detect_kind(content)
     if kind not in LOCALIZER_KINDS:
         raise ValueError(f"kind={kind!r} is not one of {', '.join(LOCALIZER_KINDS)}.")
+    known = list_config_fields(kind)
+    if unknown := [name for name in given if name not in known]:
+        raise TypeError(
+            f"{', '.join(unknown)}: the config of {kind} has no such field; it has {', '.join(known)}."
+        )
     weights, left = _find_weights(content, kind, path)
     if isinstance(vocabulary, Sequence):
         vocabulary = QueryVocabulary(tuple(vocabulary))
     sizes = _read_sizes(weights, kind)
-    preset, config, converted = _fit(weights, kind, preset, {**sizes, **fields})
+    preset, config, converted = _fit(weights, kind, preset, {**sizes, **given})
     if vocabulary is not None and kind == "lgi" and len(vocabulary) != config.vocab_size:
         raise ValueError(
             f"the vocabulary has {len(vocabulary)} numbers with the reserved ones, the embedding "
@@ -155,23 +169,31 @@ def convert_localizer_checkpoint(
         )
     model = _MODELS[kind](config)
     model.load_state_dict(converted, strict=True)
+    origins = dict.fromkeys(_SHOWN[kind], "weights") | dict.fromkeys(given, "argument")
     report = LocalizerReport(
         source=path.name,
         source_sha256=hash_file(path),
         output_folder=output_folder,
         kind=kind,
         preset=preset,
-        sizes=tuple(sizes.items()),
+        settings=tuple(
+            ConvertedSetting(name, getattr(config, name), origins.get(name, f"preset {preset}"))
+            for name in known
+        ),
         num_tensors=len(converted),
         left=tuple(left),
     )
-    source_facts = {"file": report.source, "sha256": report.source_sha256, "layout": kind}
-    record = {
-        "conversion": {"source": source_facts, "num_tensors": report.num_tensors},
-        "preset": preset,
-    }
+    record = {"conversion": report.to_record(), "preset": preset}
     save_localizer_folder(model, output_folder, vocabulary=vocabulary, record=record)
+    logger.info("%s", report)
     return report
+
+
+def list_config_fields(kind: str) -> tuple[str, ...]:
+    """Return the fields of a kind's config, without those that name an encoder."""
+    names = [field.name for field in fields(_MODELS[kind].config_class)]  # type: ignore[arg-type] # a class
+    without = {field.name for field in fields(PreTrainedConfig)} | {"encoder", "encoder_copy", "text_encoder"}
+    return tuple(name for name in names if name not in without)
 
 
 def _detect_kind(content: Mapping[str, Any]) -> str:
@@ -222,7 +244,7 @@ def _read_sizes(weights: Mapping[str, Tensor], kind: str) -> dict[str, int]:
 
 
 def _fit(
-    weights: Mapping[str, Tensor], kind: str, preset: str | None, fields: Mapping[str, Any]
+    weights: Mapping[str, Tensor], kind: str, preset: str | None, settings: Mapping[str, Any]
 ) -> tuple[str, LocalizerConfig, dict[str, Tensor]]:
     """Convert by the preset that is named, or by the only one whose shapes are the file's."""
     presets = LOCALIZER_PRESETS[kind]
@@ -234,7 +256,7 @@ def _fit(
     is_conv = any(key.startswith("prop_layer.") for key in weights)
     extra = {"proposals": "conv" if is_conv else "pool"} if kind == "tan" else {}
     for name in [preset] if preset is not None else presets:
-        config = presets[name](**{**extra, **fields})
+        config = presets[name](**{**extra, **settings})
         try:
             fitting.append((name, config, _convert(weights, kind, config)))
         except ValueError as error:

@@ -1,23 +1,25 @@
-"""What a conversion found in a checkpoint and made of it, to be read and to be kept beside the weights."""
+"""What a conversion found in a checkpoint and made of it, to be printed and kept in the record."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class ConvertedSetting:
-    """One setting of the converted encoder and where its value comes from.
+    """One setting of a converted model and where its value comes from.
 
     Args:
-        name (`str`): Field of [`BSPConfig`].
-        value (`int`, `float` or `str`): Its value.
-        origin (`str`): `"argument"`, `"file name"`, `"keys"` or `"default"`.
+        name (`str`): Field of its config.
+        value: Its value.
+        origin (`str`): `"argument"`, `"file name"`, `"keys"` or `"default"`; of a localizer `"argument"`,
+            `"weights"` or its preset, as in `"preset thumos14"`.
     """
 
     name: str
-    value: int | float | str
+    value: Any  # Any: fields of a config have different types
     origin: str
 
     def __str__(self) -> str:
@@ -37,7 +39,7 @@ class ConversionReport:
         model_class (`str`): Class of the saved model.
         num_labels (`int`, *optional*): Classes of its classifier; `None` without one.
         settings (`tuple[ConvertedSetting, ...]`): Settings of the encoder.
-        preprocessing (`str`): What happens to a frame in front of the network.
+        preprocessing (`str`): How a frame is prepared for the network.
         renamed (`tuple[tuple[str, str], ...]`): Key in the file and key in the model of every tensor taken.
         filled (`tuple[str, ...]`): Batch counters that the file lacks. They start at zero; no output depends
             on them.
@@ -65,17 +67,13 @@ class ConversionReport:
         return len(self.renamed)
 
     def to_record(self) -> dict[str, object]:
-        """Return the report as plain values for `training_record.json`.
-
-        Returns:
-            `dict[str, object]`: Every field but the folder's path and the long list of renamed keys.
-        """
+        """Return the report as JSON values: all but the folder's path and the long list of renamed keys."""
         return {
             "source": {"file": self.source, "sha256": self.source_sha256, "layout": self.layout},
             "architecture": self.architecture,
             "model_class": self.model_class,
             "num_labels": self.num_labels,
-            "settings": {s.name: {"value": s.value, "origin": s.origin} for s in self.settings},
+            "settings": _settings_as_json(self.settings),
             "preprocessing": self.preprocessing,
             "num_tensors": {"matched": self.num_matched, "filled": len(self.filled)},
             "left": list(self.left),
@@ -99,31 +97,80 @@ class ConversionReport:
             ("left", shorten_names(self.left) or "nothing"),
             *(("note", note) for note in self.notes),
         ]
-        lines = [f"{self.source} -> {self.output_folder}"]
-        return "\n".join(lines + [f"  {title + ':':<15}{text}" for title, text in rows])
+        return _lay_out(f"{self.source} -> {self.output_folder}", rows)
+
+
+@dataclass(frozen=True)
+class LocalizerReport:
+    """What [`convert_localizer_checkpoint`] found and made; `str()` of it is a readable summary.
+
+    Args:
+        source (`str`): Name of the file the weights come from.
+        source_sha256 (`str`): Digest of that file.
+        output_folder (`Path`): The folder that was written.
+        kind (`str`): `"gtad"`, `"tan"` or `"lgi"`.
+        preset (`str`): The published setting it was read as.
+        settings (`tuple[ConvertedSetting, ...]`): Every field of the config. Those that come from the preset
+            are assumed: the weights do not show them.
+        num_tensors (`int`): Tensors that were taken.
+        left (`tuple[str, ...]`): What the file holds beyond them.
+    """
+
+    source: str
+    source_sha256: str
+    output_folder: Path
+    kind: str
+    preset: str
+    settings: tuple[ConvertedSetting, ...]
+    num_tensors: int
+    left: tuple[str, ...]
+
+    @property
+    def assumed(self) -> tuple[ConvertedSetting, ...]:
+        """Settings that the weights do not show and that were not given."""
+        return tuple(s for s in self.settings if s.origin not in ("argument", "weights"))
+
+    def to_record(self) -> dict[str, object]:
+        """Return the report as JSON values: all but the folder's path."""
+        return {
+            "source": {"file": self.source, "sha256": self.source_sha256, "layout": self.kind},
+            "settings": _settings_as_json(self.settings),
+            "num_tensors": self.num_tensors,
+            "left": list(self.left),
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            ("localizer", f"{self.kind}, {self.preset}"),
+            ("from weights", _list_values(s for s in self.settings if s.origin == "weights")),
+            ("given", _list_values(s for s in self.settings if s.origin == "argument") or "nothing"),
+            ("assumed", ", ".join(map(str, self.assumed))),
+            ("tensors", f"{self.num_tensors} taken"),
+            ("left out", ", ".join(self.left) or "nothing"),
+            ("sha256", self.source_sha256),
+            ("note", "weights do not show what is assumed; pass what your training had otherwise"),
+        ]
+        return _lay_out(f"{self.source} -> {self.output_folder}", rows)
+
+
+def _settings_as_json(settings: Iterable[ConvertedSetting]) -> dict[str, dict[str, Any]]:
+    return {setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings}
+
+
+def _list_values(settings: Iterable[ConvertedSetting]) -> str:
+    return ", ".join(f"{setting.name} {setting.value}" for setting in settings)
+
+
+def _lay_out(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join([title, *(f"  {name + ':':<15}{text}" for name, text in rows)])
 
 
 def shorten_names(names: Sequence[str], most: int = 6) -> str:
-    """Join names for a message, and count those that would make it unreadable.
-
-    Args:
-        names (`Sequence[str]`): The names.
-        most (`int`, *optional*, defaults to 6): How many are written out.
-
-    Returns:
-        `str`: For instance `"a, b and 3 more"`; empty without names.
-    """
+    """Join names for a message, such as `"a, b and 3 more"`; empty without names."""
     text = ", ".join(names[:most])
     return f"{text} and {len(names) - most} more" if len(names) > most else text
 
 
 def keep_plain_facts(facts: dict[str, str | int | float]) -> dict[str, str | int | float]:
-    """Drop numbers that JSON cannot hold.
-
-    Args:
-        facts (`dict`): Names and values.
-
-    Returns:
-        `dict`: Those that are text or finite.
-    """
+    """Return the facts without numbers that JSON cannot hold."""
     return {name: value for name, value in facts.items() if isinstance(value, str) or math.isfinite(value)}
