@@ -14,13 +14,14 @@ from bsp_hf.encoder.configuration_bsp import BSPConfig
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
 from bsp_hf.files import hash_file
+from bsp_hf.localization.localizer.state_dicts import check_tensors
 from bsp_hf.publishing.folder import describe_preprocessing, name_architecture, save_checkpoint_folder
 
 from .class_names import read_label_names
 from .foreign_files import ForeignCheckpoint, read_checkpoint
 from .key_layouts import detect_layout, pair_keys, strip_wrappers
 from .known_files import describe_known_file, parse_checkpoint_name
-from .report import ConversionReport, ConvertedSetting, keep_plain_facts, shorten_names
+from .report import ConversionReport, ConvertedSetting, keep_plain_facts
 from .resnet_keys import HIDDEN_FIELDS
 from .weight_names import KeyLayout
 
@@ -228,27 +229,17 @@ def _find_extras(weights: Mapping[str, Tensor], heads: Sequence[str]) -> list[st
 def _check_weights(
     weights: Mapping[str, Tensor],
     names: Mapping[str, str],
-    expected: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
     left: Sequence[str],
     keys: KeyLayout,
 ) -> None:
-    missing = [name for name in names.values() if name not in weights and not name.endswith(_COUNTER)]
-    known = {*names.values(), *left}
-    unknown = [key for key in weights if key not in known]
-    misshapen = [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(expected[key].shape)}"
-        for key, name in names.items()
-        if name in weights and weights[name].shape != expected[key].shape
-    ]
-    if missing or unknown or misshapen:
-        faults = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
-        raise ValueError(
-            f"the checkpoint is not {keys.network}: "
-            + "; ".join(
-                f"{len(them)} {fault} ({shorten_names(them)})" for fault, them in faults.items() if them
-            )
-            + f". {keys.relatives} cannot be converted; keep_classifier=False leaves a classifier behind."
-        )
+    check_tensors(
+        {name: tensor for name, tensor in weights.items() if name not in left},
+        # Batch counters may be missing; no output depends on them.
+        {n: tuple(model[k].shape) for k, n in names.items() if n in weights or not n.endswith(_COUNTER)},
+        keys.network,
+        f"{keys.relatives} cannot be converted; keep_classifier=False leaves a classifier out.",
+    )
     for name in names.values():
         tensor = weights.get(name)
         if tensor is None or name.endswith(_COUNTER):
@@ -256,7 +247,7 @@ def _check_weights(
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise ValueError(f"{name} holds {tensor.dtype} ({tensor.layout}), expected dense floating point.")
         if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds values that are not finite; the checkpoint is of no use.")
+            raise ValueError(f"{name} holds values that are not finite; the checkpoint is damaged.")
 
 
 def _take_weight(tensor: Tensor | None) -> Tensor:

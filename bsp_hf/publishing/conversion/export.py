@@ -10,10 +10,10 @@ from bsp_hf.encoder.configuration_bsp import BSPConfig
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryClassification, BSPModel
 from bsp_hf.encoder.modeling_tsm import shifted_blocks
 from bsp_hf.files import atomic_file
+from bsp_hf.localization.localizer.state_dicts import shorten_names
 from bsp_hf.publishing.folder import name_architecture
 
 from .key_layouts import get_layout, pair_keys
-from .report import shorten_names
 from .resnet_keys import HIDDEN_FIELDS
 
 EXPORT_LAYOUTS = ("mit-han-lab", "mmaction2")

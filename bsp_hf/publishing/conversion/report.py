@@ -1,10 +1,12 @@
 """What a conversion found in a checkpoint and made of it, to be printed and kept in the record."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bsp_hf.localization.localizer.state_dicts import shorten_names
 
 
 @dataclass(frozen=True)
@@ -163,12 +165,6 @@ def _list_values(settings: Iterable[ConvertedSetting]) -> str:
 
 def _lay_out(title: str, rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join([title, *(f"  {name + ':':<15}{text}" for name, text in rows)])
-
-
-def shorten_names(names: Sequence[str], most: int = 6) -> str:
-    """Join names for a message, such as `"a, b and 3 more"`; empty without names."""
-    text = ", ".join(names[:most])
-    return f"{text} and {len(names) - most} more" if len(names) > most else text
 
 
 def keep_plain_facts(facts: dict[str, str | int | float]) -> dict[str, str | int | float]:

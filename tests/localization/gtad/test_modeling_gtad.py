@@ -139,9 +139,9 @@ class TestPublishedWeights:
         original = export_gtad_state_dict(model.state_dict())
         key = "module.localization.8.bias"
         for broken, message in (
-            ({k: v for k, v in original.items() if k != key}, "1 keys missing .'localization.8.bias'"),
-            ({**original, "module.extra": torch.zeros(1)}, "1 unknown .'extra'"),
-            ({**original, key: torch.zeros(3)}, "localization.8.bias has the shape"),
+            ({k: v for k, v in original.items() if k != key}, r"1 missing \(localization.8.bias\)"),
+            ({**original, "module.extra": torch.zeros(1)}, r"1 unknown \(extra\)"),
+            ({**original, key: torch.zeros(3)}, r"localization.8.bias is \(3,\), expected \(2,\)"),
         ):
             with pytest.raises(ValueError, match=message):
                 convert_gtad_state_dict(broken, model.config)
