@@ -106,8 +106,8 @@ def main() -> None:
     # The schedule is stepped by hand: Accelerate would step it once for every process.
     schedule = build_schedule(settings.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
-    lasting = settings.lasting()
-    lasting |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    lasting = settings.lasting() | data.describe()
+    lasting["mixed_precision"] = accelerator.mixed_precision
     folder = settings.output_dir / "checkpoints"
     checkpoints = TrainingCheckpoints(accelerator, folder, progress, schedule, lasting)
     if settings.restart:

@@ -190,8 +190,8 @@ def main() -> None:
     # The schedule is stepped by hand: Accelerate would step it once for every process.
     schedule = build_schedule(settings.schedule, optimizer.optimizer, steps.total, steps.warmup)
     progress = TrainingProgress()
-    lasting = settings.lasting()
-    lasting |= {"num_clips": len(train_clips), "mixed_precision": accelerator.mixed_precision}
+    lasting = settings.lasting() | data.describe()
+    lasting["mixed_precision"] = accelerator.mixed_precision
     digests = teachers and {name: teachers[1][name]["weights"] for name in TEACHERS}
     lasting |= {"teachers": digests, "fixed_clips": settings.teacher_features is not None}
     folder = settings.output_dir / "checkpoints"

@@ -11,12 +11,13 @@ import datasets
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.video import decoder_version
+from bsp_hf.videos.items import LocalFile
 
 from .boundary_clips_builder import BoundaryClipsBuilder
 from .clips import PretextClips
-from .dataset_sources import list_dataset_videos, relative_names
+from .dataset_sources import list_dataset_videos
 from .pretexts import make_pretext
-from .sources import TrimmedVideo, count_frames, scan_video_folder, split_sources
+from .sources import TrimmedVideo, count_frames, relative_names, scan_video_folder, split_sources
 from .synthesis import SynthesisConfig
 
 _BYTES_A_WRITE = 2**26
@@ -168,6 +169,6 @@ def _fingerprint(settings: dict[str, Any], sources: list[TrimmedVideo], names: l
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for source, name in zip(sources, names, strict=True):
         # Without the folder, which may move.
-        stamp = source.stamp if source.contents else source.stamp.rsplit("|", 2)[1:]
+        stamp = (source.origin or LocalFile(source.path)).stamp()
         digest.update(json.dumps([name, source.label, source.num_frames, stamp]).encode())
     return digest.hexdigest()[:16]

@@ -49,7 +49,8 @@ class FrameStore:
             VideoDecodeError: If the video cannot be read.
         """
         if self.folder is None:
-            return read_frames(source.open(), frames.tolist(), index=self.index(source))
+            with source.open() as video:
+                return read_frames(video, frames.tolist(), index=self.index(source))
         key = hashlib.sha256(f"{source.stamp}|{self.short_side}".encode()).hexdigest()[:16]
         path = self.folder / f"{source.path.stem}-{key}.npy"
         if not path.is_file():
@@ -70,12 +71,13 @@ class FrameStore:
         if stamp not in self._indices:
             if len(self._indices) >= _MOST_INDICES:
                 del self._indices[next(iter(self._indices))]
-            self._indices[stamp] = index_frames(source.open())
+            with source.open() as video:
+                self._indices[stamp] = index_frames(video)
         return self._indices[stamp]
 
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
         num_frames = self.index(source).num_frames
-        with open_video(source.open()) as video:
+        with source.open() as opened, open_video(opened) as video:
             images = (self._shrink(frame.image) for frame in islice(video, num_frames))
             first = next(images)
             with atomic_file(path) as temporary:

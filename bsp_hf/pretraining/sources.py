@@ -1,27 +1,28 @@
 """Trimmed videos to synthesize from: where they are, what class they show, how many frames they have."""
 
-import csv
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from bsp_hf.encoder.video import index_frames
 from bsp_hf.encoder.video_source import VideoDecodeError, VideoSource
+from bsp_hf.files import atomic_write_text
+from bsp_hf.videos.items import LocalFile, VideoOrigin
+from bsp_hf.videos.tables import read_table
+from bsp_hf.videos.walk import VIDEO_SUFFIXES, walk_videos
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".gif", ".flv"}
-)
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -30,29 +31,18 @@ _SPLITS = {
 _COUNTS_BETWEEN_SAVES = 1000
 
 
-class VideoContents(Protocol):
-    """A video that is no file of its own, such as a cell of a table."""
-
-    @property
-    def stamp(self) -> str:
-        """What changes whenever the bytes do."""
-
-    def read(self) -> bytes:
-        """Return the bytes of the video file."""
-
-
 @dataclass(frozen=True)
 class TrimmedVideo:
     """One trimmed video.
 
     Args:
-        path (`Path`): The video file; with `contents` only its name.
+        path (`Path`): The video file; with an `origin` only its name.
         label (`str`): Its action class; `""` where classes are unknown.
         group (`str`): What must not be split between training and evaluation (a person, a scene, a source
             video); the path itself where nothing is known.
         split (`str`): `"train"`, `"test"` or `""` where the data set does not say.
         num_frames (`int`): Decodable frames; 0 until [`count_frames`] has counted them.
-        contents (`VideoContents`, *optional*): Gives the bytes of a video that is not a file of its own.
+        origin (`VideoOrigin`, *optional*): Where the bytes are, if not in a file of their own at `path`.
     """
 
     path: Path
@@ -60,23 +50,22 @@ class TrimmedVideo:
     group: str
     split: str = ""
     num_frames: int = 0
-    contents: VideoContents | None = None
+    origin: VideoOrigin | None = None
 
-    def open(self) -> VideoSource:
-        """Return what the decoder reads: the path or the bytes."""
-        return self.path if self.contents is None else self.contents.read()
+    def open(self) -> AbstractContextManager[VideoSource]:
+        """Return a context manager of what the decoder reads."""
+        return (self.origin or LocalFile(self.path)).open()
 
     @property
     def stamp(self) -> str:
-        """What changes whenever the video does: path, size in bytes and time of change of a file.
+        """What changes whenever the video does: path, size and time of change of a file.
 
         Raises:
             FileNotFoundError: If the file does not exist.
         """
-        if self.contents is not None:
-            return self.contents.stamp
-        status = self.path.stat()
-        return f"{self.path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        if self.origin is not None:
+            return self.origin.stamp()
+        return f"{self.path.resolve()}|{LocalFile(self.path).stamp()}"
 
 
 class SourceCatalog:
@@ -152,11 +141,11 @@ class SourceCatalog:
 
 
 def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None) -> list[TrimmedVideo]:
-    """List the videos of a folder.
+    """List the videos of a folder, found by the same rules as for extraction.
 
-    Without a table, the first folder under `video_dir` is the class (`CLASS/clip.mp4`). A folder `train`,
-    `test`, `val` or `validation` above it gives the split (`train/CLASS/clip.mp4`, `test/CLASS/clip.mp4`).
-    Videos outside a class folder have no class. With a table, its rows say all.
+    Without a table, the first folder under `video_dir` is the class (`CLASS/clip.mp4`). Folders called
+    `train`, `test`, `val` or the like, in any case, give the split (`train/CLASS/clip.mp4`) if there are no
+    others beside them. Videos outside a class folder have no class. With a table, its rows say all.
 
     Args:
         video_dir (`str` or `Path`): The folder.
@@ -168,69 +157,56 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
         `list[TrimmedVideo]`: The videos, sorted by path, frames not yet counted.
 
     Raises:
-        ValueError: If the folder holds no video, or the table lacks a column, or a row of it is incomplete,
-            leaves the folder, names an unknown split or repeats a file; the message names the line.
+        ValueError: If the folder holds no video, or folders of splits beside others, or the table lacks a
+            column, or a row of it is incomplete, leaves the folder, names an unknown split or repeats a file;
+            the message names the line.
         FileNotFoundError: If the folder, the table or a file of the table does not exist.
     """
     root = Path(video_dir)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; a folder of CLASS/clip.mp4 files is wanted.")
+        raise FileNotFoundError(f"{root} is not a folder; pass the one that holds CLASS/clip.mp4 files.")
     if metadata is not None:
-        return _read_table(root, Path(metadata))
-    sources = []
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
-            continue
-        name = path.relative_to(root)
-        folders = name.parts[:-1]
-        split = ""
-        if folders and folders[0] in ("train", "test", "val", "validation"):
-            split, folders = _SPLITS[folders[0]], folders[1:]
-        sources.append(TrimmedVideo(path, folders[0] if folders else "", name.as_posix(), split))
-    if not sources:
+        return _read_sources(root, Path(metadata))
+    names = [path.relative_to(root) for path in walk_videos(root)]
+    if not names:
         raise ValueError(
             f"{root} holds no video. Expected CLASS/clip.mp4 (any of {', '.join(sorted(VIDEO_SUFFIXES))})."
         )
+    tops = sorted({name.parts[0] for name in names if len(name.parts) > 1})
+    split_folders = [top for top in tops if top.lower() in _SPLITS]
+    if split_folders and len(split_folders) < len(tops):
+        other = next(top for top in tops if top not in split_folders)
+        raise ValueError(
+            f"{root} holds {split_folders[0]!r}, which names a split, beside {other!r}. Lay the videos out "
+            "as SPLIT/CLASS/clip.mp4 or as CLASS/clip.mp4, or pass a table (--metadata)."
+        )
+    sources = []
+    for name in names:
+        folders, split = list(name.parts[:-1]), ""
+        if folders and split_folders:
+            split = _SPLITS[folders.pop(0).lower()]
+        sources.append(TrimmedVideo(root / name, folders[0] if folders else "", name.as_posix(), split))
     return sources
 
 
-def _read_table(root: Path, table: Path) -> list[TrimmedVideo]:
-    # Spreadsheets put a mark in front of UTF-8, which would become a part of the first column's name.
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        try:
-            rows = [(reader.line_num, row) for row in reader]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{table} is not a CSV file in UTF-8: {error}.") from error
-        columns = reader.fieldnames or []
-    file_column = next((name for name in ("file", "file_name") if name in columns), None)
-    label_column = next((name for name in ("class", "label") if name in columns), None)
-    if file_column is None or label_column is None:
-        raise ValueError(
-            f"{table} needs the columns file (or file_name) and class (or label); it has {list(columns)}."
-        )
-    if not rows:
-        raise ValueError(f"{table} has no row below its header.")
+def _read_sources(root: Path, table: Path) -> list[TrimmedVideo]:
     sources: dict[Path, TrimmedVideo] = {}
-    for line, row in rows:
-        name, label = row[file_column], row[label_column]
-        if not name or label is None:
-            raise ValueError(
-                f"{table}, line {line}: the row lacks {file_column if not name else label_column}."
-            )
+    for row in read_table(table, needed=("file", "label")):
+        name, split = row["file"], row["split"].lower()
         path = root / name
         if not path.resolve().is_relative_to(root.resolve()):
-            raise ValueError(f"{table}, line {line}: {name} leaves the folder {root}.")
+            raise ValueError(f"{row.place}: {name} leaves the folder {root}.")
         if not path.is_file():
-            raise FileNotFoundError(f"{table}, line {line}: {path} does not exist.")
+            raise FileNotFoundError(f"{row.place}: {path} does not exist.")
         if path in sources:
-            raise ValueError(f"{table}, line {line}: {name} is listed twice.")
-        split = (row.get("split") or "").strip().lower()
+            raise ValueError(f"{row.place}: {name} is listed twice.")
         if split and split not in _SPLITS:
             raise ValueError(
-                f"{table}, line {line}: split {row['split']!r} is unknown; use one of {', '.join(_SPLITS)}."
+                f"{row.place}: split {row['split']!r} is unknown; use one of {', '.join(_SPLITS)}."
             )
-        sources[path] = TrimmedVideo(path, label, row.get("group") or name, _SPLITS.get(split, ""))
+        sources[path] = TrimmedVideo(path, row["label"], row["group"] or name, _SPLITS.get(split, ""))
+    if not sources:
+        raise ValueError(f"{table} has no row below its header.")
     return [sources[path] for path in sorted(sources)]
 
 
@@ -290,7 +266,8 @@ def count_frames(
     Returns:
         `tuple`: The readable sources with their number of frames, and `(path, reason)` of every other.
     """
-    counts = _CountCache(Path(cache) if cache is not None else None)
+    cache = Path(cache) if cache is not None else None
+    counts = _read_counts(cache)
     todo, num_frames, broken = [], dict[int, int](), dict[int, str]()
     for number, source in enumerate(sources):
         try:
@@ -306,14 +283,14 @@ def count_frames(
         logger.info("counting the frames of %d videos", len(todo))
     with tqdm(total=len(todo), desc="counting frames", unit="video", disable=None) as progress:
         counted = _map_count([sources[number] for number in todo], num_workers)
-        for number, (stamp, result) in zip(todo, counted, strict=True):
+        for position, (number, (stamp, result)) in enumerate(zip(todo, counted, strict=True), start=1):
             if isinstance(result, int):
-                num_frames[number] = result
-                counts.put(stamp, result)
+                num_frames[number] = counts[stamp] = result
             else:
                 broken[number] = result
+            if cache is not None and (position % _COUNTS_BETWEEN_SAVES == 0 or position == len(todo)):
+                atomic_write_text(cache, json.dumps({"format_version": 1, "counts": counts}))
             progress.update()
-    counts.save()
     for number in sorted(broken):
         logger.warning("left out: %s", broken[number])
     readable = [
@@ -333,40 +310,39 @@ def _map_count(sources: list[TrimmedVideo], num_workers: int) -> Iterable[tuple[
 def _count_one(source: TrimmedVideo) -> tuple[str, int | str]:
     """Return the video's stamp, and its number of frames or why it has none."""
     try:
-        return source.stamp, index_frames(source.open()).num_frames
+        with source.open() as video:
+            return source.stamp, index_frames(video).num_frames
     except VideoDecodeError as error:
         return "", f"{source.path}: {error.reason}"
     except OSError as error:
         return "", str(error)
 
 
-class _CountCache:
-    """Frame counts by the stamp of a video, in a JSON file."""
+def _read_counts(cache: Path | None) -> dict[str, int]:
+    if cache is None or not cache.is_file():
+        return {}
+    try:
+        return dict(json.loads(cache.read_text(encoding="utf-8"))["counts"])
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is not a table of frame counts (%r); it is written anew", cache, error)
+        return {}
 
-    def __init__(self, path: Path | None):
-        self.path = path
-        self.counts: dict[str, int] = {}
-        self.num_unsaved = 0
-        if path is not None and path.is_file():
-            try:
-                self.counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
-            except (ValueError, KeyError, TypeError) as error:
-                logger.warning("%s is not a table of frame counts (%r); it is written anew", path, error)
 
-    def get(self, stamp: str) -> int | None:
-        return self.counts.get(stamp)
+def relative_names(sources: Sequence[TrimmedVideo]) -> list[str]:
+    """Return the paths of videos relative to the folder they have in common, with forward slashes."""
+    if not sources:
+        return []
+    try:
+        common = os.path.commonpath({os.path.dirname(source.path) for source in sources})
+    except ValueError:  # several drives, or absolute and relative paths
+        return [source.path.as_posix() for source in sources]
+    return [Path(os.path.relpath(source.path, common or ".")).as_posix() for source in sources]
 
-    def put(self, stamp: str, count: int) -> None:
-        self.counts[stamp] = count
-        self.num_unsaved += 1
-        if self.num_unsaved == _COUNTS_BETWEEN_SAVES:
-            self.save()
 
-    def save(self) -> None:
-        if self.path is None or not self.num_unsaved:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"format_version": 1, "counts": self.counts}), encoding="utf-8")
-        temporary.replace(self.path)
-        self.num_unsaved = 0
+def digest_sources(sources: Sequence[TrimmedVideo]) -> str:
+    """Return what changes whenever the list of videos or one of them does, but not if their folder moves."""
+    records = []
+    for name, source in zip(relative_names(sources), sources, strict=True):
+        contents = source.origin.stamp() if source.origin else source.path.stat().st_size
+        records.append([name, source.label, source.num_frames, contents])
+    return hashlib.sha256(json.dumps(records).encode()).hexdigest()[:32]

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,10 @@ from transformers import AutoModel, PreTrainedModel
 
 from bsp_hf.encoder.modeling_fusion import TEACHERS, check_preprocessing, pooled_features, saved_preprocessing
 from bsp_hf.encoder.provenance import identify_weights, preprocessing_settings
+from bsp_hf.files import atomic_folder
 
 from .clips import PretextClips
+from .sources import digest_sources
 
 _RECORD_FILE = "store.json"
 
@@ -174,38 +174,19 @@ class TeacherFeatureStore:
             features = encode(list(range(start, min(start + batch_size, len(clips)))))
             for name in TEACHERS:
                 rows[name].append(features[name].float().cpu().numpy())
-        temporary = Path(f"{folder}.{os.getpid()}.tmp")
-        temporary.mkdir(parents=True)
-        for name in TEACHERS:
-            np.save(temporary / f"{name}.npy", np.concatenate(rows[name]))
         record = {
             "format_version": 1,
             "fingerprint": fingerprint_clips(clips),
             "teachers": teachers.records,
         }
-        (temporary / _RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        with atomic_folder(folder) as temporary:
+            for name in TEACHERS:
+                np.save(temporary / f"{name}.npy", np.concatenate(rows[name]))
+            (temporary / _RECORD_FILE).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
 def fingerprint_clips(clips: PretextClips) -> str:
-    """Digest all that decides the pixels of the clips of an epoch, but for the place of the files.
-
-    Args:
-        clips (`PretextClips`): The clips.
-
-    Returns:
-        `str`: 32 hexadecimal digits.
-    """
-    sources = [
-        [
-            "/".join(source.path.parts[-2:]),
-            source.label,
-            source.num_frames,
-            source.path.stat().st_size if source.contents is None else source.stamp,
-        ]
-        for source in clips.catalog.sources
-    ]
+    """Return the digest of all that decides the pixels of an epoch, but for the place of the files."""
     settings = {
         "seed": clips.seed,
         "task": type(clips.pretext).__name__,
@@ -215,6 +196,6 @@ def fingerprint_clips(clips: PretextClips) -> str:
         "preprocessing": preprocessing_settings(clips.extractor.to_dict()),
         "augmentation": repr(clips.augmentation),
         "frames": clips.store.short_side,
-        "sources": sources,
+        "sources": digest_sources(clips.catalog.sources),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:32]

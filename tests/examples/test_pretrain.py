@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -314,3 +315,16 @@ def test_checkpoints_of_another_run_are_refused_until_it_starts_over(workplace):
     said = pretrain(workplace, "changed", seed=1, restart=True, **settings)
     assert "resumed" not in said and "step 1/4" in said
     assert "resumed" in pretrain(workplace, "changed", seed=1, **settings)
+
+
+@pytest.mark.slow
+def test_other_clips_of_the_same_number_are_refused_and_a_moved_folder_is_not(workplace):
+    settings = {"max_steps": 4, "save_every": 3}
+    folder = shutil.copytree(workplace / "clips", workplace / "copied")
+    pretrain(workplace, "other-clips", video_dir=folder, **settings)
+    moved = folder.rename(workplace / "moved")
+    assert "resumed" in pretrain(workplace, "other-clips", video_dir=moved, **settings)
+    clip, other = sorted((moved / "train").rglob("*.mp4"))[:2]
+    shutil.copyfile(other, clip)
+    said = pretrain(workplace, "other-clips", expected_code=2, video_dir=moved, **settings)
+    assert "belongs to a run with other settings (videos was" in said

@@ -12,17 +12,17 @@ from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.pretraining import frame_store as frame_store_module
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.sources import TrimmedVideo
+from bsp_hf.videos.items import VideoBytes
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A video in memory."""
+class Named(VideoBytes):
+    """A video in memory whose stamp is a name."""
 
-    data: bytes
-    stamp: str = "table|3"
+    name: str = ""
 
-    def read(self) -> bytes:
-        return self.data
+    def stamp(self) -> str:
+        return self.name
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_frames_that_do_not_exist_are_an_error_either_way(video, tmp_path, frame
 
 
 def test_videos_without_a_file_give_the_same_frames(video, tmp_path):
-    stored = replace(video, path=Path("cell.mp4"), contents=Stored(video.path.read_bytes()))
+    stored = replace(video, path=Path("cell.mp4"), origin=VideoBytes(video.path.read_bytes()))
     expected = FrameStore().read(video, FRAMES)
     for store in (FrameStore(), FrameStore(tmp_path)):
         np.testing.assert_array_equal(store.read(stored, FRAMES), expected)
@@ -120,7 +120,7 @@ def test_indices_are_made_once_and_the_oldest_are_dropped(video, monkeypatch):
     monkeypatch.setattr(frame_store_module, "_MOST_INDICES", 2)
     store = FrameStore()
     data = video.path.read_bytes()
-    videos = [replace(video, contents=Stored(data, stamp)) for stamp in "abc"]
+    videos = [replace(video, origin=Named(data, stamp)) for stamp in "abc"]
     for source in (videos[0], videos[0], videos[1], videos[0]):
         store.index(source)
     assert len(made) == 2

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,11 @@ from bsp_hf.pretraining.sources import (
     SourceCatalog,
     TrimmedVideo,
     count_frames,
+    digest_sources,
     scan_video_folder,
     split_sources,
 )
+from bsp_hf.videos.items import VideoBytes
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -69,6 +71,38 @@ def test_split_folders_without_classes_are_no_classes(tmp_path):
         ("", "test"),
         ("", "train"),
     ]
+
+
+def test_split_folders_have_many_names_in_any_case(tmp_path):
+    touch(tmp_path, "Train/run/a.mp4", "VALID/run/b.mp4", "training/bend/c.mp4", "eval/bend/d.mp4")
+    assert [(label, split) for _, label, split, _ in listed(scan_video_folder(tmp_path), tmp_path)] == [
+        ("run", "train"),
+        ("run", "test"),
+        ("bend", "test"),
+        ("bend", "train"),
+    ]
+
+
+def test_a_split_folder_beside_classes_is_refused(tmp_path):
+    touch(tmp_path, "run/a.mp4", "bend/a.mp4", "Test/a.mp4")
+    with pytest.raises(ValueError, match=r"holds 'Test', which names a split, beside 'bend'\. Lay"):
+        scan_video_folder(tmp_path)
+
+
+def test_hidden_and_system_folders_are_no_classes_and_linked_ones_are(tmp_path):
+    folder = touch(tmp_path / "clips", "run/a.mp4", ".ipynb_checkpoints/a.mp4", "__MACOSX/run/._a.mp4")
+    touch(tmp_path, "elsewhere/b.mp4")
+    (folder / "jump").symlink_to(tmp_path / "elsewhere")
+    touch(folder, "run/.hidden.mp4", "run/.trash/a.mp4", "@eaDir/a.mp4")
+    assert [(name, label) for name, label, _, _ in listed(scan_video_folder(folder), folder)] == [
+        ("jump/b.mp4", "jump"),
+        ("run/a.mp4", "run"),
+    ]
+
+
+def test_suffixes_are_those_of_extraction(tmp_path):
+    touch(tmp_path, "run/a.wmv", "run/b.3gp", "run/c.mxf")
+    assert len(scan_video_folder(tmp_path)) == 3
 
 
 def test_folder_without_videos_and_missing_folder_are_errors(tmp_path):
@@ -136,8 +170,8 @@ def test_bad_rows_are_named_by_their_line(tmp_path, rows, error, message):
 
 def test_table_without_its_columns_or_rows_or_in_another_encoding_is_refused(tmp_path):
     touch(tmp_path, "a.mp4")
-    with pytest.raises(ValueError, match=r"needs the columns file .* it has \['video', 'class'\]"):
-        scan_video_folder(tmp_path, write_table(tmp_path, "video,class\na.mp4,run\n"))
+    with pytest.raises(ValueError, match=r"needs the columns file .* it has \['clip', 'class'\]"):
+        scan_video_folder(tmp_path, write_table(tmp_path, "clip,class\na.mp4,run\n"))
     with pytest.raises(ValueError, match="no row below its header"):
         scan_video_folder(tmp_path, write_table(tmp_path, "file,class\n"))
     with pytest.raises(ValueError, match="needs the columns"):
@@ -313,27 +347,32 @@ def test_damaged_count_cache_is_written_anew(tmp_path, content, count_calls, cap
     assert list(json.loads(cache.read_text())["counts"].values()) == [7]
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A video in memory."""
-
-    data: bytes
-    stamp: str = "table|3"
-
-    def read(self) -> bytes:
-        return self.data
-
-
 def test_videos_without_a_file_are_counted_and_remembered(tmp_path):
     data = render_video(tmp_path / "a.mp4", 11, size=(48, 36)).read_bytes()
     sources = [
-        TrimmedVideo(Path("cell.mp4"), "run", "0", contents=Stored(data)),
-        TrimmedVideo(Path("bad.mp4"), "run", "1", contents=Stored(b"no video", "table|4")),
+        TrimmedVideo(Path("cell.mp4"), "run", "0", origin=VideoBytes(data)),
+        TrimmedVideo(Path("bad.mp4"), "run", "1", origin=VideoBytes(b"no video")),
     ]
     counted, broken = count_frames(sources, cache=tmp_path / "counts.json")
     assert [source.num_frames for source in counted] == [11]
     assert [path.name for path, _ in broken] == ["bad.mp4"] and broken[0][1].startswith("bad.mp4: ")
-    assert json.loads((tmp_path / "counts.json").read_text())["counts"] == {"table|3": 11}
+    assert json.loads((tmp_path / "counts.json").read_text())["counts"] == {VideoBytes(data).stamp(): 11}
+
+
+def test_a_digest_of_sources_changes_with_a_video_and_not_with_its_folder(tmp_path):
+    for length, name in ((5, "run/0.mp4"), (9, "bend/1.mp4")):
+        (tmp_path / "a" / name).parent.mkdir(parents=True)
+        render_video(tmp_path / "a" / name, length, size=(48, 36))
+    before, _ = count_frames(scan_video_folder(tmp_path / "a"))
+    digest = digest_sources(before)
+    (tmp_path / "a").rename(tmp_path / "b")
+    after, _ = count_frames(scan_video_folder(tmp_path / "b"))
+    assert digest_sources(after) == digest
+    assert digest not in map(
+        digest_sources, [after[::-1], after[:1], [replace(after[0], label="jump"), after[1]]]
+    )
+    render_video(after[0].path, 9, size=(64, 36))
+    assert digest_sources(after) != digest
 
 
 # Catalog

@@ -17,7 +17,7 @@ from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import PretextFactory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
-from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
+from bsp_hf.pretraining.sources import count_frames, digest_sources, scan_video_folder, split_sources
 from bsp_hf.training.command_line import settings_to_dict
 
 from .settings import PretrainingSettings
@@ -38,6 +38,13 @@ class RunData:
     train_clips: PretextClips
     eval_clips: PretextClips
     extractor: BSPFeatureExtractor
+
+    def describe(self) -> dict[str, Any]:  # Any: JSON values
+        """Return what must be the same when a run goes on: how many clips there are, and of which videos."""
+        sources = [
+            source for clips in (self.train_clips, self.eval_clips) for source in clips.catalog.sources
+        ]
+        return {"num_clips": len(self.train_clips), "videos": digest_sources(sources)}
 
 
 def build_run_data(
