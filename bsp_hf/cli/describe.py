@@ -1,52 +1,59 @@
-"""What `bsp-hf info` says of videos and of features, as plain facts by name."""
+"""What `bsp-hf info` prints of videos and of features, as plain facts by name."""
 
 import warnings
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bsp_hf.features.storage import formats, h5
+from bsp_hf.features.storage.folders import read_tracks
+from bsp_hf.features.track import FeatureTrack
+from bsp_hf.files import FeatureFileError
+
+from .describe_checkpoint import describe_checkpoint
+
 Facts = dict[str, Any]  # Any: whatever JSON holds
 _CHECKPOINT_SUFFIXES = (".pth", ".tar", ".ckpt", ".bin")
-# Those of `bsp_hf.features.storage.formats`, whose import takes seconds; a video or a checkpoint need not
-# wait for it.
-_TRACK_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors")
+# Readers of arrays that have no record.
+_ARRAY_READERS: dict[str, Any] = {
+    ".npy": lambda path: {path.stem: formats.load_npy(path)},
+    ".npz": formats.load_npz,
+    ".csv": lambda path: {path.stem: formats.load_csv(path)},
+    ".pt": lambda path: {path.stem: formats.load_pt(path)},
+    **dict.fromkeys(
+        formats.H5_SUFFIXES,
+        lambda path: {key: h5.read_h5(path, key).features for key in h5.list_h5_keys(path)[:10]},
+    ),
+}
 
 
 def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
-    """Tell what a path holds.
+    """Return facts about a video, features or a checkpoint, file or folder; names in `_s` hold seconds.
 
     Args:
-        path (`Path`): A video, features, or a checkpoint; file or folder.
+        path (`Path`): The file or folder.
         read_all (`bool`, *optional*, defaults to `False`): Whether to decode a video to its end.
         most (`int`, *optional*, defaults to 10): Most videos of a feature folder to list.
-
-    Returns:
-        `dict`: Facts by name; names that end in `_s` hold seconds. `kind` says what it is.
 
     Raises:
         FileNotFoundError: If there is nothing at `path`.
         ValueError: If it is nothing that this package reads, or damaged.
     """
-    from .describe_checkpoint import describe_checkpoint
-
     if not path.exists():
         raise FileNotFoundError(f"there is nothing at {path}.")
-    if path.is_dir():
-        if (path / "config.json").is_file():
-            return describe_checkpoint(path)
-        return describe_track_folder(path, most)
-    if path.suffix in _CHECKPOINT_SUFFIXES:
+    if path.suffix in _CHECKPOINT_SUFFIXES or (path / "config.json").is_file():
         return describe_checkpoint(path)
-    if path.suffix in _TRACK_SUFFIXES:
+    if path.is_dir():
+        return _describe_tracks(path, most)
+    if path.suffix in formats.TRACK_SUFFIXES:
         return _describe_feature_file(path, most)
-    return describe_video(path, read_all)
+    return _describe_video(path, read_all)
 
 
-def describe_video(path: Path, read_all: bool) -> Facts:
-    """Tell what the header and the first picture say, or what reading the whole video gives."""
+def _describe_video(path: Path, read_all: bool) -> Facts:
+    """Return what the header and the first picture say, or what reading the whole video gives."""
     from bsp_hf.encoder.video import decoder_version, open_video
 
     with warnings.catch_warnings():
@@ -68,28 +75,27 @@ def describe_video(path: Path, read_all: bool) -> Facts:
                 "bytes": path.stat().st_size,
                 "decoder": decoder_version(),
             }
-            if read_all:
-                times_s = np.array([frame.time_s for frame in video])
-                report = video.report
-                steps_s = np.diff(times_s)
-                facts |= {
-                    "num_frames": report.num_frames,
-                    "duration_s": report.duration_s,
-                    "first_frame_s": float(times_s[0]),
-                    "last_frame_s": float(times_s[-1]),
-                    "frame_step_s": {"shortest": float(steps_s.min()), "longest": float(steps_s.max())}
-                    if len(steps_s)
-                    else None,
-                    "complete": report.complete,
-                    "missing": report.reason or "nothing",
-                    "num_corrupt_frames": report.num_corrupt_frames,
-                    "num_repaired_times": report.num_repaired_times,
-                }
-    return facts
+            if not read_all:
+                return facts
+            times_s = np.array([frame.time_s for frame in video])
+            report, steps_s = video.report, np.diff(times_s)
+            step_s = (
+                {"shortest": float(steps_s.min()), "longest": float(steps_s.max())} if len(steps_s) else None
+            )
+            return facts | {
+                "num_frames": report.num_frames,
+                "duration_s": report.duration_s,
+                "first_frame_s": float(times_s[0]),
+                "last_frame_s": float(times_s[-1]),
+                "frame_step_s": step_s,
+                "complete": report.complete,
+                "missing": report.reason or "nothing",
+                "num_corrupt_frames": report.num_corrupt_frames,
+                "num_repaired_times": report.num_repaired_times,
+            }
 
 
-def describe_track(track: Any) -> Facts:  # Any: a FeatureTrack, whose import is slow
-    """Tell what the rows of a track are, when, and who made them."""
+def _describe_track(track: FeatureTrack) -> Facts:
     record, values = track.record, track.features
     finite = values[np.isfinite(values)]
     return {
@@ -119,16 +125,13 @@ def describe_track(track: Any) -> Facts:  # Any: a FeatureTrack, whose import is
     }
 
 
-def describe_track_folder(folder: Path, most: int) -> Facts:
-    """Tell what the tracks of a folder, data set or HDF5 file have in common, and list some of them."""
-    from bsp_hf.features.storage.folders import read_tracks
-
-    tracks: Iterator[Any] = iter(read_tracks(folder))
+def _describe_tracks(path: Path, most: int) -> Facts:
+    """Return what the tracks of a folder, data set or HDF5 file have in common, and a list of some."""
     listed: list[str] = []
     incomplete: list[str] = []
     encoders: dict[str, Facts] = {}
     total_s, num_tracks, num_rows = 0.0, 0, 0
-    for track in tracks:
+    for track in read_tracks(path):
         num_tracks += 1
         num_rows += track.num_snippets
         total_s += track.record.duration_s
@@ -140,8 +143,8 @@ def describe_track_folder(folder: Path, most: int) -> Facts:
             listed.append(f"{track.record.video_id} ({shape}, {track.record.duration_s:.2f} s)")
     if not num_tracks:
         raise ValueError(
-            f"{folder} holds neither a checkpoint (config.json) nor features; of videos, name the files: "
-            f"bsp-hf info {folder / '*'}"
+            f"{path} holds neither a checkpoint (config.json) nor features; of videos, name the files: "
+            f"bsp-hf info {path / '*'}"
         )
     return {
         "kind": "features of several videos",
@@ -155,46 +158,25 @@ def describe_track_folder(folder: Path, most: int) -> Facts:
 
 
 def _describe_feature_file(path: Path, most: int) -> Facts:
-    from bsp_hf.features.storage.formats import H5_SUFFIXES, read_track
-    from bsp_hf.features.storage.h5 import list_h5_keys
-    from bsp_hf.files import FeatureFileError
-
-    from .describe_checkpoint import describe_checkpoint
-
     try:
-        if path.suffix in H5_SUFFIXES and len(list_h5_keys(path)) != 1:
-            return describe_track_folder(path, most)
-        return describe_track(read_track(path))
+        if path.suffix in formats.H5_SUFFIXES and len(h5.list_h5_keys(path)) != 1:
+            return _describe_tracks(path, most)
+        return _describe_track(formats.read_track(path))
     except FeatureFileError as error:
         if path.suffix in (".pt", ".safetensors"):
             try:
                 return describe_checkpoint(path)
             except ValueError:
                 pass
-        bare = _describe_bare(path)
-        if bare is None:
+        if path.suffix not in _ARRAY_READERS:
             raise
-        return {**bare, "record": str(error)}
-
-
-def _describe_bare(path: Path) -> Facts | None:
-    """Tell what an array without a record holds; None if it is no such file."""
-    from bsp_hf.features.storage import formats as array_files
-    from bsp_hf.features.storage import h5 as h5_files
-
-    readers: dict[str, Any] = {
-        ".npy": lambda: {path.stem: array_files.load_npy(path)},
-        ".npz": lambda: array_files.load_npz(path),
-        ".csv": lambda: {path.stem: array_files.load_csv(path)},
-        ".pt": lambda: {path.stem: array_files.load_pt(path)},
-        ".h5": lambda: {k: h5_files.read_h5(path, k).features for k in h5_files.list_h5_keys(path)[:10]},
-    }
-    read = readers.get(".h5" if path.suffix == ".hdf5" else path.suffix)
-    if read is None:
-        return None
-    try:
-        arrays = read()
-    except (OSError, ValueError):
-        return None
-    shapes = {name: " x ".join(map(str, array.shape)) for name, array in islice(arrays.items(), 10)}
-    return {"kind": "arrays without a record (times unknown)", "shapes": shapes}
+        try:
+            arrays = _ARRAY_READERS[path.suffix](path)
+        except (OSError, ValueError):
+            raise error from None
+        shapes = {name: " x ".join(map(str, array.shape)) for name, array in islice(arrays.items(), 10)}
+        return {
+            "kind": "arrays without a record (times unknown)",
+            "shapes": shapes,
+            "record": str(error),
+        }

@@ -1,9 +1,10 @@
-"""What `bsp-hf info` says of a checkpoint: of this package, of transformers, or of another code base."""
+"""What `bsp-hf info` prints of a checkpoint: of this package, of transformers, or of another code base."""
 
-import json
 from math import prod
 from pathlib import Path
 from typing import Any
+
+from bsp_hf.metrics.text_files import read_json
 
 _OWN_FIELDS = ("num_frames", "shift_div", "shift_place")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -11,66 +12,61 @@ _PREPROCESSING_FIELDS = ("size", "crop_size", "image_mean", "image_std", "num_fr
 
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """Tell what a checkpoint folder or file holds, without running any code of it."""
-    if path.is_dir() and _read_json(path / "config.json").get("model_type"):
+    """Return facts about a checkpoint folder or file, without running any code in it."""
+    if path.is_dir() and _read_object(path / "config.json").get("model_type"):
         return _describe_folder(path)
     return _describe_foreign(path)
 
 
 def _describe_folder(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder / "config.json")
-    preprocessing = _read_json(folder / "preprocessor_config.json")
-    record = _read_json(folder / "training_record.json")
+    config = _read_object(folder / "config.json")
+    preprocessing = _read_object(folder / "preprocessor_config.json")
+    record = _read_object(folder / "training_record.json")
     backbone = config.get("backbone_config") or {}
     labels = [config["id2label"][key] for key in sorted(config.get("id2label", {}), key=int)]
-    weights = sorted(path for path in folder.glob("*.safetensors"))
+    weights = sorted(folder.glob("*.safetensors"))
     num_parameters, dtypes = _count_parameters(weights)
-    facts: dict[str, Any] = {
+    return {
         "kind": "checkpoint folder",
         "model": f"{', '.join(config.get('architectures') or ['unknown'])} ({config['model_type']})",
         "num_parameters": num_parameters,
         "dtypes": dtypes,
         "backbone": _summarize_backbone(backbone) if backbone else "the model itself",
-        **{name: config[name] for name in _OWN_FIELDS if name in config},
+        **_select(config, _OWN_FIELDS),
         "labels": labels or "none",
-        "preprocessing": {
-            name: preprocessing[name] for name in _PREPROCESSING_FIELDS if name in preprocessing
-        }
+        "preprocessing": _select(preprocessing, _PREPROCESSING_FIELDS)
         or "missing (preprocessor_config.json)",
         "loads_without_the_package": "auto_map" in config,
         "written_by_transformers": config.get("transformers_version"),
         "bytes": sum(path.stat().st_size for path in weights),
+        **_describe_record(record),
     }
-    if record:
-        facts |= _describe_record(record)
-    return facts
 
 
 def _describe_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Tell how the encoder was trained, as far as its record says."""
-    facts: dict[str, Any] = {"trained_on": record.get("task"), "clips_seen": record.get("clips_seen")}
-    if isinstance(record.get("num_sources"), dict):
-        facts["source_videos"] = record["num_sources"]
+    """Return how the encoder was trained, as far as its record says."""
     evaluations = [entry for entry in record.get("history", ()) if "eval_loss" in entry]
-    if evaluations:
-        last = evaluations[-1]
-        names = ("eval_loss", "eval_accuracy")
-        facts["held_out"] = {"step": last.get("step"), **{n[5:]: last[n] for n in names if n in last}}
-    if isinstance(record.get("versions"), dict):
-        facts["trained_with"] = record["versions"]
+    last = evaluations[-1] if evaluations else {}
+    held_out = {name[5:]: last[name] for name in ("eval_loss", "eval_accuracy") if name in last}
+    facts = {
+        "trained_on": record.get("task"),
+        "clips_seen": record.get("clips_seen"),
+        "source_videos": record.get("num_sources"),
+        "held_out": {"step": last.get("step"), **held_out} if last else None,
+        "trained_with": record.get("versions"),
+    }
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def _summarize_backbone(backbone: dict[str, Any]) -> str:
-    words = [str(backbone.get("model_type", "unknown"))]
-    for name in ("layer_type", "depths", "hidden_sizes", "embedding_size"):
-        if name in backbone:
-            words.append(f"{name} {backbone[name]}")
-    return ", ".join(words)
+    described = _select(backbone, ("layer_type", "depths", "hidden_sizes", "embedding_size"))
+    return ", ".join(
+        [str(backbone.get("model_type", "unknown")), *(f"{k} {v}" for k, v in described.items())]
+    )
 
 
 def _count_parameters(weights: list[Path]) -> tuple[int, list[str]]:
-    """Count the numbers that training moves by the files' headers, and name all their types."""
+    """Return the number of trained values by the files' headers, and the types of all tensors."""
     from safetensors import safe_open
 
     total, dtypes = 0, set()
@@ -105,11 +101,11 @@ def _describe_foreign(path: Path) -> dict[str, Any]:
     }
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: this is no JSON ({error}).") from error
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; empty where there is none."""
+    content = read_json(path) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
+
+
+def _select(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from .encoder_record import EncoderRecord
@@ -81,6 +80,8 @@ def rows_at(track: FeatureTrack, times_s: ArrayLike) -> FeatureTrack:
 
 
 def _interpolate(rows: np.ndarray, num_rows: int) -> np.ndarray:
+    import torch  # slow, and tracks are read without it
+
     channels_first = torch.from_numpy(np.array(rows.T, order="C"))[None]
     resized = torch.nn.functional.interpolate(
         channels_first, size=num_rows, mode="linear", align_corners=False

@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.commands import bsp, plain
 
+from bsp_hf import FeatureTrack
 from bsp_hf.cli import _PANELS, COMMANDS
 from bsp_hf.cli.application import app
+from bsp_hf.features import write_track
+from bsp_hf.pretraining.rendering.files import write_h264_video
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,8 +144,13 @@ def test_mistakes_are_told_before_anything_slow_is_imported(words, said, tmp_pat
     assert said in bsp(*words, code=2)
 
 
-def test_suffixes_of_features_are_those_of_their_room():
-    from bsp_hf.cli.describe import _TRACK_SUFFIXES
-    from bsp_hf.features.storage.formats import TRACK_SUFFIXES
-
-    assert sorted(_TRACK_SUFFIXES) == sorted(TRACK_SUFFIXES)
+def test_videos_and_features_are_described_without_torch(tmp_path):
+    rows = np.zeros((3, 4), np.float32)
+    track = FeatureTrack.from_rows(
+        rows, video_id="v1", encoder="i3d", fps=25.0, snippet_frames=8, stride_frames=4
+    )
+    write_track(track, tmp_path / "v1.npz")
+    write_h264_video(tmp_path / "v1.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    finished = installed_command("info", str(tmp_path / "v1.npz"), str(tmp_path / "v1.mp4"))
+    assert finished.returncode == 0 and "3 snippets x 4 features" in finished.stdout
+    assert finished.stderr.strip() == "imported: numpy"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -63,6 +62,8 @@ def load_pt(path: Path) -> np.ndarray:
     Raises:
         FeatureFileError: If it is damaged, or holds anything but a tensor.
     """
+    import torch  # slow, and most tracks are read without it
+
     with blame_file(path, "tensor"):
         tensor = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(tensor, torch.Tensor):
@@ -227,6 +228,8 @@ def _read_bare(load: Callable[[Path], np.ndarray]) -> Callable[[Path], FeatureTr
 
 
 def _write_pt(track: FeatureTrack, path: Path) -> None:
+    import torch
+
     with path.open("wb") as file:
         torch.save(torch.tensor(track.features), file)
 
