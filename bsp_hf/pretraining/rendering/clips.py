@@ -1,7 +1,5 @@
 """Render labelled action clips and an untrimmed video with known boundaries: data without a download."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -10,14 +8,15 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from .files import read_json, write_h264_video, write_json
+from bsp_hf.files import atomic_folder, atomic_write_text
+
+from .files import write_h264_video
 from .motions import JOINABLE_MOTION_NAMES, MOTION_NAMES, Stretch
 from .scenes import render_shot
 
@@ -26,8 +25,8 @@ logger = logging.getLogger(__name__)
 # Raise it whenever the pixels of a seed or the layout of the files change: it is part of the cache key.
 FORMAT_VERSION = 1
 MANIFEST_NAME = "rendered_clips.json"
-_SPLITS = ("train", "test")
 # A shot's seed holds its split's number, so that nothing is drawn twice; the long video counts as a third.
+_SPLITS = ("train", "test")
 _LONG_VIDEO = 2
 _PLAN = 3  # follows a shot's seed where lengths and kinds are drawn; the shot itself puts 0, 1 or 2 there
 
@@ -71,7 +70,7 @@ class _Format:
     min_duration_s: float
     max_duration_s: float
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}.")
         if self.fps < 1:
@@ -85,13 +84,9 @@ class _Format:
                 f"must hold a frame ({1 / self.fps:.3f} s) and not exceed the longest."
             )
 
-    def settings(self, **counts: int) -> dict[str, Any]:  # Any: whatever JSON holds
-        return {
-            "format_version": FORMAT_VERSION,
-            "motions": list(MOTION_NAMES),
-            **counts,
-            **asdict(self),
-        }
+    def to_dict(self, **counts: int) -> dict[str, Any]:  # Any: JSON values
+        motions = list(MOTION_NAMES)
+        return {"format_version": FORMAT_VERSION, "motions": motions, **counts, **asdict(self)}
 
     def draw_num_frames(self, rng: np.random.Generator) -> int:
         shortest, longest = round(self.min_duration_s * self.fps), round(self.max_duration_s * self.fps)
@@ -105,31 +100,14 @@ class _Format:
         )
         write_h264_video(path, frames, fps=self.fps)
 
-
-@dataclass(frozen=True)
-class _Clip:
-    """All that one clip file depends on."""
-
-    name: str  # inside the folder, with forward slashes
-    stretch: Stretch
-    seed: tuple[int, ...]
-
-    def render(self, folder: Path, form: _Format) -> None:
-        form.render(folder / self.name, [[self.stretch]], [self.seed])
-
-    def is_whole(self, folder: Path, recorded_bytes: int | None) -> bool:
-        path = folder / self.name
-        return path.is_file() and recorded_bytes in (None, path.stat().st_size)
+    def render_clip(self, folder: Path, name: str, seed: tuple[int, ...]) -> None:
+        """Render one clip; `seed` is `(seed, split, label, index)`."""
+        num_frames = self.draw_num_frames(np.random.default_rng([*seed, _PLAN]))
+        self.render(folder / name, [[Stretch(MOTION_NAMES[seed[2]], num_frames)]], [seed])
 
 
 def rendered_cache_folder() -> Path:
-    """Return the folder under which rendered clips are kept: `$HF_HOME/bsp_hf/rendered_clips`.
-
-    Without `HF_HOME` it is `bsp_hf/rendered_clips` in `$XDG_CACHE_HOME`, or else in `~/.cache`.
-
-    Returns:
-        `Path`: The folder; it may not exist yet.
-    """
+    """Return `bsp_hf/rendered_clips` in `$HF_HOME`, or else in `$XDG_CACHE_HOME`, or else in `~/.cache`."""
     cache = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "bsp_hf" / "rendered_clips"
 
@@ -147,12 +125,12 @@ def render_action_clips(
     max_duration_s: float = 5.0,
     num_processes: int = 1,
 ) -> Path:
-    """Render short labelled clips into `train/CLASS/*.mp4` and `test/CLASS/*.mp4`.
+    """Render short labelled clips into `train/CLASS/*.mp4` and `test/CLASS/*.mp4`; return the folder.
 
     The class is the motion (one of `MOTION_NAMES`): colours, textures, shapes, sizes and camera are drawn
     from the same distributions in every class; pace, direction, phase and path vary inside it. No drawing is
-    in both splits. The pixels depend on the arguments alone, not on the number of processes. A folder that is
-    already complete is returned at once; one that was interrupted, or lost files, is completed.
+    in both splits. The pixels depend on the arguments alone, not on the number of processes. The folder
+    appears whole or not at all; a complete one is returned at once, one that lost files is rendered anew.
 
     Args:
         folder (`Path`, *optional*): Where to write. By default a folder of `rendered_cache_folder()` that is
@@ -168,45 +146,66 @@ def render_action_clips(
         num_processes (`int`, *optional*, defaults to 1): Processes that render. More than one needs the
             caller's script to be guarded by `if __name__ == "__main__"`, as `multiprocessing` asks.
 
-    Returns:
-        `Path`: The folder that holds `train` and `test`.
-
     Raises:
         ValueError: If an argument is out of range.
         FileExistsError: If `folder` holds other things, or clips rendered with other arguments.
     """
     form = _Format(seed, width, height, fps, float(min_duration_s), float(max_duration_s))
-    form.check()
     counts = {"num_clips_per_class": num_clips_per_class, "num_held_out_per_class": num_held_out_per_class}
     for name, count in counts.items():
         if count < 0:
             raise ValueError(f"{name} must not be negative, got {count}.")
-    settings = form.settings(**counts)
-    folder = rendered_cache_folder() / _hash_settings(settings) if folder is None else Path(folder)
-    manifest = _read_manifest(folder, settings)
-    recorded_bytes = manifest.get("num_bytes", {})
-    clips = _list_clips(form, (num_clips_per_class, num_held_out_per_class))
-    missing = [clip for clip in clips if not clip.is_whole(folder, recorded_bytes.get(clip.name))]
-    if manifest.get("is_complete") and not missing:
+    settings = form.to_dict(**counts)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    folder = rendered_cache_folder() / key if folder is None else Path(folder)
+    if _is_whole(folder, settings):
         return folder
 
-    logger.info("Rendering %d of %d action clips into %s", len(missing), len(clips), folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # Whoever finds a clip beside this file knows its settings; that it is whole it knows from the rename.
-    manifest = {"settings": settings, "is_complete": False, "num_bytes": recorded_bytes}
-    write_json(folder / MANIFEST_NAME, manifest)
-    for clip_folder in {(folder / clip.name).parent for clip in clips}:
-        clip_folder.mkdir(parents=True, exist_ok=True)
-    render = partial(_Clip.render, folder=folder, form=form)
-    if num_processes > 1:
-        with ProcessPoolExecutor(num_processes, mp_context=multiprocessing.get_context("spawn")) as executor:
-            list(executor.map(render, missing))
-    else:
-        for clip in missing:
-            render(clip)
-    num_bytes = {clip.name: (folder / clip.name).stat().st_size for clip in clips}
-    write_json(folder / MANIFEST_NAME, {**manifest, "is_complete": True, "num_bytes": num_bytes})
+    clips = [
+        (f"{split_name}/{motion}/{motion}_{index:04d}.mp4", (seed, split, label, index))
+        for split, (split_name, count) in enumerate(zip(_SPLITS, counts.values(), strict=True))
+        for label, motion in enumerate(MOTION_NAMES)
+        for index in range(count)
+    ]
+    logger.info("rendering %d action clips into %s", len(clips), folder)
+    with atomic_folder(folder) as temporary:
+        work = [[temporary] * len(clips), *zip(*clips, strict=True)]
+        if num_processes > 1:
+            with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn")) as executor:
+                list(executor.map(form.render_clip, *work))
+        else:
+            list(map(form.render_clip, *work))
+        num_bytes = {name: (temporary / name).stat().st_size for name, _ in clips}
+        manifest = {"settings": settings, "num_bytes": num_bytes}
+        atomic_write_text(temporary / MANIFEST_NAME, json.dumps(manifest, indent=1) + "\n")
     return folder
+
+
+def _is_whole(folder: Path, settings: dict[str, Any]) -> bool:  # Any: JSON values
+    """Return whether the clips are there; refuse a folder of anything else."""
+    if not (folder / MANIFEST_NAME).is_file():
+        if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise FileExistsError(f"{folder} holds other files; pass a new or empty folder.")
+        return False
+    manifest = _read_json(folder / MANIFEST_NAME)
+    if manifest.get("settings") != settings:
+        raise FileExistsError(
+            f"{folder} holds clips rendered with other settings (see {MANIFEST_NAME}); pass another folder, "
+            "or delete this one."
+        )
+    files = {name: folder / name for name in manifest["num_bytes"]}
+    return all(
+        file.is_file() and file.stat().st_size == manifest["num_bytes"][name] for name, file in files.items()
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:  # Any: JSON values
+    """Return the object in a JSON file; empty if it holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def render_long_video(
@@ -220,7 +219,7 @@ def render_long_video(
     min_action_s: float = 2.0,
     max_action_s: float = 4.5,
 ) -> tuple[RenderedBoundary, ...]:
-    """Render one untrimmed video of several actions, and the truth about its boundaries beside it.
+    """Render one untrimmed video of several actions; return its boundaries, in order of time.
 
     The four kinds of boundary take turns in random order: cuts to another or to the same action, and changes
     of speed or action without a cut. `NAME.boundaries.json` beside `NAME.mp4` holds the boundaries, the
@@ -237,30 +236,26 @@ def render_long_video(
         min_action_s (`float`, *optional*, defaults to 2.0): Shortest segment, in seconds.
         max_action_s (`float`, *optional*, defaults to 4.5): Longest segment, in seconds.
 
-    Returns:
-        `tuple`: The `num_actions - 1` boundaries (`RenderedBoundary`), in order of time.
-
     Raises:
         ValueError: If an argument is out of range.
         FileExistsError: If `path` is a video that was not rendered by this function with these arguments.
     """
     path = Path(path)
     form = _Format(seed, width, height, fps, float(min_action_s), float(max_action_s))
-    form.check()
     if num_actions < 1:
         raise ValueError(f"num_actions must be at least 1, got {num_actions}.")
-    settings = form.settings(num_actions=num_actions)
+    settings = form.to_dict(num_actions=num_actions)
     shots, boundaries = _plan_long_video(form, num_actions)
     truth_path = path.with_name(f"{path.stem}.boundaries.json")
     if path.exists():
-        if not truth_path.is_file() or read_json(truth_path).get("settings") != settings:
+        if not truth_path.is_file() or _read_json(truth_path).get("settings") != settings:
             raise FileExistsError(f"{path} exists and holds another video; pass another path or delete it.")
         return boundaries
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The truth goes first: a video that stands under its name then always has its truth beside it.
     truth = _describe_long_video(fps, shots, boundaries)
-    write_json(truth_path, {"video": path.name, **truth, "settings": settings})
+    record = {"video": path.name, **truth, "settings": settings}
+    atomic_write_text(truth_path, json.dumps(record, indent=1) + "\n")
     form.render(path, shots, [(seed, _LONG_VIDEO, index) for index in range(len(shots))])
     return boundaries
 
@@ -323,34 +318,3 @@ def _describe_long_video(
         "boundaries": [asdict(boundary) for boundary in boundaries],
         "segments": segments,
     }
-
-
-def _list_clips(form: _Format, counts: tuple[int, int]) -> list[_Clip]:
-    clips = []
-    for split, (split_name, count) in enumerate(zip(_SPLITS, counts, strict=True)):
-        for label, motion in enumerate(MOTION_NAMES):
-            for index in range(count):
-                seed = (form.seed, split, label, index)
-                num_frames = form.draw_num_frames(np.random.default_rng([*seed, _PLAN]))
-                name = f"{split_name}/{motion}/{motion}_{index:04d}.mp4"
-                clips.append(_Clip(name, Stretch(motion, num_frames), seed))
-    return clips
-
-
-def _read_manifest(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the folder's manifest, empty for a new folder; refuse a folder of anything else."""
-    if not (folder / MANIFEST_NAME).is_file():
-        if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise FileExistsError(f"{folder} holds other files; pass a new or empty folder.")
-        return {}
-    manifest = read_json(folder / MANIFEST_NAME)
-    if manifest.get("settings") != settings:
-        raise FileExistsError(
-            f"{folder} holds clips rendered with other settings (see {MANIFEST_NAME}); pass another folder, "
-            "or delete this one."
-        )
-    return manifest
-
-
-def _hash_settings(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

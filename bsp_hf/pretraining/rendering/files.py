@@ -1,45 +1,36 @@
-"""Write a rendered video or its record so that it appears under its name only when it is whole."""
+"""Write rendered frames as a video file, the one place of the package that encodes."""
 
-from __future__ import annotations
-
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
+
+from bsp_hf.files import atomic_file
 
 _CODEC: Final = "libx264"
 
 
 def write_h264_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 25, crf: int = 23) -> int:
-    """Encode frames into an H.264 mp4 file with a key frame at least every second.
+    """Encode frames into an H.264 mp4 file with a keyframe at least every second; return their number.
 
     The file appears under its name only when it is whole.
 
     Args:
-        path (`Path`): File to write; its folder must exist.
+        path (`Path`): File to write.
         frames (`Iterable[np.ndarray]`): uint8 `(height, width, 3)`, RGB, all of one even size; streamed.
         fps (`int`, *optional*, defaults to 25): Frames per second.
         crf (`int`, *optional*, defaults to 23): Constant rate factor of x264; lower is better and larger.
-
-    Returns:
-        `int`: Number of frames written.
 
     Raises:
         ValueError: If there is no frame, or the frames' width or height is odd.
         RuntimeError: If the installed PyAV has no H.264 encoder.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        num_frames = _encode(partial, frames, fps, crf)
+    with atomic_file(path) as temporary:
+        num_frames = _encode(temporary, frames, fps, crf)
         if num_frames == 0:
             raise ValueError(f"{path} would hold no frame; pass at least one.")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return num_frames
 
 
@@ -73,19 +64,3 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: int, crf: int) -> int
         if num_frames:
             container.mux(stream.encode())
     return num_frames
-
-
-def read_json(path: Path) -> dict[str, Any]:  # Any: whatever JSON holds
-    """Return the object that the JSON file `path` holds; empty if it holds none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:  # Any: whatever JSON holds
-    """Write `content` to the JSON file `path`, which is replaced in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)

@@ -1,7 +1,5 @@
 """Ten motions of rendered objects, as poses over time: what an action is in the embedded default data."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -133,15 +131,7 @@ JOINABLE_MOTION_NAMES: tuple[str, ...] = tuple(name for name in _MOTIONS if _MOT
 
 
 def check_stretches(stretches: Sequence[Stretch]) -> None:
-    """Raise unless one uncut shot can show `stretches` one after the other.
-
-    Args:
-        stretches (`Sequence[Stretch]`): What the shot is to show, in order.
-
-    Raises:
-        ValueError: If there is no stretch, a motion is unknown, a length or speed is not positive, or several
-            motions are to be joined of which one is not in `JOINABLE_MOTION_NAMES`.
-    """
+    """Raise a `ValueError` unless one uncut shot can show `stretches` one after the other."""
     if not stretches:
         raise ValueError("A shot needs at least one stretch, got none.")
     for stretch in stretches:
@@ -165,16 +155,10 @@ def _sway(times_s: np.ndarray, num_objects: int, rng: np.random.Generator) -> np
 
 
 def shot_poses(stretches: Sequence[Stretch], seed: Sequence[int], fps: float) -> np.ndarray:
-    """Return where the objects of one uncut shot are at each frame.
+    """Return where the objects of one uncut shot are at each frame, float64 `(num_objects, num_frames, 4)`.
 
-    Args:
-        stretches (`Sequence[Stretch]`): What happens, in order; `check_stretches` has accepted them.
-        seed (`Sequence[int]`): Non-negative integers that fix the paths.
-        fps (`float`): Frames per second.
-
-    Returns:
-        `np.ndarray`: float64 `(num_objects, num_frames, 4)`: x and y in picture heights, measured
-        from the middle of the picture, y down; angle in radians; natural logarithm of the size factor.
+    The last axis holds x and y in picture heights from the middle of the picture, y down; angle in radians;
+    natural logarithm of the size factor.
     """
     lengths = [stretch.num_frames for stretch in stretches]
     speeds = np.repeat([stretch.speed for stretch in stretches], lengths)
@@ -204,7 +188,7 @@ def _action_poses(
 
 
 def _change_over(old: np.ndarray, new: np.ndarray, times_s: np.ndarray, start: int) -> np.ndarray:
-    """Let the poses `old` pass smoothly into `new`, from frame `start` on."""
+    """Return poses that are `old` up to frame `start` and pass smoothly into `new` from there."""
     # Full turns do not show; without this the object would unwind all it has turned so far.
     turns = np.round((old[:, start, 2] - new[:, start, 2]) / (2 * np.pi))
     new = new + (0, 0, 1, 0) * (2 * np.pi * turns)[:, None, None]

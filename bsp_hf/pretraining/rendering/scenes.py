@@ -1,7 +1,5 @@
 """Draw textured objects that move in front of a textured background: one uncut shot, with numpy alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -169,31 +167,20 @@ def render_shot(
     height: int = 96,
     fps: float = 25.0,
 ) -> Iterator[np.ndarray]:
-    """Draw one uncut shot frame by frame: the same place and objects, moved by one stretch after the other.
+    """Yield the frames of one uncut shot, uint8 `(height, width, 3)` RGB, each a new array.
 
     The frames depend on the arguments alone. Up to and including the first frame of a stretch they do not
     depend on that stretch or on later ones: a change of speed or motion starts there and is never a jump.
 
     Args:
-        stretches (`Sequence[Stretch]`): What happens, in order; neighbours of the same motion are one action.
+        stretches (`Sequence[Stretch]`): What happens, in order; adjacent ones of a motion are one action.
         seed (`Sequence[int]`): Non-negative integers that fix colours, textures, camera, sizes and paths.
         width (`int`, *optional*, defaults to 128): Width in pixels, at least 32.
-        height (`int`, *optional*, defaults to 96): Height in pixels, at least 32. The motions are laid
-            out for 4:3.
+        height (`int`, *optional*, defaults to 96): Height in pixels, at least 32; motions are made for 4:3.
         fps (`float`, *optional*, defaults to 25.0): Frames per second.
 
-    Yields:
-        `np.ndarray`: uint8 `(height, width, 3)`, RGB; every frame is a new array that the caller owns.
-
     Raises:
-        ValueError: If `check_stretches` refuses the stretches, a frame is smaller than 32 pixels, or `fps` is
-            not positive.
-
-    Example:
-        >>> from .rendered_motions import Stretch
-        >>> frames = list(render_shot([Stretch("orbit", 10), Stretch("orbit", 6, speed=2.0)], seed=[7]))
-        >>> len(frames), frames[0].shape
-        (16, (96, 128, 3))
+        ValueError: If an argument is out of range, or motions cannot follow each other without a cut.
     """
     check_stretches(stretches)
     if min(width, height) < 32:

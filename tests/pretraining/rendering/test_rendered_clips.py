@@ -1,4 +1,4 @@
-"""The rendered default data: deterministic, labelled by motion alone, resumable, with true boundaries."""
+"""The rendered default data: deterministic, labelled by motion alone, whole, with true boundaries."""
 
 import json
 from pathlib import Path
@@ -189,7 +189,9 @@ def test_second_call_renders_nothing(small_folder, monkeypatch):
     assert render_action_clips(small_folder, **SMALL) == small_folder
 
 
-def test_interrupted_render_is_completed_to_the_same_files(small_folder, tmp_path, monkeypatch):
+def test_interrupted_render_leaves_nothing_and_the_next_gives_the_same_files(
+    small_folder, tmp_path, monkeypatch
+):
     written = []
 
     def write_or_stop(path, frames, **settings):
@@ -201,12 +203,10 @@ def test_interrupted_render_is_completed_to_the_same_files(small_folder, tmp_pat
     monkeypatch.setattr(rendered_clips, "write_h264_video", write_or_stop)
     with pytest.raises(KeyboardInterrupt):
         render_action_clips(tmp_path / "clips", **SMALL)
-    assert len(contents(tmp_path / "clips")) == 7
-    kept = {path: path.stat().st_mtime_ns for path in written}
+    assert len(written) == 7 and not list(tmp_path.iterdir())
     monkeypatch.undo()
     render_action_clips(tmp_path / "clips", **SMALL)
     assert contents(tmp_path / "clips") == contents(small_folder)
-    assert {path: path.stat().st_mtime_ns for path in written} == kept
 
 
 def test_lost_and_truncated_clips_are_rendered_again(small_folder, tmp_path):
@@ -386,6 +386,5 @@ def test_plan_joins_only_what_can_be_joined_for_many_seeds(tmp_path, monkeypatch
 
 def test_damaged_manifest_is_not_trusted(small_folder, tmp_path):
     (tmp_path / MANIFEST_NAME).write_text("{broken")
-    assert rendered_files.read_json(tmp_path / MANIFEST_NAME) == {}
     with pytest.raises(FileExistsError, match="other settings"):
         render_action_clips(tmp_path, **SMALL)
