@@ -178,7 +178,7 @@ def segments(
     results: Annotated[
         Path, typer.Argument(help="Predictions, as `bsp-hf localize` writes for ActivityNet.")
     ],
-    annotations: Annotated[Path, typer.Argument(help="True segments, in ActivityNet's layout.")],
+    annotations: Annotated[Path, typer.Argument(help="True segments, in any layout that training reads.")],
     output: _Output,
     video: Annotated[str | None, typer.Option(help="Id of the video; by default the first of both.")] = None,
     most: Annotated[int, typer.Option(help="Most predictions to draw, the likeliest first.")] = 10,
@@ -227,9 +227,9 @@ def training(
     with report_errors(registers=False):
         from bsp_hf.visualization import plot_training_curves
 
-        from .picture_inputs import read_training_record
+        from .picture_inputs import read_history
 
-        history = read_training_record(folder)["history"]
+        history = read_history(folder)
         num_classes = max((len(entry.get("eval_confusion", ())) for entry in history), default=0)
         figure = plot_training_curves(
             history,
@@ -252,12 +252,12 @@ def confusion(
     """
     _check_output(output)
     with report_errors(registers=False):
+        from bsp_hf.metrics.text_files import read_json
         from bsp_hf.visualization import plot_confusion_matrix
 
-        from .picture_inputs import read_json, read_training_record
+        from .picture_inputs import read_history
 
-        history = read_training_record(folder)["history"]
-        matrices = [entry["eval_confusion"] for entry in history if "eval_confusion" in entry]
+        matrices = [entry["eval_confusion"] for entry in read_history(folder) if "eval_confusion" in entry]
         if not matrices:
             raise ValueError(f"{folder}: no evaluation with classes is in its record.")
         labels = read_json(folder / "config.json").get("id2label", {}) if folder.is_dir() else {}
@@ -272,8 +272,10 @@ def _check_output(output: Path) -> None:
 
 
 def _save(figure: "Figure", output: Path, text: str) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output)
+    from bsp_hf.files import atomic_file
+
+    with atomic_file(output) as temporary:
+        figure.savefig(temporary, format=output.suffix[1:])
     typer.echo(f"{output}: {text}")
 
 

@@ -1,24 +1,22 @@
-"""Reads what `bsp-hf picture` draws besides features: boundaries in seconds, records of trainings."""
+"""Reads what `bsp-hf picture` draws besides features: boundaries and segments of one video, a training."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Names under which files of this package and of others keep boundaries.
+from bsp_hf.localization.annotations.layouts import read_annotations
+from bsp_hf.localization.annotations.reading import BadRowError, to_window
+from bsp_hf.metrics import read_results
+from bsp_hf.metrics.text_files import read_json
+from bsp_hf.publishing.cards.files import read_record
+
+# Names under which reports of this package and files of others keep a list of boundaries.
 _BOUNDARY_NAMES = ("true_boundaries", "boundaries", "boundaries_s")
-_SEGMENT_NAMES = ("segments", "annotations", "actions")
 
 
 @dataclass(frozen=True)
 class KnownBoundaries:
-    """Boundaries of one video.
-
-    Args:
-        times_s (`tuple[float, ...]`): When, in seconds.
-        kinds (`tuple[str, ...]`, *optional*): The kind of each, if the file says.
-    """
+    """Boundaries of one video: seconds in rising order, and the kind of each if the file has kinds."""
 
     times_s: tuple[float, ...]
     kinds: tuple[str, ...] | None = None
@@ -27,15 +25,9 @@ class KnownBoundaries:
 def read_boundaries(text: str) -> KnownBoundaries:
     """Read boundaries from `3.2,7.5` or from a JSON file.
 
-    A file holds a list of seconds, or of objects with `time_s` and perhaps `kind`, under one of the names
-    `true_boundaries`, `boundaries` and `boundaries_s`; or segments (`segment`: [start, end], or `start_s` and
-    `end_s`) under `segments`, `annotations` or `actions`, whose ends are taken.
-
-    Args:
-        text (`str`): The seconds, or the name of the file.
-
-    Returns:
-        `KnownBoundaries`: In order of time.
+    A file holds a list of seconds, or of objects with `time_s` and perhaps `kind`, by itself or under one of
+    the names `true_boundaries`, `boundaries` and `boundaries_s`. Of segments, under the name `segments` or as
+    annotations of one video, the ends are taken.
 
     Raises:
         ValueError: If it is neither.
@@ -49,38 +41,38 @@ def read_boundaries(text: str) -> KnownBoundaries:
                 f"--boundaries {text}: this is neither a file nor seconds such as 3.2,7.5."
             ) from None
     content = read_json(path)
-    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), dict):
-        content = next(iter(content.values()))  # {video id: its annotations}
-    for name in _BOUNDARY_NAMES:
-        if isinstance(content, dict) and content.get(name):
-            content = content[name]
-            break
     if isinstance(content, dict):
-        segments = next((content[name] for name in _SEGMENT_NAMES if content.get(name)), None)
-        if segments is not None:
-            ends_s = {round(end_s, 6) for segment in segments for end_s in _ends_of(segment, path)}
-            return KnownBoundaries(tuple(sorted(ends_s)))
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: found none of {', '.join(_BOUNDARY_NAMES + _SEGMENT_NAMES)} in it.")
-    if all(isinstance(entry, dict) and "time_s" in entry for entry in content):
-        rising = sorted(content, key=lambda entry: float(entry["time_s"]))
-        kinds = tuple(str(entry["kind"]).replace("_", " ") for entry in rising if "kind" in entry)
-        times_s = tuple(float(entry["time_s"]) for entry in rising)
-        return KnownBoundaries(times_s, kinds if len(kinds) == len(times_s) else None)
+        content = next((content[name] for name in _BOUNDARY_NAMES if content.get(name)), content)
     try:
-        return KnownBoundaries(tuple(sorted(float(entry) for entry in content)))
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}: its boundaries are neither seconds nor objects with time_s.") from None
+        return _read_list(content) if isinstance(content, list) else _read_ends(content, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: found none of {', '.join(_BOUNDARY_NAMES)} with seconds or objects with time_s, and no "
+            f"segments of one video ({str(error).rstrip('.')})."
+        ) from error
 
 
-def _ends_of(segment: Any, path: Path) -> Sequence[float]:  # Any: JSON
-    if isinstance(segment, dict) and "segment" in segment:
-        segment = segment["segment"]
-    elif isinstance(segment, dict) and {"start_s", "end_s"} <= segment.keys():
-        segment = [segment["start_s"], segment["end_s"]]
-    if not isinstance(segment, list) or len(segment) != 2:
-        raise ValueError(f"{path}: a segment is [start, end] in seconds, got {segment!r}.")
-    return [float(end_s) for end_s in segment]
+def _read_list(entries: list[Any]) -> KnownBoundaries:  # Any: JSON
+    if not all(isinstance(entry, dict) for entry in entries):
+        return KnownBoundaries(tuple(sorted(float(entry) for entry in entries)))
+    rising = sorted(entries, key=lambda entry: float(entry["time_s"]))
+    kinds = tuple(str(entry["kind"]).replace("_", " ") for entry in rising if "kind" in entry)
+    times_s = tuple(float(entry["time_s"]) for entry in rising)
+    return KnownBoundaries(times_s, kinds if len(kinds) == len(times_s) else None)
+
+
+def _read_ends(content: Any, path: Path) -> KnownBoundaries:  # Any: JSON
+    if isinstance(content, dict) and "segments" in content:
+        parts = content["segments"]
+        spans = [to_window([s["start_s"], s["end_s"]] if isinstance(s, dict) else s) for s in parts]
+    else:
+        videos = read_annotations(path, strict=True).videos
+        if len(videos) > 1:
+            raise BadRowError(f"{len(videos)} videos are annotated; expected one")
+        spans = [(segment.start_s, segment.end_s) for segment in videos[0].segments]
+    if not spans:
+        raise BadRowError("there is no segment")
+    return KnownBoundaries(tuple(sorted({round(end_s, 6) for span in spans for end_s in span})))
 
 
 @dataclass(frozen=True)
@@ -94,7 +86,7 @@ class LabelledSpan:
 
 @dataclass(frozen=True)
 class SegmentsOfVideo:
-    """True and predicted segments of one video, the latter from the likeliest on."""
+    """True and predicted segments of one video, the latter by falling score."""
 
     video_id: str
     duration_s: float
@@ -103,75 +95,43 @@ class SegmentsOfVideo:
 
 
 def read_segments(results: Path, annotations: Path, video_id: str | None, most: int) -> SegmentsOfVideo:
-    """Read predictions and annotations of one video in ActivityNet's layouts.
+    """Read the annotations and at most `most` predictions of one video, by default the first in both files.
 
     Args:
-        results (`Path`): JSON with `results`: for each id a list of `segment`, `label` and `score`.
-        annotations (`Path`): JSON with `database`, or just its content: for each id `duration` and a list of
-            `segment` and `label` under `annotations` or `actions`.
-        video_id (`str`, *optional*): The video; by default the first that both files hold.
-        most (`int`): Most predictions to keep.
-
-    Returns:
-        `SegmentsOfVideo`: The segments.
+        results (`Path`): Predictions in the layout of ActivityNet's result files.
+        annotations (`Path`): Annotations in any layout that [`read_annotations`] knows.
+        video_id (`str`, *optional*): The video.
+        most (`int`): Most predictions to keep, those of the highest scores.
 
     Raises:
         ValueError: If a file has another layout, or does not hold the video.
     """
-    found, truth = read_json(results), read_json(annotations)
-    found = found.get("results", found) if isinstance(found, dict) else {}
-    truth = truth.get("database", truth) if isinstance(truth, dict) else {}
+    found, truth = read_results(results), read_annotations(annotations).videos
     # ActivityNet's own results leave out the "v_" of the names of the videos.
-    spelled = {name.removeprefix("v_"): name for name in found}
-    known = {name: spelled.get(name.removeprefix("v_"), name) for name in truth}
-    shared = [name for name, other in known.items() if other in found]
+    spelled = {str(name).removeprefix("v_"): number for number, name in enumerate(found.video_ids)}
+    shared = {video.video_id: video for video in truth if video.video_id.removeprefix("v_") in spelled}
     video_id = video_id or next(iter(shared), None)
     if video_id is None or video_id not in shared:
         raise ValueError(f"{results} and {annotations} do not both hold {video_id or 'one video'}.")
-    entry, predicted = truth[video_id], found[known[video_id]]
-    named = entry.get("annotations") or entry.get("actions") or []
-    spans = [LabelledSpan(_span(part, annotations), str(part.get("label", "action"))) for part in named]
-    guesses = [
+    video, scores = shared[video_id], found.require_scores()
+    rows = (found.video_index == spelled[video_id.removeprefix("v_")]).nonzero()[0]
+    rows = rows[(-scores[rows]).argsort(kind="stable")][:most]
+    true = [LabelledSpan((s.start_s, s.end_s), s.label or "action") for s in video.segments]
+    predicted = [
         LabelledSpan(
-            _span(part, results), str(part.get("label", "action")), min(1.0, max(0.0, float(part["score"])))
+            (float(found.segments_s[row, 0]), float(found.segments_s[row, 1])),
+            str(found.labels[found.label_index[row]] or "action"),
+            float(scores[row].clip(0, 1)),
         )
-        for part in sorted(predicted, key=lambda part: -float(part["score"]))[:most]
+        for row in rows
     ]
-    ends_s = [span.span_s[1] for span in (*spans, *guesses)]
-    return SegmentsOfVideo(
-        video_id, float(entry.get("duration") or max(ends_s, default=1.0)), tuple(spans), tuple(guesses)
-    )
+    last_s = max((span.span_s[1] for span in (*true, *predicted)), default=1.0)
+    return SegmentsOfVideo(video_id, video.duration_s or last_s, tuple(true), tuple(predicted))
 
 
-def _span(part: Any, path: Path) -> tuple[float, float]:  # Any: JSON
-    start_s, end_s = _ends_of(part, path)
-    return start_s, end_s
-
-
-def read_training_record(path: Path) -> dict[str, Any]:
-    """Read the record of a training run from its folder or file.
-
-    Args:
-        path (`Path`): A checkpoint folder, or its `training_record.json`.
-
-    Returns:
-        `dict`: The record; its `history` holds what was logged.
-
-    Raises:
-        ValueError: If there is none, or it has no history.
-    """
-    file = path / "training_record.json" if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"{file} is missing: a training writes it when it ends.")
-    record = read_json(file)
-    if not isinstance(record, dict) or not record.get("history"):
-        raise ValueError(f"{file}: it holds no history of a training.")
-    return record
-
-
-def read_json(path: Path) -> Any:  # Any: JSON
-    """Read a JSON file; a broken one is a `ValueError` that names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: this is no JSON ({error}).") from error
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return what a training logged, from its folder or its `training_record.json`."""
+    history = read_record(path).get("history")
+    if not history:
+        raise ValueError(f"{path}: the record holds no history of a training.")
+    return history

@@ -134,5 +134,5 @@ def test_boundaries_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(ValueError, match="found none of true_boundaries"):
         read_boundaries(str(path))
     path.write_text('{"segments": [[1, 2, 3]]}')
-    with pytest.raises(ValueError, match=r"a segment is \[start, end\]"):
+    with pytest.raises(ValueError, match=r"segment is \[1, 2, 3\], expected \[start, end\]\)"):
         read_boundaries(str(path))

@@ -27,14 +27,16 @@ THUMOS_IGNORED = ("Ambiguous", "-1")
 
 
 def activitynet_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
-    """Read the ActivityNet layout, which THUMOS14 and FineAction are also kept in.
+    """Read the ActivityNet layout, which THUMOS14 and FineAction are also kept in, or its database alone.
 
     `{"database": {id: {"subset": ..., "duration": ..., "annotations": [{"segment": [start, end], "label":
     ...}]}}}`, times in seconds as numbers or text. `duration`, `fps` and `frames` may be absent.
     """
     text = JsonText(path)
-    database = expect_mapping(text.data, path, 'the ActivityNet layout, {"database": ...}').get("database")
-    database = expect_mapping(database, path, 'a mapping from id to record under "database"')
+    data = expect_mapping(text.data, path, 'the ActivityNet layout, {"database": ...}')
+    database = expect_mapping(
+        data.get("database", data), path, 'a mapping from id to record under "database"'
+    )
     for video_id, record in database.items():
         yield Entry(text.line_of(video_id), video_id, _record_rows(record, "annotations"))
 

@@ -150,6 +150,8 @@ def _detect_json(data: Any) -> str:  # Any: somebody's JSON
     if isinstance(first, Mapping):
         if "timestamps" in first:
             return "captions"
+        if isinstance(data, Mapping) and "annotations" in first:
+            return "activitynet"
         inner = next(iter(first.values()), None)
         if isinstance(data, list) and isinstance(inner, Mapping) and "annotation" in inner:
             return "coin"

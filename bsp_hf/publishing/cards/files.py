@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from bsp_hf.files import atomic_write_text
+from bsp_hf.metrics.text_files import read_json
 
 from .render import STAMP, TO_BE_FILLED_IN, digest, digest_record, render_card
 
@@ -31,22 +32,19 @@ REQUIRED_SECTIONS = (
 )
 
 
-def read_record(folder: str | Path) -> dict[str, Any]:
-    """Return how a model was made: the content of the folder's `training_record.json`.
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return how a model was made: the content of `training_record.json`, of which the folder may be given.
 
     Raises:
-        FileNotFoundError: If the folder has none.
+        FileNotFoundError: If there is none.
         ValueError: If it is not a JSON object.
     """
-    path = Path(folder) / RECORD_FILE
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = Path(path) / RECORD_FILE if Path(path).is_dir() else Path(path)
+    if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing; save_checkpoint_folder and save_localizer_folder write it."
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}.") from error
+        )
+    record = read_json(path)
     if not isinstance(record, dict):
         raise ValueError(f"{path} must hold a JSON object, not a {type(record).__name__}.")
     return record

@@ -337,3 +337,11 @@ def test_damaged_gzip_is_refused(tmp_path):
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut.csv.gz is not a readable"):
         read_annotations(tmp_path / "cut.csv.gz")
+
+
+def test_the_database_of_activitynet_is_read_without_its_envelope(tmp_path):
+    database = {"v1": {"duration": 9, "annotations": [{"segment": [1, 4], "label": "jump"}]}}
+    (tmp_path / "bare.json").write_text(json.dumps(database))
+    assert detect_layout(tmp_path / "bare.json") == "activitynet"
+    (video,) = read_annotations(tmp_path / "bare.json").videos
+    assert (video.duration_s, video.segments) == (9.0, (Segment(1.0, 4.0, "jump"),))

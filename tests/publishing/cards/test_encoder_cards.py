@@ -160,5 +160,5 @@ def test_planning_needs_a_record(tmp_path):
     with pytest.raises(ValueError, match="must hold a JSON object"):
         read_record(tmp_path)
     (tmp_path / "training_record.json").write_text("{")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not a readable JSON file"):
         read_record(tmp_path)
