@@ -17,22 +17,11 @@ def find_step_segments(
     max_gap_s: float = 0.4,
     min_step_s: float = 0.4,
 ) -> Detections:
-    """Join neighbouring segments that are likely a step.
+    """Join adjacent segments that are likely a step; ascending in time, class 0.
 
-    Args:
-        probabilities (`ArrayLike`): `(num_segments,)` in [0, 1], as
-            [`~bsp_hf.localization.actionness.modeling_actionness.ActionnessModel`] gives them.
-        segment_s (`float`): Length of a segment in seconds.
-        duration_s (`float`): Where the last segment ends at the latest, in seconds.
-        threshold (`float`, *optional*, defaults to 0.5): Smallest probability inside a step.
-        max_gap_s (`float`, *optional*, defaults to 0.4): Gaps of at most so many seconds are bridged.
-        min_step_s (`float`, *optional*, defaults to 0.4): Shorter runs, gaps bridged, are dropped.
-
-    Returns:
-        `Detections`: Ascending in time, class 0. A score is the mean probability over the run, gaps included.
-
-    Raises:
-        ValueError: If a number is out of range, or the probabilities are not a vector.
+    `probabilities` are `(num_segments,)`, each of a segment of `segment_s` seconds; the last one ends at
+    `duration_s` at the latest. Gaps of at most `max_gap_s` inside a step are bridged, and steps shorter than
+    `min_step_s`, gaps included, are dropped. A score is the mean probability over the step, gaps included.
     """
     values = np.asarray(probabilities, dtype=np.float64)
     if values.ndim != 1 or np.isnan(values).any():

@@ -106,21 +106,24 @@ class ActionnessModel(LocalizerModel):
                 raise ValueError(
                     f"{name} has shape {tuple(value.shape)}, expected {tuple(features.shape[:2])}."
                 )
-        rows = F.normalize(features, dim=2) if config.normalize else features
-        logits = self.classifier(rows).squeeze(2)
+        if config.normalize:  # in float32 at least: in float16 a row of zeros would be divided by zero
+            features = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=2)
+        logits = self.classifier(features.to(self.dtype)).squeeze(2)
         mask = torch.ones_like(logits) if segment_mask is None else segment_mask.to(logits.dtype)
         loss = None
         if labels is not None:
             if not mask.any():
                 raise ValueError("segment_mask marks every segment of the batch as padding.")
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            weight = mask.to(wide.dtype)
             summed = F.binary_cross_entropy_with_logits(
-                logits,
-                labels.to(logits.dtype),
-                weight=mask,
+                wide,
+                labels.to(wide.dtype),
+                weight=weight,
                 reduction="sum",
-                pos_weight=logits.new_tensor(config.positive_weight),
+                pos_weight=wide.new_tensor(config.positive_weight),
             )
-            loss = summed / mask.sum()
+            loss = summed / weight.sum()
         probabilities = logits.sigmoid() * mask
         output = ActionnessOutput(loss=loss, logits=logits, probabilities=probabilities)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
@@ -129,24 +132,12 @@ class ActionnessModel(LocalizerModel):
 def features_of_segments(
     features: ArrayLike, centers_s: ArrayLike, duration_s: float, segment_s: float = 0.2
 ) -> np.ndarray:
-    """Give every segment of a video the feature of the snippet whose centre is nearest to its own.
+    """Return the feature of the nearest snippet for every segment of a video, one row per label.
 
-    Choice: the paper does not say how snippets meet 0.2 s segments. The nearest centre keeps one row per
-    segment at any stride; of two equally near snippets the earlier one counts.
-
-    Args:
-        features (`ArrayLike`): `(num_snippets, feature_dim)`.
-        centers_s (`ArrayLike`): `(num_snippets,)`, ascending centre times in seconds.
-        duration_s (`float`): Duration of the video in seconds.
-        segment_s (`float`, *optional*, defaults to 0.2): Length of a segment in seconds.
-
-    Returns:
-        `np.ndarray`: float32 `(ceil(duration_s / segment_s), feature_dim)` in memory of its own: one row for
-        each label of `bsp_hf.metrics.label_segments`.
-
-    Raises:
-        ValueError: If shapes disagree, there is no snippet, the centres do not ascend, or a time is not
-            positive.
+    The rows are float32 `(ceil(duration_s / segment_s), feature_dim)`, as many as there are labels of
+    `bsp_hf.metrics.label_segments`. Choice: the paper does not say how snippets meet 0.2 s segments. The
+    nearest centre keeps one row per segment at any stride; of two equally near snippets the earlier one
+    counts.
     """
     rows = np.asarray(features, dtype=np.float32)
     centers = np.asarray(centers_s, dtype=np.float64)

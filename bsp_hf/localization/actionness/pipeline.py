@@ -63,7 +63,7 @@ class StepLocalizationPipeline(LocalizationPipeline):
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         features = model_inputs.pop("features")
-        return {**model_inputs, "probabilities": self.model(features.to(self.model.dtype)).probabilities[0]}
+        return {**model_inputs, "probabilities": self.model(features).probabilities[0]}
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self,

@@ -15,6 +15,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
+from bsp_hf.localization.grounding.lstm import run_lstm
 from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .configuration_lgi import LGIConfig
@@ -26,15 +27,7 @@ MASKED_LOGIT = -1e9
 
 
 def masked_softmax(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Return the softmax over the last axis with the padding held out.
-
-    Args:
-        logits (`torch.Tensor`): `(..., length)`.
-        mask (`torch.Tensor` or `None`): Bool or 0/1, broadcastable to `logits`; 0 marks padding.
-
-    Returns:
-        `torch.Tensor`: Weights of the same shape that sum to 1.
-    """
+    """Return the softmax over the last axis; the weight is 0 where `mask`, broadcast to `logits`, is 0."""
     if mask is not None:
         lowest = max(MASKED_LOGIT, torch.finfo(logits.dtype).min)
         logits = logits.masked_fill(mask == 0, lowest)
@@ -52,11 +45,7 @@ class CopiedModules(nn.ModuleList):
 
 
 class HadamardFusion(nn.Module):
-    """Fuse segments with a phrase by an elementwise product of two projections.
-
-    Args:
-        dim (`int`): Width of segments, phrase and result.
-    """
+    """Fuse segments with a phrase by an elementwise product of two projections."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -71,13 +60,7 @@ class HadamardFusion(nn.Module):
 
 
 class LocalBlocks(nn.Module):
-    """Residual convolution blocks along time, with batch norm and, as published, without masking.
-
-    Args:
-        dim (`int`): Channels.
-        kernel_size (`int`): Odd kernel.
-        num_blocks (`int`): How many blocks.
-    """
+    """Residual convolution blocks along time, with batch norm and, as published, without masking."""
 
     def __init__(self, dim: int, kernel_size: int, num_blocks: int) -> None:
         super().__init__()
@@ -101,13 +84,7 @@ class LocalBlocks(nn.Module):
 
 
 class AttentivePooling(nn.Module):
-    """Pool vectors with one learned attention.
-
-    Args:
-        dim (`int`): Width of a vector.
-        attention_dim (`int`): Hidden width of the attention.
-        output_dim (`int`, *optional*): Width of a linear layer behind the pooling; `None` leaves it out.
-    """
+    """Pool vectors with one learned attention, perhaps with a linear layer behind it."""
 
     def __init__(self, dim: int, attention_dim: int, output_dim: int | None = None) -> None:
         super().__init__()
@@ -119,15 +96,7 @@ class AttentivePooling(nn.Module):
     def forward(
         self, vectors: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the pooled vector and the weights.
-
-        Args:
-            vectors (`torch.Tensor`): `(batch, length, dim)`.
-            mask (`torch.Tensor`, *optional*): `(batch, length)`, 0 marks padding.
-
-        Returns:
-            `tuple`: `(batch, output_dim or dim)` and the weights `(batch, length)`.
-        """
+        """Map `(batch, length, dim)` to `(batch, output_dim or dim)` and the weights `(batch, length)`."""
         logits = self.to_alpha(torch.tanh(self.feat2att(vectors))).squeeze(2)
         weights = masked_softmax(logits, mask)
         pooled = torch.einsum("bl,bld->bd", weights, vectors)
@@ -135,12 +104,7 @@ class AttentivePooling(nn.Module):
 
 
 class WordAttention(nn.Module):
-    """Weigh words by a guide vector.
-
-    Args:
-        dim (`int`): Width of guide and words.
-        attention_dim (`int`): Hidden width of the attention.
-    """
+    """Weigh words by a guide vector."""
 
     def __init__(self, dim: int, attention_dim: int) -> None:
         super().__init__()
@@ -155,13 +119,10 @@ class WordAttention(nn.Module):
 
 
 class NonLocalBlock(nn.Module):
-    """Let every segment look at every other one; residual, without output projection or normalisation.
+    """Attention of every segment to every other one; residual, without output projection or normalisation.
 
-    `v_lin` acts as the query side and `c_lin` holds keys and values, whatever their names say.
-
-    Args:
-        dim (`int`): Width of a segment.
-        num_heads (`int`): Heads; each takes a contiguous slice of channels.
+    `v_lin` acts as the query side and `c_lin` holds keys and values, whatever their names say. Each head has
+    a contiguous slice of channels.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -171,16 +132,7 @@ class NonLocalBlock(nn.Module):
         self.v_lin = nn.Linear(dim, dim)
 
     def forward(self, segments: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the updated segments and the attention.
-
-        Args:
-            segments (`torch.Tensor`): `(batch, num_rows, dim)`.
-            mask (`torch.Tensor`): `(batch, num_rows)`, 0 marks padding, which nothing looks at.
-
-        Returns:
-            `tuple`: `(batch, num_rows, dim)` and the attention `(batch, num_heads, num_rows, num_rows)`, each
-            row summing to 1.
-        """
+        """Return the updated segments and the attention `(batch, num_heads, num_rows, num_rows)`."""
         keys, values = (self._split_heads(part) for part in self.c_lin(segments).chunk(2, dim=2))
         queries = self._split_heads(self.v_lin(segments))
         logits = queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[3])
@@ -258,18 +210,13 @@ class QueryEncoder(nn.Module):
         )
 
     def forward(self, vectors: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read word vectors.
+        """Return word features `(batch, num_words, hidden_dim)`, zero past the end, and sentence features.
 
-        Args:
-            vectors (`torch.Tensor`): `(batch, num_words, word_dim)`.
-            lengths (`torch.Tensor`): `(batch,)`, words of each query, at least 1.
-
-        Returns:
-            `tuple`: Word features `(batch, num_words, hidden_dim)`, zero past the end, and sentence features
-            `(batch, hidden_dim)`: the forward state at the last word, the backward state at the first.
+        These are `(batch, hidden_dim)`: the forward state at the last word, the backward state at the first.
         """
         packed = pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        words, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=vectors.shape[1])
+        states = run_lstm(self.rnn, packed)
+        words, _ = pad_packed_sequence(states, batch_first=True, total_length=vectors.shape[1])
         forward, backward = words.chunk(2, dim=2)
         last = forward[torch.arange(len(words), device=words.device), lengths - 1]
         return words, torch.cat([last, backward[:, 0]], dim=1)
@@ -480,7 +427,7 @@ class LGIForVideoGrounding(LocalizerModel):
                 f"feature_mask has shape {tuple(mask.shape)}, expected {tuple(features.shape[:2])}."
             )
         missing = num_rows - features.shape[1]
-        return F.pad(features, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+        return F.pad(features.to(self.dtype), (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
     def _embed_words(
         self,

@@ -1,8 +1,4 @@
-"""2D-TAN: every clip span of a video is scored against a sentence on a two-dimensional map.
-
-Zhang et al., "Learning 2D Temporal Adjacent Networks for Moment Localization with Natural Language",
-AAAI 2020.
-"""
+"""2D-TAN's loss: binary cross-entropy against rescaled tIoUs."""
 
 import torch
 from torch.nn import functional as F
@@ -21,17 +17,9 @@ def tan_loss(
     The target of a cell is `(iou - min_iou) * (1 - bias) / (max_iou - min_iou)`, plus `bias` where that is
     positive, clipped to [0, 1].
 
-    Args:
-        logits (`torch.Tensor`): `(batch, num_clips, num_clips)` (or any shape), before the sigmoid.
-        mask (`torch.Tensor`): Bool or 0/1, broadcastable to `logits`: the cells that count.
-        ious (`torch.Tensor`): Shape of `logits`, tIoU with the annotation in [0, 1].
-        min_iou (`float`, *optional*, defaults to 0.5): tIoU whose target is 0.
-        max_iou (`float`, *optional*, defaults to 1.0): tIoU whose target is 1.
-        bias (`float`, *optional*, defaults to 0.0): Added to positive targets.
-
-    Returns:
-        `torch.Tensor`: Scalar.
+    `logits` and `ious` are `(batch, num_clips, num_clips)`; `mask` is broadcastable to them.
     """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     targets = (ious.to(logits.dtype) - min_iou) * (1 - bias) / (max_iou - min_iou)
     targets = torch.where(targets > 0, targets + bias, targets).clamp(0, 1)
     weight = mask.to(logits.dtype).expand_as(logits)

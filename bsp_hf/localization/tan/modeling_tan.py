@@ -15,6 +15,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
+from bsp_hf.localization.grounding.lstm import run_lstm
 from bsp_hf.localization.localizer.model import LocalizerModel
 
 from .configuration_tan import TANConfig
@@ -139,17 +140,22 @@ class QueryFusion(nn.Module):
 
     def encode_query(self, query: torch.Tensor, word_mask: torch.Tensor | None) -> torch.Tensor:
         """Return `(batch, hidden_dim)`: the projected state at the last word, or sentence vector."""
-        if self.query_encoder == "sentence":
-            return self.tex_linear(query)
-        if word_mask is None:
-            word_mask = query.new_ones(query.shape[:2])
-        states = self.textual_encoder(query)[0] * word_mask.unsqueeze(2).to(query.dtype)
-        last_word = (word_mask.sum(dim=1).long() - 1).clamp(min=0)
-        return self.tex_linear(states[torch.arange(len(states), device=states.device), last_word])
+        if self.query_encoder == "lstm":
+            if word_mask is None:
+                word_mask = query.new_ones(query.shape[:2])
+            states = run_lstm(self.textual_encoder, query)
+            states = states * word_mask.unsqueeze(2).to(states.dtype)
+            # Counted, not summed: bfloat16 has no whole numbers between 256 and 258.
+            last_word = ((word_mask != 0).sum(dim=1) - 1).clamp(min=0)
+            query = states[torch.arange(len(states), device=states.device), last_word]
+        return self.tex_linear(query.to(self.tex_linear.weight.dtype))
 
     def forward(self, query_features: torch.Tensor, proposals: torch.Tensor) -> torch.Tensor:
         """Fuse `(batch, hidden_dim)` into `(batch, num_proposals, hidden_dim)`; the rows get unit length."""
-        return F.normalize(query_features.unsqueeze(1) * self.vis_conv(proposals), dim=2)
+        spans = self.vis_conv(proposals)
+        # In float32 at least: products and their lengths leave the range of half precision.
+        wide = torch.promote_types(spans.dtype, torch.float32)
+        return F.normalize(query_features.unsqueeze(1).to(wide) * spans.to(wide), dim=2).to(spans.dtype)
 
 
 class TANForVideoGrounding(LocalizerModel):
@@ -242,7 +248,7 @@ class TANForVideoGrounding(LocalizerModel):
         refuse_unknown_arguments(self, kwargs)
         config = self.config
         query = self._check_inputs(features, word_vectors, word_mask, sentence_vectors, labels)
-        clips = self.frame_layer(features)
+        clips = self.frame_layer(features.to(self.dtype))
         proposals = self.prop_layer(clips)
         query_features = self.fusion_layer.encode_query(query, word_mask)
         fused = self.fusion_layer(query_features, proposals)

@@ -19,10 +19,7 @@ MAX_STRIPS = 16
 class ProposalLayout:
     """The spans of a proposal map, in the order in which the scales and their steps produce them.
 
-    Args:
-        num_clips (`int`): Side of the map.
-        first (`np.ndarray`): int64 `(num_proposals,)`, first clip of each span.
-        last (`np.ndarray`): int64 `(num_proposals,)`, last clip of each span, inclusive.
+    `first` and `last` are int64 `(num_proposals,)`, the first and last clip of each span, inclusive.
     """
 
     num_clips: int
@@ -57,11 +54,8 @@ class ConvolutionPlan:
     """What one masked convolution computes.
 
     Args:
-        kernel_size (`int`): Side of the kernel.
-        padding (`int`): Zeros around the input map.
-        size (`int`): Side of the output map.
-        strips (`tuple[Strip, ...]`): The part of the output that can differ from zero and is used later,
-            as row strips from top to bottom.
+        strips (`tuple[Strip, ...]`): The part of the output, `size` a side, that can differ from zero and is
+            used later, as row strips from top to bottom.
         scale (`np.ndarray`): float32 `(size, size)`: 1 / number of valid inputs under the kernel, 0 where
             there is none or where nothing later looks.
     """
@@ -79,15 +73,7 @@ def proposal_layout(num_clips: int, scale_layers: Sequence[int]) -> ProposalLayo
     Step k of scale s holds the spans `(i, i + offset + k * 2**s)` for `i` on multiples of `2**s`; the offset
     grows by `2**s * (steps + 1)` after each scale.
 
-    Args:
-        num_clips (`int`): Side of the map.
-        scale_layers (`Sequence[int]`): Steps of each scale.
-
-    Returns:
-        `ProposalLayout`: The spans; `(num_clips,)` gives the whole upper triangle.
-
-    Raises:
-        ValueError: If `scale_layers` is empty, has an entry below 1, or has a step without any span.
+    `(num_clips,)` gives the whole upper triangle.
     """
     if not scale_layers or min(scale_layers) < 1:
         raise ValueError(f"scale_layers={list(scale_layers)} needs at least one entry, each at least 1.")
@@ -118,15 +104,8 @@ def plan_convolutions(
     A cell without any valid input under the kernel is exactly zero (it is scaled by 0), and a cell that no
     wanted cell of the final map looks at never matters: neither is computed.
 
-    Args:
-        mask (`np.ndarray`): Bool `(num_clips, num_clips)`, the spans of the map.
-        kernel_sizes (`Sequence[int]`): Kernel of each convolution, stride 1.
-        paddings (`Sequence[int]`): Padding of each convolution.
-        wanted (`np.ndarray`, *optional*): Bool, side of the final map: the cells that are read of it. The
-            spans of the map by default.
-
-    Returns:
-        `list[ConvolutionPlan]`: One plan per convolution; the last one's scale is zero outside `wanted`.
+    `mask` and `wanted` are bool `(num_clips, num_clips)`: the spans of the map, and the cells that are read
+    of the result (the spans by default). The last plan's scale is zero outside `wanted`.
     """
     counts, valid = [], mask
     for kernel, padding in zip(kernel_sizes, paddings, strict=True):
@@ -176,15 +155,8 @@ def _cut_strips(used: np.ndarray, call_cost: float) -> tuple[Strip, ...]:
 class MaskedMapConvolution(nn.Module):
     """Convolutions on a proposal map whose outputs are divided by the number of valid inputs (2D-TAN).
 
-    The counts depend on the map alone, so they are worked out once, when the module is built.
-
-    Args:
-        mask (`np.ndarray`): Bool `(num_clips, num_clips)`, the spans of the map.
-        hidden_dim (`int`): Channels in and out of every convolution.
-        kernel_sizes (`Sequence[int]`): Kernel of each convolution.
-        paddings (`Sequence[int]`): Padding of each convolution.
-        wanted (`np.ndarray`, *optional*): Bool `(num_clips, num_clips)`, the cells that are read of the
-            result; the spans of the map by default.
+    The counts depend on the map alone, so they are worked out once, when the module is built. Arguments as of
+    [`plan_convolutions`].
     """
 
     def __init__(
@@ -206,14 +178,7 @@ class MaskedMapConvolution(nn.Module):
         return {f"scale_{index}": torch.from_numpy(plan.scale) for index, plan in enumerate(self.plans)}
 
     def forward(self, proposal_map: torch.Tensor) -> torch.Tensor:
-        """Run the convolutions.
-
-        Args:
-            proposal_map (`torch.Tensor`): `(batch, hidden_dim, num_clips, num_clips)`, zero outside the mask.
-
-        Returns:
-            `torch.Tensor`: The same shape, zero outside the wanted cells.
-        """
+        """Map `(batch, hidden_dim, num_clips, num_clips)`, zero outside the mask, to the same shape."""
         maps = proposal_map
         for index, (conv, plan) in enumerate(zip(self.convs, self.plans, strict=True)):
             scale = self.get_buffer(f"scale_{index}")

@@ -125,3 +125,17 @@ def test_wrong_inputs_are_named():
         model(features=torch.zeros(1, 4, 3), labels=torch.zeros(1, 4), segment_mask=torch.zeros(1, 4))
     with pytest.raises(Exception, match="segment_s=0"):
         ActionnessConfig(segment_s=0.0)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_half_precision_is_close_and_finite(dtype, tolerance, normalize):
+    model = small_model(normalize=normalize)
+    features = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    features[1, 3:] = 0  # padding
+    labels = torch.tensor([[1, 0, 1, 0, 0], [0, 1, 1, 1, 0]])
+    expected = model(features=features, labels=labels)
+    found = model.to(dtype)(features=features, labels=labels)
+    assert found.probabilities.dtype == dtype
+    torch.testing.assert_close(found.probabilities.float(), expected.probabilities, atol=tolerance, rtol=0)
+    assert found.loss.item() == pytest.approx(expected.loss.item(), rel=tolerance)
