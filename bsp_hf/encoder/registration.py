@@ -72,6 +72,12 @@ def register_task(task: str, pipeline_class: type, auto_class: type) -> None:
             default={"model": _NoDefaultModel()},
             type="video",
         )
+        # What a pipeline saves of itself is written as JSON, in which there is nothing to say of a default.
+        implementation = PIPELINE_REGISTRY.supported_tasks[task]
+        registered: Any = pipeline_class  # Any: transformers adds the attribute
+        registered._registered_impl = {
+            task: {key: value for key, value in implementation.items() if key != "default"}
+        }
 
 
 class _NoDefaultModel(tuple):
