@@ -165,7 +165,7 @@ def check_decoder() -> list[Finding]:
     import av
     import numpy as np
 
-    from bsp_hf.encoder.video import decoder_version, open_video
+    from bsp_hf.encoder.video import VideoReader, decoder_version
 
     reinstall = f"{_PIP} install --force-reinstall --only-binary av av"
     with tempfile.TemporaryDirectory() as folder:
@@ -181,7 +181,7 @@ def check_decoder() -> list[Finding]:
                 picture = np.full((48, 64, 3), level, np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
-        with open_video(path) as video:
+        with VideoReader(path) as video:
             levels = [float(frame.image.mean()) for frame in video]
     if len(levels) != 10 or max(abs(a - b) for a, b in zip(levels, range(0, 250, 25), strict=True)) > 4:
         text = f"{decoder_version()} gives other frames than were written"

@@ -54,11 +54,11 @@ def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
 
 def _describe_video(path: Path, read_all: bool) -> Facts:
     """Return what the header and the first picture say, or what reading the whole video gives."""
-    from bsp_hf.encoder.video import decoder_version, open_video
+    from bsp_hf.encoder.video import VideoReader, decoder_version
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is missing is among the facts
-        with open_video(path) as video:
+        with VideoReader(path) as video:
             about = video.metadata
             facts: Facts = {
                 "kind": "video",

@@ -1,5 +1,7 @@
 """Frames to network input: resize, centre crop, scale, normalise; and the snippet settings beside them."""
 
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
+from transformers.image_processing_utils import BaseImageProcessor, get_size_dict
+
+from .frames_in_memory import is_frame, stack_frames
 
 PADDING_MODES = ("repeat", "drop")
+
+# The settings that a call may say otherwise.
+_CALL_OPTIONS = (
+    "size",
+    "crop_size",
+    "do_resize",
+    "do_center_crop",
+    "do_rescale",
+    "rescale_factor",
+    "do_normalize",
+    "image_mean",
+    "image_std",
+)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class BSPFeatureExtractor(BaseImageProcessor):
@@ -20,17 +38,18 @@ class BSPFeatureExtractor(BaseImageProcessor):
     changes the value of a feature and is therefore saved beside the weights.
 
     Args:
-        size (`dict`, *optional*, defaults to `{"shortest_edge": 256}`):
+        size (`dict` or `int`, *optional*, defaults to `{"shortest_edge": 256}`):
             Pixels of the short side after resizing; the long side is rounded down.
-        crop_size (`dict`, *optional*, defaults to `{"height": 224, "width": 224}`):
-            Size of the centre crop.
+        crop_size (`dict`, `int` or `tuple`, *optional*, defaults to `{"height": 224, "width": 224}`):
+            Size of the centre crop; one number for both sides.
         do_resize (`bool`, *optional*, defaults to `True`): Resize the short side.
         do_center_crop (`bool`, *optional*, defaults to `True`): Crop the centre.
         do_rescale (`bool`, *optional*, defaults to `True`): Multiply by `rescale_factor`.
         rescale_factor (`float`, *optional*, defaults to 1 / 255): Maps 0..255 to 0..1.
         do_normalize (`bool`, *optional*, defaults to `True`): Subtract the mean, divide by the deviation.
-        image_mean (`list[float]`, *optional*, defaults to ImageNet's): Mean of each RGB channel, in 0..1.
-        image_std (`list[float]`, *optional*, defaults to ImageNet's): Deviation of each channel.
+        image_mean (`list[float]` or `float`, *optional*, defaults to ImageNet's): Mean of each RGB channel,
+            in 0..1; one number for all.
+        image_std (`list[float]` or `float`, *optional*, defaults to ImageNet's): Deviation of each channel.
         num_frames (`int`, *optional*, defaults to 8): Frames of a snippet (Sec. 4.1).
         stride_frames (`int`, *optional*):
             Frames from the start of a snippet to that of the next; `None` means `num_frames`, the paper's
@@ -55,17 +74,27 @@ class BSPFeatureExtractor(BaseImageProcessor):
 
     model_input_names = ["pixel_values"]  # noqa: RUF012  # declared so above us
 
+    size: dict[str, int]
+    crop_size: dict[str, int]
+    do_resize: bool
+    do_center_crop: bool
+    do_rescale: bool
+    rescale_factor: float
+    do_normalize: bool
+    image_mean: list[float]
+    image_std: list[float]
+
     def __init__(
         self,
-        size: dict[str, int] | None = None,
-        crop_size: dict[str, int] | None = None,
+        size: Mapping[str, int] | int | None = None,
+        crop_size: Mapping[str, int] | int | Sequence[int] | None = None,
         do_resize: bool = True,
         do_center_crop: bool = True,
         do_rescale: bool = True,
         rescale_factor: float = 1 / 255,
         do_normalize: bool = True,
-        image_mean: list[float] | None = None,
-        image_std: list[float] | None = None,
+        image_mean: Sequence[float] | float | None = None,
+        image_std: Sequence[float] | float | None = None,
         num_frames: int = 8,
         stride_frames: int | None = None,
         fps: float | None = None,
@@ -73,20 +102,33 @@ class BSPFeatureExtractor(BaseImageProcessor):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.size = dict(size or {"shortest_edge": 256})
-        self.crop_size = dict(crop_size or {"height": 224, "width": 224})
-        self.do_resize = do_resize
-        self.do_center_crop = do_center_crop
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean or (0.485, 0.456, 0.406))
-        self.image_std = list(image_std or (0.229, 0.224, 0.225))
+        self._set_steps(
+            size=256 if size is None else size,
+            crop_size=224 if crop_size is None else crop_size,
+            do_resize=do_resize,
+            do_center_crop=do_center_crop,
+            do_rescale=do_rescale,
+            rescale_factor=rescale_factor,
+            do_normalize=do_normalize,
+            image_mean=_IMAGENET_MEAN if image_mean is None else image_mean,
+            image_std=_IMAGENET_STD if image_std is None else image_std,
+        )
         self.num_frames = num_frames
         self.stride_frames = num_frames if stride_frames is None else stride_frames
         self.fps = fps
         self.padding = padding
         self._check()
+
+    def _set_steps(self, **settings: Any) -> None:
+        for name, value in settings.items():
+            if name in ("size", "crop_size"):
+                # As in transformers, a number is the short side of a picture, or both sides of a crop.
+                is_number = isinstance(value, (int, list, tuple))
+                value = get_size_dict(value, default_to_square=name == "crop_size") if is_number else value
+                value = dict(value)
+            elif name in ("image_mean", "image_std"):
+                value = [value] * 3 if isinstance(value, (int, float)) else list(value)
+            setattr(self, name, value)
 
     def _check(self) -> None:
         if set(self.size) != {"shortest_edge"} or self.size["shortest_edge"] < 1:
@@ -102,6 +144,9 @@ class BSPFeatureExtractor(BaseImageProcessor):
                 f"crop_size={self.crop_size} is larger than the resized short side "
                 f"{self.size['shortest_edge']}."
             )
+        for name in ("image_mean", "image_std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(f"{name}={getattr(self, name)} must be one number, or one a channel.")
         if self.num_frames < 1 or self.stride_frames < 1:
             raise ValueError(
                 f"num_frames={self.num_frames} and stride_frames={self.stride_frames} must be at least 1."
@@ -177,7 +222,7 @@ class BSPFeatureExtractor(BaseImageProcessor):
         std = torch.tensor(self.image_std, device=pixels.device).view(shape)
         return (pixels.float() * scale - mean) / std
 
-    def preprocess(self, videos: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
+    def preprocess(self, videos: Any, return_tensors: str | None = None, **options: Any) -> BatchFeature:
         """Preprocess one clip or several.
 
         Args:
@@ -185,17 +230,22 @@ class BSPFeatureExtractor(BaseImageProcessor):
                 3)`, or a list of PIL images or `(height, width, 3)` arrays.
             return_tensors (`str`, *optional*): `"pt"` or `"np"`; without it `pixel_values` is a list of
                 arrays.
-            kwargs: Ignored; accepted because stock pipelines pass more than is needed.
+            options: `size`, `crop_size`, `image_mean`, `image_std`, `rescale_factor` and every `do_`, for
+                this call only; `None` leaves a setting as it is.
 
         Returns:
             `BatchFeature`: `pixel_values`, float32 `(batch, num_frames, 3, crop_height, crop_width)`.
 
         Raises:
-            ValueError: If a clip is empty, has another layout or is not 8-bit RGB, or the clips come out in
-                different sizes.
-            TypeError: If the input is neither an array, a tensor nor a list.
+            ValueError: If a clip is empty, has another layout or is not 8-bit RGB, the clips come out in
+                different sizes, or an option is out of range.
+            TypeError: If the input is neither an array, a tensor nor a list, or an option is unknown.
         """
-        clips = [self.normalize_pixels(self.resize_and_crop(_to_frames(clip))) for clip in _to_clips(videos)]
+        settings = self._with_options(options)
+        clips = [
+            settings.normalize_pixels(settings.resize_and_crop(stack_frames(clip)))
+            for clip in _to_clips(videos)
+        ]
         if return_tensors is None:
             return BatchFeature({"pixel_values": [clip.numpy() for clip in clips]})
         shapes = {tuple(clip.shape) for clip in clips}
@@ -207,10 +257,22 @@ class BSPFeatureExtractor(BaseImageProcessor):
         return BatchFeature({"pixel_values": torch.stack(clips)}, tensor_type=return_tensors)
 
     def __call__(  # type: ignore[override]  # clips where an image processor takes images
-        self, videos: Any, return_tensors: str | None = None, **kwargs: Any
+        self, videos: Any, return_tensors: str | None = None, **options: Any
     ) -> BatchFeature:
         """Preprocess one clip or several; see [`~BSPFeatureExtractor.preprocess`]."""
-        return self.preprocess(videos, return_tensors=return_tensors, **kwargs)
+        return self.preprocess(videos, return_tensors=return_tensors, **options)
+
+    def _with_options(self, options: Mapping[str, Any]) -> "BSPFeatureExtractor":
+        unknown = sorted(set(options) - set(_CALL_OPTIONS))
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__} knows no option {', '.join(unknown)}; a call takes return_tensors, "
+                f"{', '.join(_CALL_OPTIONS)}. Everything else is set when it is made."
+            )
+        settings = copy.copy(self)
+        settings._set_steps(**{name: value for name, value in options.items() if value is not None})
+        settings._check()
+        return settings
 
 
 def _to_clips(videos: Any) -> list[Any]:
@@ -225,24 +287,4 @@ def _to_clips(videos: Any) -> list[Any]:
         raise ValueError(
             "No clip was given; pass an array (num_frames, height, width, 3) or a list of frames."
         )
-    return [videos] if _is_frame(videos[0]) else list(videos)
-
-
-def _is_frame(image: Any) -> bool:
-    return hasattr(image, "convert") or (isinstance(image, (np.ndarray, Tensor)) and image.ndim <= 3)
-
-
-def _to_frames(clip: Any) -> np.ndarray | Tensor:
-    if not isinstance(clip, (np.ndarray, Tensor)):
-        frames = [np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame) for frame in clip]
-        sizes = {frame.shape for frame in frames}
-        if len(sizes) > 1:
-            raise ValueError(f"The frames of a clip must have one size, got {sorted(sizes)}.")
-        clip = np.stack(frames) if frames else np.empty((0, 0, 0, 3), np.uint8)
-    dtype = str(clip.dtype).removeprefix("torch.")
-    if clip.ndim != 4 or clip.shape[-1] != 3 or dtype != "uint8" or clip.shape[0] == 0:
-        raise ValueError(
-            "A clip must be uint8 RGB of shape (num_frames, height, width, 3) with at least one frame, "
-            f"got {dtype} {tuple(clip.shape)}."
-        )
-    return clip
+    return [videos] if is_frame(videos[0]) else list(videos)

@@ -1,38 +1,26 @@
-"""Which frames a file holds, as far as its packets tell without decoding them all.
+"""Which frames a file holds, as far as its packets tell, and the way to them by seeking."""
 
-Knows packets and pictures of PyAV only by their attributes; `video.py` opens the files.
-"""
-
-import operator
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from .frame_times import FrameClock
-from .video_reader import VideoMetadata, VideoReport
+from .video_file import MOV_CONTAINER, SeekingFailedError, VideoFile
+from .video_records import VideoMetadata, VideoReport
 from .video_source import VideoDecodeError
-
-MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
-
 
 # Codecs whose every packet is one shown frame. Not among them: VP8, which has packets that are never shown.
 _PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff utvideo rawvideo png qtrle"
-
-
 # An MPEG-4 packet of so few bytes may say "not coded": no frame comes of it.
 _SMALLEST_MPEG4_PACKET = 12
-
-
 # Frames that are decoded to see whether they come as the packets promise.
 _NUM_PROBED = 12
-
-
 # Encoders hold back no more frames than this to put them in order; files of those that do are decoded.
 _MOST_DELAY = 6
-
+# Reading past so many packets costs less than seeking.
+_NEAR_PACKETS = 64
 
 _INTEGER_ARRAYS = ("pts", "positions", "keyframe_positions", "keyframe_stamps")
 
@@ -77,16 +65,7 @@ class FrameIndex:
 
     @classmethod
     def of_decoded(cls, times_s: np.ndarray, metadata: VideoMetadata, report: VideoReport) -> "FrameIndex":
-        """Make the index of a file whose frames were counted by decoding them.
-
-        Args:
-            times_s (`np.ndarray`): float64 `(num_frames,)`, the second at which each frame is shown.
-            metadata (`VideoMetadata`): Of this file.
-            report (`VideoReport`): What came of decoding it.
-
-        Returns:
-            `FrameIndex`: One that is not seekable.
-        """
+        """Return the index, which is not seekable, of a file whose frames were counted by decoding them."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(
             num_frames=report.num_frames,
@@ -108,82 +87,17 @@ class FrameIndex:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "FrameIndex":  # Any: as in to_dict
-        """Make an index of what `to_dict` returned.
-
-        Args:
-            values (`dict`): Its values.
-
-        Returns:
-            `FrameIndex`: The same index.
-
-        Raises:
-            KeyError: If one is missing.
-        """
+        """Return the index whose `to_dict` returned these values; one that is missing is a `KeyError`."""
         arrays: dict[str, Any] = {name: np.array(values[name], dtype=np.int64) for name in _INTEGER_ARRAYS}
         arrays["times_s"] = np.array(values["times_s"], dtype=np.float64)
         return cls(**arrays, **{f.name: values[f.name] for f in fields(cls) if f.name not in arrays})
 
 
-class SeekableVideo(Protocol):
-    """What random access needs of an opened file; `video.py` has the real one."""
+def index_packets(opened: VideoFile) -> FrameIndex | str:
+    """Index a video, opened at its beginning, by its packets; only the first dozen frames are decoded.
 
-    name: str
-    container_name: str
-    codec_name: str
-    time_base: Fraction
-    fps: Fraction
-
-    @property
-    def reorders_frames(self) -> bool:
-        """Whether frames are shown in another order than they are coded in."""
-
-    @property
-    def extradata(self) -> bytes:
-        """What the container keeps for the decoder."""
-
-    @property
-    def losses(self) -> list[str]:
-        """What is known to be missing or damaged so far."""
-
-    def packets(self) -> Generator[Any, None, None]:
-        """Yield the packets of the video stream from here on."""
-
-    def decode(self, packet: Any, is_wanted: bool = True) -> list[Any]:
-        """Decode a packet, or the rest with `None`; unwanted pictures that no other needs may be left out."""
-
-    def seek(self, stamp: int) -> None:
-        """Go to the keyframe at or before a time stamp."""
-
-    def reset_decoder(self) -> None:
-        """Forget all that was decoded."""
-
-    def restart_timeout(self) -> None:
-        """Wait anew."""
-
-    def describe(self, picture: Any) -> VideoMetadata:
-        """Gather what is known, given the first picture."""
-
-    def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:
-        """Bring a picture to uint8 RGB of `(width, height)`."""
-
-    def look_for_missing(self, num_frames: int) -> None:
-        """Compare what came with what the container has promised."""
-
-    def explain_no_frames(self) -> str:
-        """Say why there is nothing to show."""
-
-
-def index_packets(opened: SeekableVideo) -> FrameIndex | str:
-    """Index a video by its packets, decoding only the first dozen frames.
-
-    Args:
-        opened (`SeekableVideo`): The file, at its beginning.
-
-    Returns:
-        `FrameIndex`, or in words why the packets cannot be trusted to tell the frames.
-
-    Raises:
-        VideoDecodeError: If not one frame can be decoded.
+    Where the packets cannot be trusted to tell the frames, returns in words why. If not one frame can be
+    decoded, that is a `VideoDecodeError`.
     """
     pts: list[int] = []
     dts: list[int | None] = []
@@ -205,12 +119,11 @@ def index_packets(opened: SeekableVideo) -> FrameIndex | str:
     if len(shown) < _NUM_PROBED:
         shown += opened.decode(None)
     if not shown:
-        raise VideoDecodeError(opened.name, opened.explain_no_frames())
+        raise VideoDecodeError(opened.name, opened.ledger.explain_no_frames())
     if doubt is None:
         opened.look_for_missing(len(pts))
-        doubt = (
-            _doubt_order(pts, dts, opened) or _doubt_pictures(shown, sorted(pts)) or "; ".join(opened.losses)
-        )
+        doubt = _doubt_order(pts, dts, opened) or _doubt_pictures(shown, sorted(pts))
+        doubt = doubt or "; ".join(opened.ledger.losses)
     if doubt:
         return doubt
     # mp4 is sought by the time at which a frame is decoded, the others by that at which it is shown.
@@ -233,7 +146,7 @@ def index_packets(opened: SeekableVideo) -> FrameIndex | str:
     )
 
 
-def _doubt_container(opened: SeekableVideo) -> str | None:
+def _doubt_container(opened: VideoFile) -> str | None:
     if opened.container_name not in (MOV_CONTAINER, "matroska,webm", "avi"):
         return f"{opened.container_name} has no index to seek by"
     if opened.codec_name not in _PLAIN_CODECS.split():
@@ -245,7 +158,7 @@ def _doubt_container(opened: SeekableVideo) -> str | None:
 
 def _doubt_packet(
     packet: Any,  # Any: a packet of PyAV
-    opened: SeekableVideo,
+    opened: VideoFile,
     nal_length_size: int,
     is_first: bool,
 ) -> str | None:
@@ -264,8 +177,8 @@ def _doubt_packet(
     return None
 
 
-def _doubt_order(pts: list[int], dts: list[int | None], opened: SeekableVideo) -> str | None:
-    """Whether the time stamps may not give the order in which the decoder will show the frames."""
+def _doubt_order(pts: list[int], dts: list[int | None], opened: VideoFile) -> str | None:
+    """Return why the time stamps may not give the order in which the decoder will show the frames."""
     shown = np.sort(np.array(pts, dtype=np.int64))
     if (np.diff(shown) <= 0).any():
         return "two frames have the same time stamp"
@@ -291,13 +204,13 @@ def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # A
 
 
 def _find_nal_length_size(codec: str, extradata: bytes) -> int:
-    """Bytes of the length in front of each NAL unit, as in H.264 and HEVC of mp4 and Matroska; else 0."""
+    """Return the bytes of the length before each NAL unit in H.264 and HEVC of mp4 and Matroska; else 0."""
     size_at = {"h264": 4, "hevc": 21}.get(codec, len(extradata))
     return (extradata[size_at] & 3) + 1 if len(extradata) > size_at and extradata[0] == 1 else 0
 
 
 def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
-    """Whether NAL units with lengths in front fill the packet exactly, and one of them is of a picture."""
+    """Return whether NAL units with lengths fill the packet exactly, and one of them is of a picture."""
     position = 0
     has_picture = False
     while position + length_size < len(data):
@@ -309,54 +222,11 @@ def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
     return has_picture and position == len(data)
 
 
-# Reading past so many packets costs less than seeking.
-_NEAR_PACKETS = 64
+def read_by_seeking(opened: VideoFile, index: FrameIndex, indices: Sequence[int]) -> dict[int, np.ndarray]:
+    """Decode frames, by their numbers, from the nearest keyframe before each; returns their images.
 
-
-class SeekingFailedError(Exception):
-    """Seeking did not lead to the frames that the index promises; decode from the start instead."""
-
-
-def check_indices(indices: Sequence[int], num_frames: int) -> list[int]:
-    """Return frame numbers as plain integers.
-
-    Args:
-        indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
-        num_frames (`int`): Frames of the video.
-
-    Returns:
-        `list[int]`: The same numbers.
-
-    Raises:
-        IndexError: If a number is negative or not less than `num_frames`.
-        TypeError: If one is not an integer.
-    """
-    numbers = [operator.index(i) for i in indices]
-    for number in numbers:
-        if not 0 <= number < num_frames:
-            raise IndexError(
-                f"Frame {number} was asked for, but the video has {num_frames} frames, 0 to {num_frames - 1}."
-            )
-    return numbers
-
-
-def read_by_seeking(
-    opened: SeekableVideo, index: FrameIndex, indices: Sequence[int]
-) -> dict[int, np.ndarray]:
-    """Decode some frames from the nearest keyframe before each.
-
-    Pictures that are neither wanted nor needed for a wanted one are not decoded, which changes no pixel.
-
-    Args:
-        opened (`SeekableVideo`): The file, at its beginning.
-        index (`FrameIndex`): Its index.
-        indices (`Sequence[int]`): Numbers of frames in display order.
-
-    Returns:
-        `dict`: uint8 `(H, W, 3)` images of these frames.
-
-    Raises:
-        SeekingFailedError: If the packets are not those of the index, or a picture is missing or damaged.
+    Pictures that are neither wanted nor needed for a wanted one are not decoded, which changes no pixel. If
+    the packets are not those of the index, or a picture is missing or damaged, seeking has failed.
     """
     images: dict[int, np.ndarray] = {}
 
@@ -393,8 +263,8 @@ def read_by_seeking(
             position += 1
         keep(opened.decode(None), wanted)
         opened.reset_decoder()
-        if opened.losses or any(i not in images for i in wanted.values()):
-            raise SeekingFailedError("; ".join(opened.losses) or "a picture did not come")
+        if opened.ledger.losses or any(i not in images for i in wanted.values()):
+            raise SeekingFailedError("; ".join(opened.ledger.losses) or "a picture did not come")
     packets.close()
     return images
 

@@ -19,13 +19,13 @@ class FrameClock:
     Time stamps are taken as real files have them:
 
     - A frame without any comes one frame duration after the frame before it, so a stream without any runs
-    at `index / fps`.
+      at `index / fps`.
     - Showing times that run backwards more often than decoding times do are wrong (B-frames that were muxed
-    without them); the decoding times, shifted, take their place.
+      without them); the decoding times, shifted, take their place.
     - One that lies back by less than a frame (a duplicate, rounding) takes the time of the frame before it.
     - One that lies further back, or more than an hour ahead, starts a new time line (a wrap-around, joined
-    files): it comes one frame duration after the frame before it, and the following ones keep their
-    distance to it.
+      files): it comes one frame duration after the frame before it, and the following ones keep their
+      distance to it.
 
     Times never decrease.
 
@@ -50,14 +50,9 @@ class FrameClock:
         self._num_pts_faults = self._num_dts_faults = 0
 
     def read(self, pts: int | None, dts: int | None = None) -> Fraction:
-        """Return the second at which the next frame is shown.
+        """Return the second at which the next frame is shown, counted from the first.
 
-        Args:
-            pts (`int` or `None`): Its time stamp, in units of `time_base`; `None` where it has none.
-            dts (`int`, *optional*): Its time as it follows from the decoding times alone.
-
-        Returns:
-            `Fraction`: Seconds since the first frame.
+        `pts` is its time stamp in units of `time_base`, `dts` its time as the decoding times alone have it.
         """
         stamp = self._choose_stamp(pts, dts)
         self.num_repaired += stamp is None or stamp != pts
@@ -93,17 +88,7 @@ class FrameClock:
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:
-    """Return a frame rate as the fraction that was meant: 29.97002997 is 30000/1001, 12.5 is 25/2.
-
-    Args:
-        fps (`float` or `Fraction`): Frames per second.
-
-    Returns:
-        `Fraction`: Frames per second.
-
-    Raises:
-        ValueError: If `fps` is not a positive finite number.
-    """
+    """Return a frame rate as the fraction that was meant: 29.97002997 is 30000/1001, 12.5 is 25/2."""
     if (isinstance(fps, float) and not np.isfinite(fps)) or fps <= 0:
         raise ValueError(f"fps must be a positive number, got {fps}.")
     if isinstance(fps, Fraction):
@@ -118,6 +103,31 @@ def exact_seconds(time_s: float) -> Fraction:
     return Fraction(repr(float(time_s)))
 
 
+def check_range(start_s: float, end_s: float | None) -> None:
+    """Raise a `ValueError` if there is nothing between two seconds of a video."""
+    if not start_s >= 0 or (end_s is not None and not end_s > start_s):
+        raise ValueError(f"start_s must not be negative and end_s must be later, got {start_s} and {end_s}.")
+
+
+def choose_frames(
+    frames: Iterable[tuple[Fraction, _T]],
+    fps: Fraction | None,
+    frame_duration_s: Fraction,
+    start_s: float,
+    end_s: float | None,
+) -> Iterator[tuple[Fraction, _T]]:
+    """Yield the `(time_s, frame)` of a range: each once, or resampled to `fps` by [`resample_nearest`]."""
+    if fps is not None:
+        end = None if end_s is None else exact_seconds(end_s)
+        yield from resample_nearest(frames, fps, frame_duration_s, exact_seconds(start_s), end)
+        return
+    for time_s, frame in frames:
+        if end_s is not None and float(time_s) >= end_s:
+            return
+        if float(time_s) >= start_s:
+            yield time_s, frame
+
+
 def resample_nearest(
     frames: Iterable[tuple[Fraction, _T]],
     fps: Fraction,
@@ -125,24 +135,13 @@ def resample_nearest(
     start_s: Fraction = Fraction(0),
     end_s: Fraction | None = None,
 ) -> Iterator[tuple[Fraction, _T]]:
-    """Bring a stream of frames of any timing to a constant rate, holding two frames at a time.
+    """Bring a stream of `(time_s, frame)` of any timing to a constant rate, holding two frames at a time.
 
     Choice: output `k` stands at `start_s + k / fps` and is the frame whose time is nearest to it; of two
-        equally
-    near the earlier. Frames repeat where the new rate is higher. Outputs end where the last frame does: at
-    `frame_duration_s` after it is shown, less half of that or half an output step, whichever is smaller, so
-    that rounded time stamps do not add a frame.
-
-    Args:
-        frames (`Iterable[tuple[Fraction, T]]`): `(time_s, frame)` in order of time.
-        fps (`Fraction`): New frames per second.
-        frame_duration_s (`Fraction`): Seconds for which the last frame is taken to be shown.
-        start_s (`Fraction`, *optional*, defaults to 0): Time of the first output.
-        end_s (`Fraction`, *optional*): Outputs are earlier than this; no frame is taken that none of them
-            needs.
-
-    Yields:
-        `tuple[Fraction, T]`: `(time_s, frame)` with the time of the output.
+    equally near the earlier. Frames repeat where the new rate is higher. Outputs end where the last frame
+    does: at `frame_duration_s` after it is shown, less half of that or half an output step, whichever is
+    smaller, so that rounded time stamps do not add a frame. They are earlier than `end_s`, and no frame is
+    taken that none of them needs.
     """
     step = 1 / fps
     output_s = start_s

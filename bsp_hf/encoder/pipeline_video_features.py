@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.utils import logging
 
+from .frames_in_memory import is_frame
 from .provenance import describe_encoder
 from .video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
+from .video_source import VideoDecodeError
 
 logger = logging.get_logger(__name__)
 
@@ -137,15 +138,20 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             input_fps=input_fps,
             timeout_s=timeout_s,
         )
-        waiting = None
-        for snippet in snippets:
-            if waiting is not None:
-                yield waiting
-            waiting = _chunk(to_pixel_values(extractor, [snippet.images]), snippet.center_s)
+        waiting = failure = None
+        try:
+            for snippet in snippets:
+                if waiting is not None:
+                    yield waiting
+                waiting = _chunk(to_pixel_values(extractor, [snippet.images]), snippet.center_s)
+        except (VideoDecodeError, OSError) as error:
+            failure = (
+                error  # travels with the last chunk: the rows before it are good, and so are other videos
+            )
         if waiting is None:
             # A pipeline needs one chunk of every video, also of one that has no snippet.
             waiting = _chunk(blank_pixel_values(extractor, snippets.snippet_frames), None)
-        yield {**waiting, "is_last": True, "record": snippets.record, "failure": snippets.failure}
+        yield {**waiting, "is_last": True, "record": snippets.record, "failure": failure}
 
     def _forward(  # type: ignore[override]  # a dict, as every ChunkPipeline
         self, model_inputs: dict[str, Any]
@@ -180,12 +186,10 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
 
 
 def is_several_videos(inputs: Any) -> bool:
-    """Say whether pipeline inputs are a list of videos, and not the frames of one."""
+    """Return whether pipeline inputs are a list of videos, and not the frames of one."""
     if not isinstance(inputs, Sequence) or isinstance(inputs, (str, bytes, bytearray, memoryview)):
         return False
-    first = inputs[0] if len(inputs) else None
-    is_frame = hasattr(first, "convert") or (isinstance(first, (np.ndarray, Tensor)) and first.ndim <= 3)
-    return not is_frame
+    return not (len(inputs) and is_frame(inputs[0]))
 
 
 def _chunk(pixel_values: Tensor, center_s: float | None) -> dict[str, Any]:

@@ -7,60 +7,37 @@ video.
 Pictures are what FFmpeg makes of them: the colour matrix and range of the stream are respected (BT.601
 where it names none), deep pixels are brought to 8 bit without tone mapping, gray becomes three equal
 channels, alpha is dropped. Display matrices are honoured, sample aspect ratios are not
-(`VideoMetadata.pixel_aspect` tells them).
+(`VideoMetadata.pixel_aspect` has them).
 """
 
 import logging
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
+from typing import Any
 
 import av
 import numpy as np
 
-from .frame_index import FrameIndex, SeekingFailedError, check_indices, index_packets, read_by_seeking
-from .video_file import VideoFile
-from .video_reader import Frame, FrameStream
+from .frame_index import FrameIndex, index_packets, read_by_seeking
+from .frame_times import FrameClock, check_range, choose_frames, exact_rate
+from .video_file import SeekingFailedError, VideoFile
+from .video_records import Frame, VideoMetadata, VideoReport
 from .video_source import PartialVideoWarning, VideoDecodeError, VideoSource
 
 logger = logging.getLogger(__name__)
 
-
-class VideoReader(FrameStream):
-    """A video being read; `open_video` makes it.
-
-    Args:
-        source: See `open_video`, like all that follows.
-        fps (`float` or `Fraction`, *optional*): Rate to resample to.
-        start_s (`float`, *optional*, defaults to 0.0): First second.
-        end_s (`float`, *optional*): End in seconds, exclusive.
-        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
-        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
-    """
-
-    def __init__(
-        self,
-        source: VideoSource,
-        *,
-        fps: float | Fraction | None = None,
-        start_s: float = 0.0,
-        end_s: float | None = None,
-        num_threads: int = 1,
-        timeout_s: float | None = 60.0,
-    ) -> None:
-        super().__init__(VideoFile(source, num_threads, timeout_s), fps=fps, start_s=start_s, end_s=end_s)
+# The exact second of a picture, its number in display order, and the picture as PyAV gives it.
+_Shown = tuple[Fraction, tuple[int, Any]]
 
 
-def open_video(
-    source: VideoSource,
-    *,
-    fps: float | Fraction | None = None,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    num_threads: int = 1,
-    timeout_s: float | None = 60.0,
-) -> VideoReader:
-    """Open a video and decode its first frame. Iterate for the frames; `metadata`, `report` have the facts.
+class VideoReader:
+    """The frames of a video: forward, once. Iterate over it inside a `with` block.
+
+    Opening decodes the first frame; `metadata` and `report` say what is known. Not to be shared between
+    threads without a lock.
 
     Args:
         source: A path, the bytes of a file, or an open binary file, which is read from its beginning and
@@ -77,9 +54,6 @@ def open_video(
         timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take before the file
             is given up, looked at between reads and between packets. `None` waits for ever.
 
-    Returns:
-        `VideoReader`: A context manager and iterator of `Frame`.
-
     Raises:
         VideoDecodeError: If not one frame can be decoded: no video, an empty file, one cut before its
             index. It names the file and the reason.
@@ -93,63 +67,155 @@ def open_video(
 
     Example:
     ```python
-    >>> from bsp_hf.encoder.video import open_video
-    >>> with open_video("video.mp4", fps=10) as video:  # doctest: +SKIP
+    >>> from bsp_hf import VideoReader
+    >>> with VideoReader("video.mp4", fps=10) as video:  # doctest: +SKIP
     ...     for frame in video:
     ...         print(frame.time_s, frame.image.shape)
     ```
     """
-    return VideoReader(
-        source, fps=fps, start_s=start_s, end_s=end_s, num_threads=num_threads, timeout_s=timeout_s
-    )
 
+    def __init__(
+        self,
+        source: VideoSource,
+        *,
+        fps: float | Fraction | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        num_threads: int = 1,
+        timeout_s: float | None = 60.0,
+    ) -> None:
+        self._opened = VideoFile(source, num_threads, timeout_s)
+        self.name = self._opened.name
+        """`str`: Name of the file, for messages."""
+        self._num_frames = 0
+        self._num_corrupt = 0
+        self._last_s = Fraction(0)
+        self._is_over = False
+        self._has_warned = False
+        try:
+            check_range(start_s, end_s)
+            rate = None if fps is None else exact_rate(fps)
+            self._clock = FrameClock(self._opened.time_base, 1 / self._opened.fps)
+            shown = self._decode()
+            first = next(shown, None)
+            if first is None:
+                raise VideoDecodeError(self.name, self._opened.ledger.explain_no_frames())
+            self.metadata: VideoMetadata = self._opened.describe(first[1][1])
+            """`VideoMetadata`: What the file says about itself."""
+            self._shown: Iterator[_Shown] = chain([first], shown)
+            self._frames: Iterator[Frame] = self._convert_chosen(rate, start_s, end_s)
+        except BaseException:
+            self._opened.close()
+            raise
 
-def iter_frames(
-    source: VideoSource,
-    *,
-    fps: float | Fraction | None = None,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    num_threads: int = 1,
-    timeout_s: float | None = 60.0,
-) -> Iterator[Frame]:
-    """Iterate over the frames of a video and close it afterwards, also when the iteration is abandoned.
+    def __iter__(self) -> Iterator[Frame]:
+        return self
 
-    Args:
-        source: See `open_video`, like all that follows.
-        fps (`float` or `Fraction`, *optional*): Rate to resample to.
-        start_s (`float`, *optional*, defaults to 0.0): First second.
-        end_s (`float`, *optional*): End in seconds, exclusive.
-        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
-        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+    def __next__(self) -> Frame:
+        frame = next(self._frames, None)
+        if frame is not None:
+            return frame
+        report = self.report
+        if self._is_over and not report.complete and not self._has_warned:
+            self._has_warned = True
+            message = f"{self.name}: {report.reason}. {report.num_frames} frames were decoded."
+            warnings.warn(message, PartialVideoWarning, stacklevel=2)
+        raise StopIteration
 
-    Yields:
-        `Frame`: The frames in display order.
+    def __enter__(self) -> "VideoReader":
+        return self
 
-    Raises:
-        VideoDecodeError: See `open_video`; raised by the first `next`.
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
-    Warns:
-        PartialVideoWarning: See `open_video`.
-    """
-    with open_video(
-        source, fps=fps, start_s=start_s, end_s=end_s, num_threads=num_threads, timeout_s=timeout_s
-    ) as video:
-        yield from video
+    @property
+    def waiting_since_s(self) -> float:
+        """`float`: When the last frame came, by `time.monotonic`; another thread may look at it."""
+        return self._opened.waiting_since_s
+
+    @property
+    def report(self) -> VideoReport:
+        """`VideoReport`: What came of reading so far; final when the iteration has ended."""
+        losses = self.damage
+        if not self._is_over:
+            losses.append(f"reading was stopped after {self._num_frames} frames")
+        return VideoReport(
+            num_frames=self._num_frames,
+            duration_s=float(self._last_s + self._clock.frame_duration_s),
+            complete=not losses,
+            reason="; ".join(losses) or None,
+            num_corrupt_frames=self._num_corrupt,
+            num_repaired_times=self._clock.num_repaired,
+        )
+
+    @property
+    def damage(self) -> list[str]:
+        """`list[str]`: What is known to be missing or damaged so far, in words."""
+        losses = self._opened.ledger.losses
+        if self._num_corrupt:
+            losses.append(f"{self._num_corrupt} frames are damaged")
+        return losses
+
+    def close(self) -> None:
+        """Close the file. Frames already given out stay valid."""
+        self._shown, self._frames = iter(()), iter(())
+        self._opened.close()
+
+    def skim(self) -> np.ndarray:
+        """Read all there is without converting a picture, whatever rate and range were asked for.
+
+        Returns:
+            `np.ndarray`: float64 `(num_frames,)`, the second at which each frame is shown.
+        """
+        times_s = np.array([float(time_s) for time_s, _ in self._shown])
+        self._is_over = True
+        return times_s
+
+    def pick(self, indices: Sequence[int]) -> dict[int, np.ndarray]:
+        """Read as far as needed and convert some frames only, whatever rate and range were asked for.
+
+        Args:
+            indices (`Sequence[int]`): Numbers of frames in display order.
+
+        Returns:
+            `dict`: The images of those that there are.
+        """
+        wanted = set(indices)
+        size = self.metadata.width, self.metadata.height
+        images: dict[int, np.ndarray] = {}
+        for _, (index, picture) in self._shown:
+            if index in wanted:
+                images[index] = self._opened.convert(picture, size)
+                if len(images) == len(wanted):
+                    break
+        return images
+
+    def _decode(self) -> Iterator[_Shown]:
+        for picture in self._opened.pictures():
+            self._last_s = self._clock.read(picture.pts, picture.dts)
+            self._num_corrupt += bool(picture.is_corrupt)
+            self._num_frames += 1
+            yield self._last_s, (self._num_frames - 1, picture)
+        self._opened.look_for_missing(self._num_frames)
+
+    def _convert_chosen(self, rate: Fraction | None, start_s: float, end_s: float | None) -> Iterator[Frame]:
+        size = self.metadata.width, self.metadata.height
+        last_index, image = -1, np.empty(0)
+        chosen = choose_frames(self._shown, rate, self._clock.frame_duration_s, start_s, end_s)
+        for time_s, (index, picture) in chosen:
+            if index != last_index:
+                last_index, image = index, self._opened.convert(picture, size)
+            yield Frame(image, float(time_s), index)
+        self._is_over = True
 
 
 def index_frames(source: VideoSource, *, num_threads: int = 1, timeout_s: float | None = 60.0) -> FrameIndex:
-    """Count the frames of a video and note their times and keyframes, for `read_frames`.
+    """Count the frames of a video and note their times and keyframes, for [`read_frames`].
 
     Where the container has an index and each packet is one frame (mp4, Matroska, AVI; H.264, HEVC, VP9 and
     the like), only the packets are read, in a small part of the time that decoding takes. If anything looks
     odd (missing or doubled time stamps, edit lists, interlacing, damage), and for all other files, every
-    frame is decoded.
-
-    Args:
-        source: See `open_video`; an open file must be seekable.
-        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
-        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+    frame is decoded. The parameters are those of [`VideoReader`]; an open file must be seekable.
 
     Returns:
         `FrameIndex`: Picklable; belongs to this file as it is now.
@@ -165,7 +231,7 @@ def index_frames(source: VideoSource, *, num_threads: int = 1, timeout_s: float 
     if isinstance(index, FrameIndex):
         return index
     logger.debug("%s is indexed by decoding it: %s", opened.name, index)
-    with open_video(source, num_threads=num_threads, timeout_s=timeout_s) as video:
+    with VideoReader(source, num_threads=num_threads, timeout_s=timeout_s) as video:
         times_s = video.skim()
         report, metadata = video.report, video.metadata
     if not report.complete:
@@ -187,9 +253,10 @@ def read_frames(
     exactly are decoded from the start; the frames are the same either way.
 
     Args:
-        source: See `open_video`; an open file must be seekable.
+        source: See [`VideoReader`]; an open file must be seekable.
         indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
-        index (`FrameIndex`, *optional*): What `index_frames` returned for this file; made anew if not given.
+        index (`FrameIndex`, *optional*): What [`index_frames`] returned for this file; made anew if not
+            given.
         num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
         timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
 
@@ -202,17 +269,14 @@ def read_frames(
 
     Warns:
         PartialVideoWarning: If there is damage on the way to these frames.
-
-    Example:
-    ```python
-    >>> from bsp_hf.encoder.video import index_frames, read_frames
-    >>> index = index_frames("video.mp4")  # doctest: +SKIP
-    >>> clip = read_frames("video.mp4", range(100, 116), index)  # doctest: +SKIP
-    ```
     """
     if index is None:
         index = index_frames(source, num_threads=num_threads, timeout_s=timeout_s)
-    numbers = check_indices(indices, index.num_frames)
+    numbers = [operator.index(i) for i in indices]
+    for number in numbers:
+        if not 0 <= number < index.num_frames:
+            count = f"the video has {index.num_frames} frames, 0 to {index.num_frames - 1}"
+            raise IndexError(f"Frame {number} was asked for, but {count}.")
     images: dict[int, np.ndarray] | None = None
     if index.is_seekable and numbers:
         with VideoFile(source, num_threads, timeout_s) as opened:
@@ -221,7 +285,7 @@ def read_frames(
             except SeekingFailedError as failure:
                 logger.debug("%s is decoded from the start: %s", opened.name, failure)
     if images is None and numbers:
-        with open_video(source, num_threads=num_threads, timeout_s=timeout_s) as video:
+        with VideoReader(source, num_threads=num_threads, timeout_s=timeout_s) as video:
             images = video.pick(numbers)
             if video.damage:
                 warnings.warn(f"{video.name}: {'; '.join(video.damage)}.", PartialVideoWarning, stacklevel=2)

@@ -10,13 +10,18 @@ from typing import Any
 import av
 import numpy as np
 
-from .frame_index import MOV_CONTAINER, SeekingFailedError
-from .video_reader import VideoMetadata, read_orientation
+from .video_records import VideoMetadata
 from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
+
+MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
+
+
+class SeekingFailedError(Exception):
+    """Seeking did not lead to the frames that were expected; decode from the start instead."""
 
 
 class PacketLedger:
-    """Keep count of packets and failures, and say in words what is known to be missing or damaged.
+    """Counts packets and failures, and knows in words what is missing or damaged.
 
     Args:
         fps (`Fraction`): Average frames per second.
@@ -49,7 +54,7 @@ class PacketLedger:
         self._num_damaged += bool(packet.is_corrupt)
 
     def note_end(self, packet: Any) -> None:  # Any: a packet of PyAV
-        """Take the end of a packet for the end of the file so far."""
+        """Move the end of the file, as far as it is known, to the end of a packet."""
         if self._promised_end_s is not None and packet.pts is not None:
             self._end_s = max(self._end_s, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base))
 
@@ -72,10 +77,8 @@ class PacketLedger:
     def settle(self, num_frames: int, num_promised: int) -> None:
         """Compare what came with what was promised, when all has been read.
 
-        Args:
-            num_frames (`int`): Frames that were decoded.
-            num_promised (`int`): Frames that the container says it holds, hidden ones included; 0 if it
-                does not say.
+        `num_promised` counts the frames that the container says it holds, hidden ones included; 0 if it does
+        not say.
         """
         num_shown = num_promised - self.num_hidden
         if num_frames < num_shown:
@@ -101,7 +104,7 @@ class PacketLedger:
         return losses
 
     def explain_no_frames(self) -> str:
-        """Say why there is nothing to show."""
+        """Return in words why there is nothing to show."""
         failure = self._decode_failure or self._read_failure
         why = f" ({failure})" if failure else ""
         if not self.num_packets:
@@ -116,34 +119,20 @@ _CONTAINERS = (
     "asf,ogg,nut,mjpeg,mxf,dv,rm,wtv,vc1,vc1test,dirac,yuv4mpegpipe,amv,nsv,nuv,gxf,cavsvideo,dnxhd,swf,dhav,"
     "bink,smk,roq,vivo,ty,pva,film_cpk,flic"
 )
-
-
 # A header may claim any size; this is twice an 8K picture, 200 MB as RGB.
 _MOST_PIXELS = 8192 * 8192
-
-
 _FALLBACK_FPS = Fraction(25)
-
-
 # Reading goes on behind a damaged stretch, but not for ever.
 _MOST_READ_FAILURES = 8
-
-
 # What PyAV raises on damaged input, and what the caller's file object may raise.
 _DAMAGE = (av.FFmpegError, ValueError, OverflowError, OSError)
 
 
 class VideoFile:
-    """An opened file: its video stream, the decoder, and an account of what is missing or damaged.
+    """An opened file: its video stream, the decoder, and a ledger of what is missing or damaged.
 
-    Args:
-        source: See `open_video`.
-        num_threads (`int`): Threads of the decoder, at least 1.
-        timeout_s (`float`, *optional*): Seconds that one frame may take; `None` waits for ever.
-
-    Raises:
-        VideoDecodeError: If the file does not open, or has no video stream that can be decoded.
-        ValueError: If `num_threads` is below 1.
+    The parameters are those of `VideoReader`. A file that does not open, or has no video stream that can be
+    decoded, is a `VideoDecodeError`.
     """
 
     def __init__(self, source: VideoSource, num_threads: int, timeout_s: float | None) -> None:
@@ -163,7 +152,7 @@ class VideoFile:
             self.time_base: Fraction = self._stream.time_base or Fraction(1, 1_000_000)
             self.fps: Fraction = self._find_fps()
             promised_end_s, self._streams_to_read = self._find_promised_end()
-            self._ledger = PacketLedger(self.fps, promised_end_s)
+            self.ledger = PacketLedger(self.fps, promised_end_s)
         except BaseException:
             self._container.close()
             raise
@@ -177,7 +166,7 @@ class VideoFile:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
     def _open(self, opened: str | GuardedFile, **options: str) -> Any:  # Any: a PyAV container
@@ -203,7 +192,7 @@ class VideoFile:
             raise VideoDecodeError(self.name, f"{reason} ({_brief(error)})") from error
 
     def _choose_stream(self) -> Any:  # Any: a PyAV stream
-        """The first video stream flagged as default, else the first; cover art does not count."""
+        """Return the first video stream flagged as default, else the first; cover art does not count."""
         picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
         streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
         if not streams:
@@ -233,7 +222,7 @@ class VideoFile:
         return next((rate for rate in rates if rate and Fraction(1, 3600) <= rate <= 1000), _FALLBACK_FPS)
 
     def describe(self, picture: Any) -> VideoMetadata:  # Any: a PyAV frame
-        """Gather what is known, given the first picture."""
+        """Return what is known of the video, given its first picture."""
         rotation, mirrored = self._find_orientation(picture)
         width, height = picture.width, picture.height
         if rotation % 180:
@@ -268,7 +257,7 @@ class VideoFile:
         return bool(self._decoder.has_b_frames)
 
     def restart_timeout(self) -> None:
-        """Wait anew: a frame came, or only now is one asked for."""
+        """Count the waiting time from now: a frame came, or only now is one asked for."""
         self.waiting_since_s = time.monotonic()
 
     def _check_timeout(self) -> None:
@@ -282,11 +271,11 @@ class VideoFile:
             try:
                 for packet in self._container.demux(*self._streams_to_read):
                     self._check_timeout()
-                    self._ledger.note_end(packet)
+                    self.ledger.note_end(packet)
                     # An empty packet would end decoding in mid-stream, and PyAV adds one at the end.
                     if packet.size and packet.stream.index == self._stream_index:
                         failures = 0
-                        self._ledger.note_packet(packet)
+                        self.ledger.note_packet(packet)
                         yield packet
                 return
             except IndexError:
@@ -297,7 +286,7 @@ class VideoFile:
                 raise
             except _DAMAGE as error:
                 failures += 1
-                self._ledger.note_read_failure(_brief(error))
+                self.ledger.note_read_failure(_brief(error))
 
     def decode(self, packet: Any, is_wanted: bool = True) -> list[Any]:  # Any: a PyAV packet, PyAV frames
         """Decode a packet, or the rest with `None`.
@@ -310,9 +299,9 @@ class VideoFile:
         except EOFError:
             return []
         except _DAMAGE as error:
-            self._ledger.note_lost_packet(_brief(error))
+            self.ledger.note_lost_packet(_brief(error))
             return []
-        self._ledger.note_frames(len(pictures))
+        self.ledger.note_frames(len(pictures))
         return pictures
 
     def pictures(self) -> Iterator[Any]:  # Any: PyAV frames
@@ -335,14 +324,14 @@ class VideoFile:
         self.restart_timeout()
 
     def _find_orientation(self, picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
-        """Read the orientation of a picture, once for each angle: it takes long."""
+        """Return the orientation of a picture, read once for each angle: it takes long."""
         angle = picture.rotation
         if angle not in self._orientations:
-            self._orientations[angle] = read_orientation(picture)
+            self._orientations[angle] = _read_orientation(picture)
         return self._orientations[angle]
 
     def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:  # Any: a PyAV frame
-        """Bring a picture to uint8 RGB `(H, W, 3)` of the given `(width, height)`, turned as it is shown."""
+        """Return a picture as uint8 RGB, turned as it is shown and scaled to the shown `(width, height)`."""
         rotation, mirrored = self._find_orientation(picture)
         width, height = size[::-1] if rotation % 180 else size
         reformat = self._reformatter.reformat
@@ -364,21 +353,12 @@ class VideoFile:
         # An RGB picture comes back as it is, in memory that the decoder may still read.
         return image.copy() if rgb is picture else np.ascontiguousarray(image)
 
-    @property
-    def losses(self) -> list[str]:
-        """What is known to be missing or damaged so far."""
-        return self._ledger.losses
-
-    def explain_no_frames(self) -> str:
-        """Say why there is nothing to show."""
-        return self._ledger.explain_no_frames()
-
     def look_for_missing(self, num_frames: int) -> None:
-        """Compare what came, all of it, with what the container has promised."""
-        self._ledger.settle(num_frames, self._count_promised())
+        """Compare the frames that came, all of them, with what the container has promised."""
+        self.ledger.settle(num_frames, self._count_promised())
 
     def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
-        """Where a container without a frame count says that it ends, and the streams of which it says so."""
+        """Return where a container without a frame count says it ends, and the streams it says it of."""
         if self.container_name not in ("matroska,webm", "flv", "asf"):
             return None, [self._stream]
         if not self._container.duration:
@@ -391,7 +371,7 @@ class VideoFile:
         return end_s, list(self._container.streams)
 
     def _count_promised(self) -> int:
-        """Frames that the container says it holds, hidden ones included; 0 where it does not say."""
+        """Return how many frames the container says it holds, hidden ones included; 0 if it does not say."""
         stated = int(self._stream.frames)
         if self.container_name != MOV_CONTAINER:
             return stated
@@ -411,6 +391,27 @@ class VideoFile:
             return 0
 
 
+def _read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
+    """Return how a picture is shown: degrees counter-clockwise (0, 90, 180, 270), after mirroring or not.
+
+    Choice: angles other than multiples of 90 are rounded to the next.
+    """
+    try:
+        matrix = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know every kind of side data and then refuses all
+        return round(picture.rotation / 90) * 90 % 360, False
+    if matrix is None:
+        return 0, False
+    # (x, y) of the coded picture is shown at (a x + c y, b x + d y), y pointing down.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(float)
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (180 if a + d < 0 else 0), bool(mirrored)
+    return (90 if c > b else 270), bool(mirrored)
+
+
 def _brief(error: BaseException) -> str:
-    """What FFmpeg or Python says is wrong, without path and error number."""
+    """Return what FFmpeg or Python says is wrong, without path and error number."""
     return str(getattr(error, "strerror", None) or error) or type(error).__name__

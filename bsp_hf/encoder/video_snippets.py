@@ -1,7 +1,6 @@
 """One video to the snippets that an encoder takes, and clips to features: what every extractor shares."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .frames_in_memory import FramesInMemory
+from .modeling_fusion import pooled_features
 from .snippets import Snippet, iter_snippets
 from .video import VideoReader
-from .video_reader import Frame
+from .video_records import Frame
 from .video_source import VideoDecodeError
 
 _DEFAULT_SNIPPET_FRAMES = 8
@@ -19,10 +19,11 @@ _DEFAULT_EDGE_PIXELS = 224
 
 
 class VideoSnippets:
-    """The snippets of one video in order, and what came of reading it. Iterate over it once.
+    """The snippets of one video in order, and a record of what came of reading it. Iterate over it once.
 
     A file is opened when the iteration begins and closed when it ends or is closed. At most one snippet and
-    one frame are held. Each frame is decoded and resized once, however many snippets it lies in.
+    one frame are held. Each frame is decoded and resized once, however many snippets it lies in. What ends
+    the iteration early is raised by it, a `VideoDecodeError` or an `OSError`, and noted in the record.
 
     Args:
         video: What a pipeline takes: a path, an open binary file, bytes, frames in memory.
@@ -54,6 +55,7 @@ class VideoSnippets:
         input_fps: float | None = None,
         timeout_s: float = 60.0,
     ) -> None:
+        self._video = video
         self._extractor = extractor
         self.snippet_frames: int = _first_given(
             getattr(extractor, "num_frames", None),
@@ -67,9 +69,10 @@ class VideoSnippets:
         """`int`: Frames from the start of a snippet to that of the next."""
         self._fps = _first_given(fps, getattr(extractor, "fps", None))
         self._padding = _first_given(padding, getattr(extractor, "padding", None), "repeat")
-        self._source = (video, self._fps, start_s, end_s, input_fps, timeout_s)
-        self._end_s = end_s
-        self._frames: Any = None
+        self._start_s, self._end_s = start_s, end_s
+        self._input_fps = input_fps
+        self._timeout_s = timeout_s
+        self._frames: VideoReader | FramesInMemory | None = None
         self.record: dict[str, Any] = {
             "fps": None,
             "snippet_frames": self.snippet_frames,
@@ -80,8 +83,6 @@ class VideoSnippets:
             "error": None,
         }
         """`dict`: What a result says of its video, in the pipeline's names; final when the iteration ends."""
-        self.failure: VideoDecodeError | OSError | None = None
-        """`VideoDecodeError` or `OSError`: What ended the iteration early; the caller's to raise or keep."""
 
     @property
     def waiting_since_s(self) -> float | None:
@@ -91,7 +92,7 @@ class VideoSnippets:
     def __iter__(self) -> Iterator[Snippet]:
         record = self.record
         try:
-            with _open(*self._source) as frames:
+            with self._open() as frames:
                 self._frames = frames
                 own_fps = frames.fps if isinstance(frames, FramesInMemory) else frames.metadata.fps
                 record["fps"] = float(_first_given(self._fps, own_fps))
@@ -109,7 +110,23 @@ class VideoSnippets:
                 record["duration_s"] = last_s if self._end_s is None else min(last_s, self._end_s)
                 record["complete"], record["error"] = report.complete, report.reason
         except (VideoDecodeError, OSError) as error:
-            self.failure, record["error"] = error, str(error)
+            record["error"] = str(error)
+            raise
+
+    def _open(self) -> VideoReader | FramesInMemory:
+        video, input_fps = self._video, self._input_fps
+        if isinstance(video, dict) and {"bytes", "path"} <= set(video):
+            video = video["bytes"] if video["bytes"] is not None else video["path"]
+        part: dict[str, Any] = {"fps": self._fps, "start_s": self._start_s, "end_s": self._end_s}
+        if isinstance(video, (list, tuple, np.ndarray, Tensor)):
+            if input_fps is None:
+                raise ValueError("Frames in memory carry no rate: pass input_fps=, their frames per second.")
+            return FramesInMemory(video, input_fps, **part)
+        if input_fps is not None:
+            raise ValueError(
+                "input_fps= is for frames in memory; a file says its own rate. To resample, pass fps=."
+            )
+        return VideoReader(video, timeout_s=self._timeout_s, **part)
 
     def _shrink(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Count the frames and, where the preprocessing has two steps, do the first: a snippet is held."""
@@ -122,15 +139,9 @@ class VideoSnippets:
 
 
 def shrink_image(extractor: Any, image: Any) -> Any:  # Any: see VideoSnippets; an array or a tensor
-    """Bring one frame to the size that the network takes, where the preprocessing does that by itself.
+    """Resize and crop one uint8 `(height, width, 3)` frame to uint8 `(3, crop_height, crop_width)`.
 
-    Args:
-        extractor: See [`VideoSnippets`].
-        image (`np.ndarray`): uint8 `(height, width, 3)`.
-
-    Returns:
-        `torch.Tensor`: uint8 `(3, crop_height, crop_width)`; `image` itself where `extractor` is another
-            model's.
+    Where the extractor is another model's, which does all of its work at once, return the frame as it is.
     """
     # By name, not by class: code from a checkpoint and code of the package have different classes.
     resize_and_crop = getattr(extractor, "resize_and_crop", None)
@@ -140,15 +151,9 @@ def shrink_image(extractor: Any, image: Any) -> Any:  # Any: see VideoSnippets; 
 def to_pixel_values(
     extractor: Any, clips: Sequence[Sequence[Any]], device: Any = None
 ) -> Tensor:  # Any: as above
-    """Make the input of the network from the frames of snippets.
+    """Make the input of the network of the frames of snippets, as [`shrink_image`] gives them.
 
-    Args:
-        extractor: See [`VideoSnippets`].
-        clips (`Sequence`): The frames of each snippet, as [`shrink_image`] gives them.
-        device (`torch.device`, *optional*): Where to; by default the CPU.
-
-    Returns:
-        `torch.Tensor`: float32 `(len(clips), num_frames, 3, height, width)`, each frame with channels last.
+    Returns float32 `(len(clips), num_frames, 3, height, width)`, each frame with channels last.
     """
     if hasattr(extractor, "normalize_pixels"):
         # In one stack of frames, because a stack of clips would lose the memory format.
@@ -168,15 +173,7 @@ def _move(pixels: Tensor, device: Any) -> Tensor:  # Any: None, or what torch ta
 
 
 def blank_pixel_values(extractor: Any, num_frames: int) -> Tensor:  # Any: see VideoSnippets
-    """Make the input of the network from black frames, for its shape.
-
-    Args:
-        extractor: See [`VideoSnippets`].
-        num_frames (`int`): Frames of a snippet.
-
-    Returns:
-        `torch.Tensor`: float32 `(1, num_frames, 3, height, width)`, of the usual size.
-    """
+    """Make the input of the network of one snippet of black frames, for its shape."""
     sizes = (getattr(extractor, name, None) for name in ("size", "crop_size"))
     edges = [edge for size in sizes for edge in dict(size or {}).values()]
     edge = max(edges, default=_DEFAULT_EDGE_PIXELS)
@@ -187,43 +184,13 @@ def blank_pixel_values(extractor: Any, num_frames: int) -> Tensor:  # Any: see V
 def encode_clips(
     model: Any, pixel_values: Tensor
 ) -> Tensor:  # Any: mypy takes a module's attributes for tensors
-    """Run an encoder: its pooled output, or the mean of its tokens where it has none.
+    """Run the encoder of a video model on clips that lie on its device.
 
-    Args:
-        model (`PreTrainedModel`): Any video model of transformers that takes `pixel_values`; a head, if there
-            is one, is left out.
-        pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, on the model's device.
-
-    Returns:
-        `torch.Tensor`: float32 `(batch, dim)`.
+    Returns float32 `(batch, dim)`: its pooled output, or the mean of its tokens where it has none.
     """
     encoder = model.base_model
     output = encoder(**{str(encoder.main_input_name): pixel_values.to(model.dtype)}, return_dict=True)
-    features = output.get("pooler_output")
-    if features is None:
-        features = output.last_hidden_state.mean(1)
-    return features.float()
-
-
-def _open(
-    video: Any,
-    fps: float | None,
-    start_s: float,
-    end_s: float | None,
-    input_fps: float | None,
-    timeout_s: float,
-) -> AbstractContextManager[Any]:  # Any: a VideoReader or FramesInMemory
-    if isinstance(video, dict) and {"bytes", "path"} <= set(video):
-        video = video["bytes"] if video["bytes"] is not None else video["path"]
-    if isinstance(video, (list, tuple, np.ndarray, Tensor)):
-        if input_fps is None:
-            raise ValueError("Frames in memory carry no rate: pass input_fps=, their frames per second.")
-        return FramesInMemory(video, input_fps, fps, start_s, end_s)
-    if input_fps is not None:
-        raise ValueError(
-            "input_fps= is for frames in memory; a file says its own rate. To resample, pass fps=."
-        )
-    return VideoReader(video, fps=fps, start_s=start_s, end_s=end_s, timeout_s=timeout_s)
+    return pooled_features(output).float()
 
 
 def _first_given(*values: Any) -> Any:

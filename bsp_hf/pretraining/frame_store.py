@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from bsp_hf.encoder.frame_index import FrameIndex
-from bsp_hf.encoder.video import index_frames, open_video, read_frames
+from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.files import atomic_file
 
@@ -77,7 +77,7 @@ class FrameStore:
 
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
         num_frames = self.index(source).num_frames
-        with source.open() as opened, open_video(opened) as video:
+        with source.open() as opened, VideoReader(opened) as video:
             images = (self._shrink(frame.image) for frame in islice(video, num_frames))
             first = next(images)
             with atomic_file(path) as temporary:

@@ -107,6 +107,59 @@ def test_each_step_can_be_switched_off_or_set(settings, expected):
     np.testing.assert_allclose(pixel_values, expected(frames[0].astype(float)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"do_center_crop": False},
+        {"do_resize": False, "do_center_crop": False},
+        {"do_normalize": False},
+        {"do_rescale": False, "do_normalize": False},
+        {"size": {"shortest_edge": 50}},
+        {"size": 50},
+        {"size": 50, "crop_size": 40},
+        {"crop_size": (20, 30)},
+        {"rescale_factor": 0.5, "image_mean": [0.1, 0.2, 0.3], "image_std": 2.0},
+    ],
+)
+def test_options_of_a_call_do_what_the_settings_of_their_names_do(options):
+    frames, extractor = random_frames(2, 60, 50), tiny_extractor()
+    before = extractor.to_dict()
+    expected = tiny_extractor(**options)(frames, return_tensors="pt")["pixel_values"]
+    assert torch.equal(extractor(frames, return_tensors="pt", **options)["pixel_values"], expected)
+    assert torch.equal(extractor.preprocess(frames, "pt", **options)["pixel_values"], expected)
+    usual = extractor(frames, return_tensors="pt")["pixel_values"]
+    assert usual.shape != expected.shape or not torch.equal(usual, expected)
+    assert extractor.to_dict() == before
+    nothing_said = dict.fromkeys(options)
+    assert torch.equal(extractor(frames, return_tensors="pt", **nothing_said)["pixel_values"], usual)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"do_centre_crop": False}, TypeError, "do_centre_crop.*do_center_crop"),
+        ({"size": 50, "resample": 3, "fps": 10.0}, TypeError, "fps, resample"),
+        ({"num_frames": 8}, TypeError, "num_frames"),
+        ({"size": (50, 60)}, ValueError, "size="),
+        ({"size": 20}, ValueError, "larger than the resized short side 20"),
+        ({"image_mean": [0.5, 0.5]}, ValueError, r"image_mean=\[0.5, 0.5\]"),
+    ],
+)
+def test_options_of_a_call_that_are_unknown_or_bad_are_refused_by_name(options, error, message):
+    with pytest.raises(error, match=message):
+        tiny_extractor()(random_frames(2, 60, 50), **options)
+
+
+def test_sizes_are_numbers_too_as_in_transformers(tmp_path):
+    extractor = BSPFeatureExtractor(size=112, crop_size=96)
+    assert extractor.size == {"shortest_edge": 112}
+    assert extractor.crop_size == {"height": 96, "width": 96}
+    extractor.save_pretrained(tmp_path)
+    assert BSPFeatureExtractor.from_pretrained(tmp_path).to_dict() == extractor.to_dict()
+    assert BSPFeatureExtractor.from_pretrained(tmp_path, size=128).size == {"shortest_edge": 128}
+    assert BSPFeatureExtractor(size=224).size == {"shortest_edge": 224}
+
+
 def test_golden_normalisation_is_the_default(golden):
     case = golden("tsm/tsm_resnet18")
     config = case.meta["config"]
@@ -217,6 +270,8 @@ def test_frames_smaller_than_the_crop_are_refused():
     [
         ({"size": {"height": 256, "width": 256}}, "size="),
         ({"size": {"shortest_edge": 0}}, "size="),
+        ({"size": 0}, "size="),
+        ({"image_std": [1.0]}, "image_std="),
         ({"crop_size": {"height": 224}}, "crop_size="),
         ({"crop_size": {"height": 0, "width": 3}}, "crop_size="),
         ({"size": {"shortest_edge": 100}}, "larger than the resized short side 100"),

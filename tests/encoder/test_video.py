@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.rendered import read_all, read_number, read_numbers
 
-from bsp_hf.encoder.video import index_frames, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -70,7 +70,7 @@ def test_hostile_file_behaves_as_stated(shared_data, expected, name):
     row, path = expected[name], shared_data / "hostile" / name
     if row["outcome"] == "error":
         with pytest.raises(VideoDecodeError, match=name):
-            open_video(path)
+            VideoReader(path)
         with pytest.raises(VideoDecodeError, match=name):
             index_frames(path)
         return
@@ -113,7 +113,7 @@ def test_hostile_file_behaves_as_stated(shared_data, expected, name):
 )
 def test_the_reason_of_an_error_is_told(shared_data, name, reason):
     with pytest.raises(VideoDecodeError, match=reason) as caught:
-        open_video(shared_data / "hostile" / name)
+        VideoReader(shared_data / "hostile" / name)
     assert reason in caught.value.reason
     assert caught.value.file.endswith(name)
 
@@ -241,7 +241,7 @@ def test_resampling_takes_the_nearest_frame(render):
 
 def test_resampling_a_variable_rate_goes_by_time(render):
     path = render("vfr.mp4", times_s=[0.0, 0.04, 0.2, 0.25, 1.0, 1.5, 3.0, 3.02])
-    numbers = [read_number(frame.image) for frame in iter_frames(path, fps=2)]
+    numbers = [read_number(frame.image) for frame in VideoReader(path, fps=2)]
     assert numbers == [0, 3, 4, 5, 5, 6, 6]  # nearest to 0, 0.5, 1, 1.5, 2, 2.5, 3 s
 
 
@@ -251,19 +251,19 @@ def test_resampling_a_variable_rate_goes_by_time(render):
 )
 def test_impossible_wishes_are_refused(render, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        open_video(render("a.mp4", 40), **wrong)
+        VideoReader(render("a.mp4", 40), **wrong)
 
 
 def test_memory_holds_a_few_frames_only(render):
     alive = []
-    for frame in iter_frames(render("long.mp4", 400, size=(64, 48), gop=10)):
+    for frame in VideoReader(render("long.mp4", 400, size=(64, 48), gop=10)):
         alive.append(weakref.ref(frame.image))
         del frame
         assert sum(ref() is not None for ref in alive[-50:]) <= 4
 
 
 def test_frames_outlive_the_reader(render):
-    with open_video(render("a.mp4", 40)) as video:
+    with VideoReader(render("a.mp4", 40)) as video:
         frame = next(video)
     del video
     gc.collect()
@@ -281,14 +281,16 @@ def test_files_are_closed_whatever_happens(render, shared_data, tmp_path):
     bad.write_bytes(path.read_bytes()[:2000])
     before = count_open()
     for _ in range(3):
-        next(iter(iter_frames(path)))
+        with VideoReader(path) as video:
+            next(video)
+        next(VideoReader(path))  # abandoned
         read_frames(path, [3])
         with pytest.raises(VideoDecodeError):
-            open_video(bad)
+            VideoReader(bad)
         with pytest.raises(ValueError):
-            open_video(path, fps=-1)
+            VideoReader(path, fps=-1)
         with pytest.raises(VideoDecodeError):
-            open_video(shared_data / "hostile" / "audio_only.mp4")
+            VideoReader(shared_data / "hostile" / "audio_only.mp4")
     assert count_open() == before
 
 
@@ -301,7 +303,7 @@ def test_errors_survive_pickling():
 
 def test_threads_change_no_pixel(render):
     path = render("a.mkv", 40, codec="ffv1")
-    for one, two in zip(iter_frames(path), iter_frames(path, num_threads=2), strict=True):
+    for one, two in zip(VideoReader(path), VideoReader(path, num_threads=2), strict=True):
         np.testing.assert_array_equal(one.image, two.image)
 
 

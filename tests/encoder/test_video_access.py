@@ -32,7 +32,7 @@ def test_indexed_files_are_sought_not_decoded_through(render, kind, monkeypatch)
     path = render(name, 40, **options)
     index = index_frames(path)
     assert index.is_seekable
-    monkeypatch.setattr("bsp_hf.encoder.video.open_video", None)  # what decodes from the start
+    monkeypatch.setattr("bsp_hf.encoder.video.VideoReader", None)  # what decodes from the start
     assert read_numbers(read_frames(path, [38, 2, 25], index)) == [38, 2, 25]
 
 

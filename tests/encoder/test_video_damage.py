@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.rendered import read_all, read_numbers
 
-from bsp_hf.encoder.video import index_frames, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -62,7 +62,7 @@ def test_an_edit_list_may_hide_the_end(render, tmp_path):
 
 def test_a_warning_comes_once_and_only_at_the_end(shared_data):
     path = shared_data / "hostile" / "truncated_tail.mp4"
-    with open_video(path) as video:
+    with VideoReader(path) as video:
         next(video)
         assert not video.report.complete
         with pytest.warns(PartialVideoWarning):
@@ -71,7 +71,7 @@ def test_a_warning_comes_once_and_only_at_the_end(shared_data):
 
 
 def test_an_abandoned_reader_reports_itself_incomplete_without_a_warning(render):
-    with open_video(render("a.mp4", 40)) as video:
+    with VideoReader(render("a.mp4", 40)) as video:
         for frame in video:
             if frame.index == 4:
                 break
@@ -137,20 +137,20 @@ class Failing(io.BytesIO):
 def test_misbehaving_files_do_no_harm(render):
     data = render("a.mp4", 40).read_bytes()
     with pytest.raises(VideoDecodeError, match="when asked for"):
-        open_video(Greedy(data))
+        VideoReader(Greedy(data))
     with pytest.raises(VideoDecodeError, match="blocking"):
-        open_video(Silent(data))
+        VideoReader(Silent(data))
     with pytest.raises(VideoDecodeError, match="fire"):
-        open_video(Failing(data))
+        VideoReader(Failing(data))
     data = render("a.mp4", 100, format_options={"movflags": "faststart"}).read_bytes()
     with pytest.raises(VideoDecodeError):
-        open_video(io.BytesIO(b""))
+        VideoReader(io.BytesIO(b""))
     with pytest.raises(VideoDecodeError, match="no bytes"):
-        open_video(b"")
+        VideoReader(b"")
     with pytest.raises(TypeError, match="binary mode"):
-        open_video(io.StringIO("text"))
+        VideoReader(io.StringIO("text"))
     with pytest.raises(TypeError, match="not from int"):
-        open_video(7)
+        VideoReader(7)
 
 
 def test_a_file_that_fails_on_the_way_is_partial(render):
@@ -170,18 +170,18 @@ def test_a_file_that_fails_on_the_way_is_partial(render):
 
 def test_missing_files_folders_and_addresses_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.mp4"):
-        open_video(tmp_path / "nothing.mp4")
+        VideoReader(tmp_path / "nothing.mp4")
     with pytest.raises(IsADirectoryError):
-        open_video(tmp_path)
+        VideoReader(tmp_path)
     with pytest.raises(FileNotFoundError, match="addresses are not fetched"):
-        open_video("https://localhost:1/video.mp4")
+        VideoReader("https://localhost:1/video.mp4")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(VideoDecodeError, match="not a regular file"):
-        open_video(tmp_path / "pipe.mp4")
+        VideoReader(tmp_path / "pipe.mp4")
 
 
 def test_pictures_that_claim_a_giant_size_are_not_believed(render, tmp_path):
@@ -193,7 +193,7 @@ def test_pictures_that_claim_a_giant_size_are_not_believed(render, tmp_path):
         data[at + 5 : at + 9] = b"\xf0\x00\xf0\x00"
     (tmp_path / "giant.avi").write_bytes(data)
     with pytest.raises(VideoDecodeError, match="not one frame can be decoded"):
-        open_video(tmp_path / "giant.avi")
+        VideoReader(tmp_path / "giant.avi")
 
 
 def test_files_that_point_to_other_files_are_refused(render, tmp_path):
@@ -205,19 +205,19 @@ def test_files_that_point_to_other_files_are_refused(render, tmp_path):
     (tmp_path / "text.txt").write_text("not a film\n" * 100)  # FFmpeg would paint it
     for name in ("concat.mp4", "list.m3u8", "text.txt"):
         with pytest.raises(VideoDecodeError, match="not a video"):
-            open_video(tmp_path / name)
+            VideoReader(tmp_path / name)
 
 
 def test_a_still_image_is_no_video(tmp_path):
     Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "photo.png")
     with pytest.raises(VideoDecodeError, match="not a video"):
-        open_video(tmp_path / "photo.png")
+        VideoReader(tmp_path / "photo.png")
 
 
 def test_names_that_look_like_protocols_are_files(render, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("concat:a|b.mp4").write_bytes(render("a.mp4", 40).read_bytes())
-    assert len(list(iter_frames("concat:a|b.mp4"))) == 40
+    assert len(list(VideoReader("concat:a|b.mp4"))) == 40
 
 
 def test_a_file_that_gives_nothing_in_time_is_given_up(render):

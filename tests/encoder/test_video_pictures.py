@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.rendered import numbered_picture, read_all, read_numbers
 
-from bsp_hf.encoder.video import decoder_version, iter_frames, open_video, read_frames
+from bsp_hf.encoder.video import VideoReader, decoder_version, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -99,7 +99,7 @@ def test_lossless_rgb_comes_back_exactly_in_memory_of_its_own(render):
     for number, frame in enumerate(frames):
         np.testing.assert_array_equal(frame.image, numbered_picture(number, 96, 64))
     raw = render("raw.avi", 5, codec="rawvideo", pixel_format="rgb24")
-    for number, frame in enumerate(iter_frames(raw)):
+    for number, frame in enumerate(VideoReader(raw)):
         np.testing.assert_array_equal(frame.image, numbered_picture(number, 96, 64))
         frame.image[:] = 0  # must not reach into the decoder
 
@@ -142,7 +142,7 @@ def test_cover_art_is_not_the_video(render, tmp_path):
         for packet in cover.encode(picture) + cover.encode() + sound.encode(silence) + sound.encode():
             container.mux(packet)
     with pytest.raises(VideoDecodeError, match=r"no video stream.*cover art does not count"):
-        open_video(tmp_path / "song.mp4")
+        VideoReader(tmp_path / "song.mp4")
 
 
 def test_metadata_tell_what_is_declared(render):

@@ -55,7 +55,7 @@ def test_kept_frames_are_shrunk_to_the_short_side_and_decoded_once(video, tmp_pa
     first = store.read(video, FRAMES)
     assert first.shape == (7, 32, 48, 3)
     assert read_numbers(first) == FRAMES.tolist()
-    monkeypatch.setattr(frame_store_module, "open_video", None)
+    monkeypatch.setattr(frame_store_module, "VideoReader", None)
     np.testing.assert_array_equal(FrameStore(tmp_path, short_side=32).read(video, FRAMES), first)
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bsp_hf.encoder.video import open_video
+from bsp_hf.encoder.video import VideoReader
 from support.rendered import render_video
 
 
@@ -24,5 +24,5 @@ def clips(tmp_path_factory) -> Path:
 
 def count_frames(item) -> int:
     """Return the number of frames of a video wherever its bytes are."""
-    with item.origin.open() as source, open_video(source) as video:
+    with item.origin.open() as source, VideoReader(source) as video:
         return sum(1 for _ in video)

@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from bsp_hf.encoder.video import index_frames, open_video, read_frames
+from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
 
@@ -72,7 +72,7 @@ def read_mutant(data: bytes, path: Path) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with open_video(path, timeout_s=20) as video:
+            with VideoReader(path, timeout_s=20) as video:
                 for frame in video:
                     times_s.append(frame.time_s)
                     shapes.add(frame.image.shape)

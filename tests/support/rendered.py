@@ -182,9 +182,9 @@ def _silence(index: int) -> av.AudioFrame:
 
 def read_all(source, **options):
     """Frames, report and metadata of a video, by the reader under test."""
-    from bsp_hf.encoder.video import open_video
+    from bsp_hf.encoder.video import VideoReader
 
-    with open_video(source, **options) as video:
+    with VideoReader(source, **options) as video:
         frames = list(video)
     return frames, video.report, video.metadata
 

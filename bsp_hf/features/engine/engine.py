@@ -255,8 +255,6 @@ class ExtractionEngine:
                 spent_s = clock.waiting_s + clock.reading_s + clock.working_s
                 share = (clock.waiting_s + clock.reading_s) / spent_s if spent_s else 0.0
                 progress(ExtractionProgress(len(rows), center_s, time.monotonic() - began_s, share))
-        if snippets.failure is not None:
-            raise snippets.failure
         if not len(rows) and snippets.record["error"]:
             raise VideoDecodeError(str(video_id), snippets.record["error"])
         features = rows.close() if len(rows) else np.empty((0, self._find_dim()), np.float32)

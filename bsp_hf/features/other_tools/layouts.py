@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bsp_hf.encoder.snippets import localizer_grid
 from bsp_hf.features.track import FeatureTrack
 
 
@@ -126,9 +125,9 @@ def describe_grid(track: FeatureTrack) -> LocalizerSettings:
         `LocalizerSettings`: The settings for this track.
     """
     record = track.record
-    grid = localizer_grid(record.snippet_frames, record.stride_frames, record.fps)
-    feat_stride = grid.feat_stride if record.rescaled_from is None else None
-    return LocalizerSettings(feat_stride, grid.num_frames, grid.offset_frames, grid.fps, track.dim)
+    feat_stride = record.stride_frames if record.rescaled_from is None else None
+    offset_frames = record.snippet_frames / 2
+    return LocalizerSettings(feat_stride, record.snippet_frames, offset_frames, record.fps, track.dim)
 
 
 def find_off_grid_row(track: FeatureTrack) -> int | None:
@@ -145,12 +144,12 @@ def find_off_grid_row(track: FeatureTrack) -> int | None:
         A last window that was not full lies earlier by nature and is passed over.
     """
     record = track.record
-    grid = localizer_grid(record.snippet_frames, record.stride_frames, record.fps)
-    expected_s = (np.arange(track.num_snippets) * grid.feat_stride + grid.offset_frames) / grid.fps
+    offset_frames = record.snippet_frames / 2
+    expected_s = (np.arange(track.num_snippets) * record.stride_frames + offset_frames) / record.fps
     off_s = np.abs(track.centers_s - expected_s)
     if track.num_snippets and track.centers_s[-1] < expected_s[-1]:
-        missing_s = grid.offset_frames / grid.fps
+        missing_s = offset_frames / record.fps
         off_s[-1] = max(0.0, off_s[-1] - missing_s)
     # Choice: one row's distance; less than that is inside the row itself.
-    wrong = np.flatnonzero(off_s > grid.feat_stride / grid.fps * (1 + 1e-9))
+    wrong = np.flatnonzero(off_s > record.stride_frames / record.fps * (1 + 1e-9))
     return int(wrong[0]) if len(wrong) else None
