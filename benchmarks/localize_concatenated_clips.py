@@ -29,7 +29,8 @@ from bsp_hf.encoder.video import VideoReader
 from bsp_hf.features import FeatureSource, write_track
 from bsp_hf.features.engine.engine import ExtractionEngine
 from bsp_hf.localization.annotations.layouts import read_annotations
-from bsp_hf.localization.gtad.training import ClassScoreFile, detection_scores, write_class_score_file
+from bsp_hf.localization.evaluation import detection_scores
+from bsp_hf.localization.gtad.video_classes import ClassScoreFile, write_class_score_file
 from bsp_hf.localization.result_files import read_actionness, read_moments
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.metrics import evaluate_grounding

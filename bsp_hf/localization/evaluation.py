@@ -1,11 +1,13 @@
 """Files of predictions and annotations to the official numbers of a benchmark."""
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
+from transformers.utils import logging
 
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
 from bsp_hf.localization.annotations.reading import read_durations
@@ -26,6 +28,9 @@ from bsp_hf.metrics import (
 )
 
 from .result_files import pair_moments, read_actionness, read_boundaries, read_moments
+from .suppression import Detections, detections_to_json
+
+logger = logging.get_logger(__name__)
 
 EVALUATION_TASKS = ("detection", "thumos", "grounding", "actionness", "boundaries")
 SUBSETS = {"detection": "validation", "thumos": "test"}
@@ -154,26 +159,83 @@ def _evaluate_detection(
     found = read_results(predictions)
     predicted = set(found.video_ids) & set(truth.video_ids)
     excluded = tuple(set(truth.video_ids) - predicted) if options.only_predicted else ()
-    if None in found.labels or "" in found.labels or set(found.labels) == {"action"} - set(truth.labels):
-        notes = (*notes, "predictions without a class: all segments count as one class")
-        truth, found = _one_class(truth), _one_class(found)
-    metric = thumos_map if task == "thumos" else activitynet_map
-    scores = metric(truth, found, excluded_video_ids=excluded)
+    scores = _score_segments(truth, found, task == "thumos", excluded)
+    notes = (*notes, *scores.notes)
+    num_videos = len(truth.video_ids)
+    return EvaluationReport(task, scores.metrics, num_videos, len(predicted), options.only_predicted, notes)
+
+
+def detection_scores(
+    annotations: AnnotationSet,
+    detections: Mapping[str, Detections],
+    names: Sequence[str] | None = None,
+    is_thumos: bool = False,
+) -> dict[str, float]:
+    """Return the scores of detections by video id, the same as those of the result file they are written to.
+
+    Without `names` of the class indices all segments, true and predicted, count as one class.
+    """
+    found = read_results(detections_to_json(detections, names))
+    scores = _score_segments(annotations.segment_table(), found, is_thumos)
+    for note in scores.notes if names is not None else ():
+        logger.warning_once(note)
+    return scores.metrics
+
+
+@dataclass(frozen=True)
+class _SegmentScores:
+    metrics: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def _score_segments(
+    truth: SegmentTable, found: SegmentTable, is_thumos: bool, excluded: Collection[Hashable] = ()
+) -> _SegmentScores:
+    """Score by the benchmark's protocol: mAP over its thresholds, AR@100 and AUC."""
+    notes: list[str] = []
+    is_one_class = None in found.labels or "" in found.labels
+    if is_one_class or set(found.labels) == {"action"} - set(truth.labels):
+        notes.append("predictions without a class: all segments count as one class")
+        truth, found = (
+            table.select_rows(np.arange(len(table)), with_labels=False) for table in (truth, found)
+        )
+    unknown = [label for label in found.labels if label not in truth.labels]
+    known = found
+    if unknown:
+        if len(unknown) == len(found.labels):
+            raise ValueError(
+                f"none of the {len(unknown)} predicted classes is annotated, for instance {unknown[0]!r}; "
+                f"the annotations to score have {list(truth.labels)[:5]}. Name the classes as they do."
+            )
+        rows = np.flatnonzero(~np.isin(found.label_index, [found.labels.index(label) for label in unknown]))
+        known = found.select_rows(rows)
+        notes.append(
+            f"{len(found) - len(rows)} predictions of {len(unknown)} classes that the annotations lack were "
+            f"left out, first {unknown[0]!r}; the official evaluator stops there"
+        )
+    metric = thumos_map if is_thumos else activitynet_map
+    scores = metric(truth, known, excluded_video_ids=excluded)
     metrics = {"average_map": scores.average_map}
     metrics |= {
         f"map@{threshold:g}": float(value)
         for threshold, value in zip(scores.tiou_thresholds, scores.map_per_threshold, strict=True)
     }
-    recall = proposal_recall(truth, found, excluded_video_ids=excluded)
+    proposals = _distinct_segments(found)
+    if len(proposals) < len(found):
+        notes.append(
+            f"AR and AUC count {len(found) - len(proposals)} segments that stand under several classes once"
+        )
+    recall = proposal_recall(truth, proposals, excluded_video_ids=excluded)
     metrics |= {"auc": recall.auc, "ar@100": float(recall.average_recall[-1])}
-    return EvaluationReport(
-        task, metrics, len(truth.video_ids), len(predicted), options.only_predicted, notes
-    )
+    return _SegmentScores(metrics, tuple(notes))
 
 
-def _one_class(table: SegmentTable) -> SegmentTable:
-    videos = [table.video_ids[place] for place in table.video_index]
-    return SegmentTable.from_columns(videos, None, table.segments_s, table.scores, table.video_ids)
+def _distinct_segments(found: SegmentTable) -> SegmentTable:
+    """Return each segment of a video once, under its best score."""
+    by_score = np.argsort(-found.require_scores(), kind="stable")
+    keys = np.column_stack([found.video_index, found.segments_s])[by_score]
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return found.select_rows(np.sort(by_score[first]), with_labels=False)
 
 
 def _evaluate_grounding(

@@ -115,13 +115,29 @@ class SegmentTable:
             return self
         excluded = set(excluded_video_ids)
         kept_videos = [video for video in self.video_ids if video not in excluded]
-        rows = [row for row, place in enumerate(self.video_index) if self.video_ids[place] not in excluded]
+        is_kept = np.array([video not in excluded for video in self.video_ids], dtype=bool)
+        return self.select_rows(np.flatnonzero(is_kept[self.video_index]), kept_videos)
+
+    def select_rows(
+        self, rows: np.ndarray, all_video_ids: Iterable[Hashable] | None = None, with_labels: bool = True
+    ) -> "SegmentTable":
+        """Return a table of some rows.
+
+        Args:
+            rows (`np.ndarray`): Their numbers, `(num_rows,)`, in the order wanted.
+            all_video_ids (`Iterable`, *optional*): Videos of the table; by default those of this one.
+            with_labels (`bool`): Keep the classes, in order of first appearance; otherwise all rows are of
+                the class `None`. Defaults to `True`.
+
+        Returns:
+            `SegmentTable`: The rows.
+        """
         return SegmentTable.from_columns(
             [self.video_ids[place] for place in self.video_index[rows]],
-            [self.labels[place] for place in self.label_index[rows]],
+            [self.labels[place] for place in self.label_index[rows]] if with_labels else None,
             self.segments_s[rows],
             None if self.scores is None else self.scores[rows],
-            kept_videos,
+            self.video_ids if all_video_ids is None else all_video_ids,
         )
 
 

@@ -11,9 +11,16 @@ from typer.testing import CliRunner
 
 from bsp_hf.cli.application import app
 from bsp_hf.localization.annotations.layouts import read_annotations
-from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
-from bsp_hf.localization.result_files import MomentPrediction, read_moments, write_actionness, write_moments
-from bsp_hf.metrics import label_segments
+from bsp_hf.localization.evaluation import EvaluationOptions, detection_scores, evaluate_files
+from bsp_hf.localization.result_files import (
+    MomentPrediction,
+    read_moments,
+    write_actionness,
+    write_detections,
+    write_moments,
+)
+from bsp_hf.localization.suppression import attach_classes
+from bsp_hf.metrics import SegmentTable, label_segments, proposal_recall
 
 ONE = np.ones(1)
 
@@ -78,6 +85,40 @@ def test_segments_without_a_class_are_scored_as_one(folder, tmp_path):
     path = results_of(test, tmp_path / "results.json", one_label="action")
     report = evaluate_files(path, folder / "annotations.json", "thumos", EvaluationOptions(subset="test"))
     assert report.metrics["average_map"] == 1 and "one class" in report.notes[0]
+
+
+def test_the_score_of_a_training_is_that_of_the_file_it_writes(folder, tmp_path):
+    """Every segment with two classes, one of which the annotations lack; recall counts a segment once."""
+    test = read_annotations(folder / "annotations.json").of_subset("test")
+    names = [*test.labels, "juggle"]
+    rng = np.random.default_rng(0)
+    detections = {}
+    for video in test.videos:
+        segments = np.sort(rng.uniform(0, 20, (60, 2)), axis=1)
+        segments[:2] = [[s.start_s, s.end_s] for s in video.segments][:2]
+        scores = np.zeros(len(names))
+        scores[[0, -1]] = 0.4, 0.6
+        detections[video.video_id] = attach_classes(segments, rng.random(60), scores)
+    path = write_detections(tmp_path / "results.json", detections, names)
+    for task, is_thumos in (("detection", False), ("thumos", True)):
+        trained = detection_scores(test, detections, names, is_thumos)
+        report = evaluate_files(path, folder / "annotations.json", task, EvaluationOptions(subset="test"))
+        assert report.metrics == trained
+        assert any("240 predictions of 1 classes that the annotations lack" in note for note in report.notes)
+    # Each segment once, the surest first, whatever its classes.
+    proposals = SegmentTable.from_columns(
+        np.repeat(list(detections), 60), None,
+        np.concatenate([found.segments[:60] for found in detections.values()]),
+        np.concatenate([found.scores[:60] for found in detections.values()]),
+    )  # fmt: skip
+    assert trained["auc"] == proposal_recall(test.segment_table(), proposals).auc
+
+
+def test_classes_that_no_annotation_has_are_refused_by_name(folder, tmp_path):
+    test = read_annotations(folder / "annotations.json").of_subset("test")
+    path = results_of(test, tmp_path / "results.json", one_label="Jump High")
+    with pytest.raises(ValueError, match=r"none of the 1 predicted classes.*'Jump High'.*annotations"):
+        evaluate_files(path, folder / "annotations.json", "detection", EvaluationOptions(subset="test"))
 
 
 def test_the_annotations_as_moments_score_one(folder, tmp_path):

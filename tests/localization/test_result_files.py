@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bsp_hf.localization.gtad.training import read_class_score_file
+from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.result_files import (
     MomentPrediction,
     read_actionness,

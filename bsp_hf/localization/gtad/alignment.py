@@ -1,14 +1,11 @@
 """Alignment of G-TAD: features read off at fractional times, in a fixed number of bins per region."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 @dataclass(frozen=True)
@@ -128,10 +125,6 @@ class SparseOperator:
             num_rows, num_columns, compress(rows, columns, num_rows), compress(columns, rows, num_columns)
         )
 
-    def __call__(self, table: Tensor) -> Tensor:
-        """Multiply `(num_columns, width)` to `(num_rows, width)`; the gradient reaches the table."""
-        return _ApplyOperator.apply(table, self)
-
     def apply(self, table: Tensor) -> Tensor:
         """Multiply `(num_columns, width)` to `(num_rows, width)`, without a gradient of its own."""
         return self._sum_rows(self.forward_index, table)
@@ -145,75 +138,6 @@ class SparseOperator:
         # As a weighted sum of embeddings this takes 30 to 85 % of the time of torch's CSR product on a CPU.
         entries, first, weights = index
         return F.embedding_bag(entries, table.contiguous(), first, mode="sum", per_sample_weights=weights)
-
-
-class _ApplyOperator(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, operator: SparseOperator) -> Tensor:  # Any: torch's context object
-        ctx.operator = operator
-        return operator.apply(table)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # Any: torch's context object
-        return ctx.operator.apply_transposed(grad), None
-
-
-def align1d(x: Tensor, regions: ArrayLike | Tensor, num_bins: int, sampling_ratio: int = 0) -> Tensor:
-    """Read features off regions of the time axis, in a fixed number of bins each: RoI align in one dimension.
-
-    Feature `i` sits at coordinate `i`. A region is at least one step long. Each bin is the mean of evenly
-    spaced, linearly interpolated samples; a sample outside `[-1, length]` counts as 0, one in the margins
-    reads the outermost feature.
-
-    Args:
-        x (`torch.Tensor`): `(batch, channels, length)`, floating point.
-        regions (`ArrayLike`): `(num_regions, 3)`: batch index, start and end in steps.
-        num_bins (`int`): Bins per region.
-        sampling_ratio (`int`, *optional*, defaults to 0): Samples per bin; 0 takes as many as the bin is
-            steps long, rounded up.
-
-    Returns:
-        `torch.Tensor`: `(num_regions, channels, num_bins)` in the dtype of `x`. Only `x` gets a gradient.
-
-    Raises:
-        ValueError: If a shape is wrong, or a region is not finite or names a batch entry that is not there.
-
-    Example:
-    ```python
-    >>> import torch
-    >>> from bsp_hf.localization.gtad.alignment import align1d
-    >>> align1d(torch.arange(6.0).view(1, 1, 6), [[0, 1, 5]], num_bins=2)
-    tensor([[[2., 4.]]])
-    ```
-    """
-    if x.ndim != 3:
-        raise ValueError(f"x must have the shape (batch, channels, length), got {tuple(x.shape)}.")
-    table_of_regions = np.asarray(torch.as_tensor(regions, device="cpu"), dtype=np.float64)
-    if table_of_regions.ndim != 2 or table_of_regions.shape[1] != 3:
-        raise ValueError(
-            f"regions must have the shape (n, 3): batch index, start, end; got {table_of_regions.shape}."
-        )
-    if not np.isfinite(table_of_regions).all():
-        raise ValueError("regions must be finite.")
-    batch, channels, length = x.shape
-    owners = table_of_regions[:, 0].astype(np.int64)
-    if len(owners) and not 0 <= owners.min() <= owners.max() < batch:
-        raise ValueError(f"regions name batch entries {owners.min()} to {owners.max()}, x holds {batch}.")
-    starts, ends = table_of_regions[:, 1], table_of_regions[:, 2]
-    rows, steps, weights = sampling_entries(starts, ends, num_bins, sampling_ratio, length)
-    dtype = accumulation_dtype(x)
-    operator = SparseOperator.from_entries(
-        rows,
-        owners[rows // num_bins] * length + steps,
-        weights,
-        (len(owners) * num_bins, batch * length),
-        dtype,
-        x.device,
-    )
-    table = x.transpose(1, 2).reshape(batch * length, channels).to(dtype)
-    bins = operator(table)
-    return bins.view(len(owners), num_bins, channels).transpose(1, 2).to(x.dtype)
 
 
 def sampling_entries(

@@ -54,31 +54,6 @@ def gather_steps(x: Tensor, neighbors: Tensor) -> Tensor:
     return x.gather(2, index).unflatten(2, neighbors.shape[1:])
 
 
-def edge_features(x: Tensor, neighbors: Tensor, style: int) -> Tensor:
-    """Return the features of the graph's edges.
-
-    Args:
-        x (`torch.Tensor`): `(batch, channels, num_steps)`.
-        neighbors (`torch.Tensor`): int64 `(batch, num_steps, num_neighbors)`.
-        style (`int`): 0 joins the difference to the neighbour with the step's own features, 1 the neighbour
-            with the step's own, 2 gives the neighbour alone.
-
-    Returns:
-        `torch.Tensor`: `(batch, 2 * channels, num_steps, num_neighbors)`, neighbour first; `channels` instead
-        of `2 * channels` in style 2.
-
-    Raises:
-        ValueError: If the style is not one of these.
-    """
-    if style not in (0, 1, 2):
-        raise ValueError(f"style={style} must be 0, 1 or 2.")
-    others = gather_steps(x, neighbors)
-    if style == 2:
-        return others
-    own = x.unsqueeze(3).expand_as(others)
-    return torch.cat([others - own if style == 0 else others, own], dim=1)
-
-
 class GCNeXtBlock(nn.Module):
     """Residual block with one branch along time and one along the nearest steps in feature space.
 

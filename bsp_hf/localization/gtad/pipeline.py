@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 
+from bsp_hf.features.resampling import rescale_rows
 from bsp_hf.localization.localizer.pipeline import LocalizationPipeline
 from bsp_hf.localization.localizer.segments import (
     LocalizedSegments,
@@ -17,7 +18,7 @@ from bsp_hf.localization.localizer.tracks import covered_span
 
 from .decoding import decode_activitynet, decode_thumos
 from .modeling_gtad import GTADForTemporalActionLocalization
-from .targets import cut_windows, resample_features
+from .targets import cut_windows
 from .video_classes import VideoClasses, classify_track, read_class_scores
 
 _WINDOWS_AT_ONCE = 4
@@ -76,7 +77,7 @@ class TemporalActionLocalizationPipeline(LocalizationPipeline):
                 "features": torch.from_numpy(windows.features),
                 "first_frames": windows.first_frames,
             }
-        rows = resample_features(track.features, config.num_steps)
+        rows = rescale_rows(track.features, config.num_steps)
         return {"track": track, "classes": classes, "features": torch.from_numpy(rows[None])}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
 from bsp_hf.features.track import FeatureTrack
@@ -32,51 +30,6 @@ class GTADTargets:
     end: np.ndarray
 
 
-def resample_features(features: ArrayLike | torch.Tensor, num_steps: int) -> np.ndarray:
-    """Resize a feature track to a fixed number of rows by linear interpolation (half-pixel centres).
-
-    Args:
-        features (`ArrayLike`): `(num_snippets, feature_dim)`, time first. Join tracks of several encoders
-            along the second axis beforehand.
-        num_steps (`int`): Rows wanted; 100 in the ActivityNet setting.
-
-    Returns:
-        `np.ndarray`: float32 `(num_steps, feature_dim)`, a copy; a fitting length is not changed.
-
-    Raises:
-        ValueError: If there is no row, or `features` is not a matrix.
-    """
-    track = torch.as_tensor(np.asarray(features), dtype=torch.float32)
-    if track.ndim != 2 or not len(track):
-        raise ValueError(
-            f"features must have the shape (num_snippets, feature_dim), got {tuple(track.shape)}."
-        )
-    resized = F.interpolate(track.t()[None], size=num_steps, mode="linear", align_corners=False)[0]
-    return resized.t().contiguous().numpy()
-
-
-def corrected_duration_s(duration_s: float, num_frames: int, num_feature_frames: int) -> float:
-    """Return the seconds of video that the features cover; ActivityNet targets are relative to it.
-
-    Args:
-        duration_s (`float`): Duration of the video in seconds.
-        num_frames (`int`): Frames in the video.
-        num_feature_frames (`int`): Frames that went into the features, at most a snippet fewer.
-
-    Returns:
-        `float`: `num_feature_frames / num_frames * duration_s`.
-
-    Raises:
-        ValueError: If a number is not positive.
-    """
-    if not (duration_s > 0 and num_frames > 0 and num_feature_frames > 0):
-        raise ValueError(
-            f"duration_s={duration_s}, num_frames={num_frames} and num_feature_frames={num_feature_frames} "
-            "must be positive."
-        )
-    return num_feature_frames / num_frames * duration_s
-
-
 def activitynet_targets(
     segments_s: ArrayLike, duration_s: float, num_steps: int = 100, max_duration: int = 100
 ) -> GTADTargets:
@@ -84,8 +37,7 @@ def activitynet_targets(
 
     Args:
         segments_s (`ArrayLike`): `(num_instances, 2)`, annotated start and end in seconds; may be empty.
-        duration_s (`float`): Seconds the features cover, see [`corrected_duration_s`]; times are clipped to
-            it.
+        duration_s (`float`): Seconds the features cover; times are clipped to it.
         num_steps (`int`, *optional*, defaults to 100): Length T of the time axis.
         max_duration (`int`, *optional*, defaults to 100): Number D of anchor durations.
 

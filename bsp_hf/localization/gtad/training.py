@@ -1,8 +1,6 @@
 """Training and evaluation of G-TAD: whole videos (ActivityNet) or windows of them (THUMOS14)."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +9,12 @@ import torch
 from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import VideoFeatures
-from bsp_hf.files import atomic_write_text
+from bsp_hf.features.resampling import rescale_rows
 from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.evaluation import detection_scores
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.training.task import Item, LocalizerTask, TrainingSettings
-from bsp_hf.metrics import (
-    ACTIVITYNET_TIOU_THRESHOLDS,
-    THUMOS_TIOU_THRESHOLDS,
-    SegmentTable,
-    activitynet_map,
-    proposal_recall,
-)
 
 from .configuration_gtad import GTADConfig
 from .decoding import decode_activitynet, decode_thumos
@@ -30,72 +22,16 @@ from .modeling_gtad import GTADForTemporalActionLocalization, GTADOutput
 from .targets import (
     GTADTargets,
     activitynet_targets,
-    resample_features,
     thumos_targets,
     thumos_window_features,
     thumos_window_labels,
     thumos_window_starts,
 )
+from .video_classes import read_class_score_file
 
 ACTION = "action"  # the one class of segments that no video-level classifier has named
 # The challenge counts its 20 classes among the 101 of UCF101.
 THUMOS_CLASS_NUMBERS = (7, 9, 12, 21, 22, 23, 24, 26, 31, 33, 36, 40, 45, 51, 68, 79, 85, 92, 93, 97)
-
-
-@dataclass(frozen=True)
-class ClassScoreFile:
-    """What a video-level classifier says of each video.
-
-    Args:
-        names (`tuple[str, ...]`): The classes.
-        scores (`dict[str, np.ndarray]`): `(num_classes,)` by video id.
-    """
-
-    names: tuple[str, ...]
-    scores: dict[str, np.ndarray]
-
-
-def read_class_score_file(path: str | Path) -> ClassScoreFile:
-    """Read video-level class scores: `{"class": [names], "results": {id: [score, ...]}}`, as G-TAD does.
-
-    Args:
-        path (`str` or `Path`): The JSON file.
-
-    Returns:
-        `ClassScoreFile`: Names and scores.
-
-    Raises:
-        ValueError: If the file has another layout.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        names = tuple(str(name) for name in content["class"])
-        scores = {
-            str(video): np.array(values, dtype=np.float64) for video, values in content["results"].items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f'{path} holds no class scores ({error!r}); expected {{"class": [...], "results": {{id: ...}}}}.'
-        ) from error
-    wrong = [video for video, values in scores.items() if values.shape != (len(names),)]
-    if wrong:
-        raise ValueError(f"{path}: {wrong[0]} has {scores[wrong[0]].shape} scores for {len(names)} classes.")
-    return ClassScoreFile(names, scores)
-
-
-def write_class_score_file(path: str | Path, scores: ClassScoreFile) -> Path:
-    """Write video-level class scores so that [`read_class_score_file`] and G-TAD read them.
-
-    Args:
-        path (`str` or `Path`): The JSON file.
-        scores (`ClassScoreFile`): Names and scores.
-
-    Returns:
-        `Path`: The file.
-    """
-    results = {video: values.tolist() for video, values in scores.scores.items()}
-    atomic_write_text(path, json.dumps({"class": list(scores.names), "results": results}))
-    return Path(path)
 
 
 class GTADTask(LocalizerTask):
@@ -128,6 +64,12 @@ class GTADTask(LocalizerTask):
                 raise ValueError(
                     f"{self.options.class_scores} lacks {len(lacking)} videos to evaluate on, first "
                     f"{min(lacking)!r}."
+                )
+            annotated = self.split.evaluation.labels
+            if not set(self.class_scores.names) & set(annotated):
+                raise ValueError(
+                    f"{self.options.class_scores} names classes such as {list(self.class_scores.names[:3])}, "
+                    f"the annotations others, such as {list(annotated[:3])}; give both the same names."
                 )
             names = dict(enumerate(self.class_scores.names))
             fields = {"id2label": names, "label2id": {name: n for n, name in names.items()}, **fields}
@@ -175,7 +117,7 @@ class GTADTask(LocalizerTask):
     def _inputs(self, features: VideoFeatures, item: Item) -> np.ndarray:
         if self.is_windowed:
             return thumos_window_features(features.features, item.first_row, self.config.num_steps)
-        return resample_features(features.features, self.config.num_steps)
+        return rescale_rows(features.features, self.config.num_steps)
 
     def prepare_training(
         self, features: VideoFeatures, item: Item, rng: np.random.Generator
@@ -276,38 +218,6 @@ class GTADTask(LocalizerTask):
         return files
 
 
-def detection_scores(
-    annotations: AnnotationSet,
-    detections: Mapping[str, Detections],
-    names: Sequence[str] | None = None,
-    is_thumos: bool = False,
-) -> dict[str, float]:
-    """Score detections by the benchmark's protocol.
-
-    Args:
-        annotations (`AnnotationSet`): The videos to score.
-        detections (`Mapping[str, Detections]`): Segments by video id.
-        names (`Sequence[str]`, *optional*): Names of the class indices; without them all segments, true and
-            predicted, count as one class.
-        is_thumos (`bool`, *optional*, defaults to `False`): Use the thresholds of THUMOS14 for mAP.
-
-    Returns:
-        `dict[str, float]`: `average_map`, `map@` some thresholds, `auc` (percent) and `ar@100`.
-    """
-    truth = annotations.segment_table(None if names else ACTION)
-    found = _to_table(detections, names, set(truth.labels))
-    thresholds = THUMOS_TIOU_THRESHOLDS if is_thumos else ACTIVITYNET_TIOU_THRESHOLDS
-    scores = activitynet_map(truth, found, tiou_thresholds=thresholds)
-    results = {"average_map": scores.average_map}
-    for threshold in (0.3, 0.5, 0.7) if is_thumos else (0.5, 0.75, 0.95):
-        results[f"map@{threshold}"] = scores.map_at(threshold)
-    if len(found):
-        proposals = proposal_recall(truth, _without_copies(detections))
-        results["auc"] = proposals.auc
-        results["ar@100"] = float(proposals.average_recall[-1])
-    return results
-
-
 def _covered_duration_s(features: VideoFeatures, duration_s: float) -> float:
     """Return up to which second the rows go; targets are relative to it, predictions to the duration."""
     record = features.record
@@ -315,31 +225,3 @@ def _covered_duration_s(features: VideoFeatures, duration_s: float) -> float:
         return duration_s
     end_s = float(features.centers_s[-1]) + record.snippet_frames / 2 / record.fps
     return min(duration_s, end_s)
-
-
-def _to_table(
-    detections: Mapping[str, Detections], names: Sequence[str] | None, known: set[Any]
-) -> SegmentTable:
-    """Lay detections out, less those of classes that the ground truth lacks: the official evaluator stops."""
-    videos, labels, segments, scores = [], [], [], []
-    for video_id, found in detections.items():
-        for segment, score, index in zip(found.segments, found.scores, found.class_indices, strict=True):
-            label = ACTION if names is None else names[int(index)]
-            if label in known:
-                videos.append(video_id)
-                labels.append(label)
-                segments.append(segment)
-                scores.append(score)
-    return SegmentTable.from_columns(videos, labels, np.array(segments).reshape(-1, 2), scores)
-
-
-def _without_copies(detections: Mapping[str, Detections]) -> SegmentTable:
-    """Return each segment once, however many classes it was given."""
-    videos, segments, scores = [], [], []
-    for video_id, found in detections.items():
-        _, first = np.unique(found.segments, axis=0, return_index=True)
-        for row in sorted(first):
-            videos.append(video_id)
-            segments.append(found.segments[row])
-            scores.append(found.scores[row])
-    return SegmentTable.from_columns(videos, None, np.array(segments).reshape(-1, 2), scores)

@@ -1,7 +1,9 @@
-"""The classes of a video as a whole, which G-TAD's segments are given."""
+"""The classes of a video as a whole, which G-TAD's segments get: from a head, an argument or a file."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import ArrayLike
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.features.track import FeatureTrack
+from bsp_hf.files import atomic_write_text
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,36 @@ def classify_track(track: FeatureTrack, encoders: Sequence[VideoFeatureExtractio
     rows = torch.from_numpy(track.features).to(head.weight)
     probabilities = head(rows).double().softmax(dim=1).mean(dim=0)
     return VideoClasses(labels, probabilities.cpu().numpy())
+
+
+@dataclass(frozen=True)
+class ClassScoreFile:
+    """The scores of a video-level classifier: names of the classes, `(num_classes,)` scores by video id."""
+
+    names: tuple[str, ...]
+    scores: dict[str, np.ndarray]
+
+
+def read_class_score_file(path: str | Path) -> ClassScoreFile:
+    """Read video-level class scores: `{"class": [names], "results": {id: [score, ...]}}`, as G-TAD does."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        names = tuple(str(name) for name in content["class"])
+        scores = {
+            str(video): np.array(values, dtype=np.float64) for video, values in content["results"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f'{path} holds no class scores ({error!r}); expected {{"class": [...], "results": {{id: ...}}}}.'
+        ) from error
+    wrong = [video for video, values in scores.items() if values.shape != (len(names),)]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]} has {scores[wrong[0]].shape} scores for {len(names)} classes.")
+    return ClassScoreFile(names, scores)
+
+
+def write_class_score_file(path: str | Path, scores: ClassScoreFile) -> Path:
+    """Write video-level class scores so that [`read_class_score_file`] and G-TAD read them."""
+    results = {video: values.tolist() for video, values in scores.scores.items()}
+    atomic_write_text(path, json.dumps({"class": list(scores.names), "results": results}))
+    return Path(path)

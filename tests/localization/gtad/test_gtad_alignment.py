@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.subgraphs import align1d
 
-from bsp_hf.localization.gtad.alignment import AlignmentGeometry, align1d, sampling_entries
+from bsp_hf.localization.gtad.alignment import AlignmentGeometry, sampling_entries
 from bsp_hf.localization.gtad.anchor_projection import anchor_operator, project_anchors
 
 SMALL = AlignmentGeometry(num_steps=7, max_duration=5, num_inner_bins=3, num_context_bins=2)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from support.subgraphs import edge_features
 
-from bsp_hf.localization.gtad.modeling_gtad import GCNeXtBlock, edge_features, nearest_steps
+from bsp_hf.localization.gtad.modeling_gtad import GCNeXtBlock, nearest_steps
 
 
 def test_neighbours_and_edges_match_the_reference(golden):

@@ -10,7 +10,7 @@ from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
 from bsp_hf.localization.annotations.layouts import read_annotations
-from bsp_hf.localization.gtad.training import read_class_score_file
+from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.tan.samples import average_rows
 from bsp_hf.localization.training.split import prepare_split, split_at_random
 from bsp_hf.localization.training.task import FeatureCache
