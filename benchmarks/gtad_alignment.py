@@ -55,6 +55,19 @@ def cell_operator(
     return SparseOperator.from_entries(*entries, (len(starts) * num_bins, config.num_steps), dtype, "cpu")
 
 
+class ApplyOperator(torch.autograd.Function):
+    """The product of an operator and a table, with the gradient of the table."""
+
+    @staticmethod
+    def forward(ctx, table, operator):
+        ctx.operator = operator
+        return operator.apply(table)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.operator.apply_transposed(grad), None
+
+
 class AlignFirst(GTADForTemporalActionLocalization):
     """The same network with the map of aligned features built in full."""
 
@@ -83,13 +96,23 @@ class AlignFirst(GTADForTemporalActionLocalization):
         if self.as_map:
             # (batch, cells, channels, bins), joined along the bins, as the published code lays it out
             parts = [
-                torch.stack([operator(sample.t()).view(-1, n, config.hidden_dim).mT for sample in source])
+                torch.stack(
+                    [
+                        ApplyOperator.apply(sample.t(), operator).view(-1, n, config.hidden_dim).mT
+                        for sample in source
+                    ]
+                )
                 for operator, source, n in zip(self.operators, sources, bins, strict=True)
             ]
             maps = torch.cat(parts, dim=3).view(batch, *shape, -1).permute(0, 3, 2, 1)
             return torch.sigmoid(self.localization(maps))
         parts = [
-            torch.stack([operator(sample.t()).view(-1, n * config.hidden_dim) for sample in source])
+            torch.stack(
+                [
+                    ApplyOperator.apply(sample.t(), operator).view(-1, n * config.hidden_dim)
+                    for sample in source
+                ]
+            )
             for operator, source, n in zip(self.operators, sources, bins, strict=True)
         ]
         convs = [layer for layer in self.localization if isinstance(layer, nn.Conv2d)]
