@@ -1,4 +1,4 @@
-"""The checks behind `bsp-hf doctor`; each says what it found and what mends it, and none raises."""
+"""The checks of `bsp-hf doctor`: each returns what it found and the command that fixes it."""
 
 import json
 import os
@@ -32,13 +32,10 @@ _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """What a check found.
 
-    Args:
-        name (`str`): What it is.
-        state (`str`): `"ok"`, `"optional"` (not installed, not needed), `"problem"` or `"broken"`.
-        text (`str`): What was found.
-        remedy (`str`, *optional*, defaults to `""`): The command that mends it.
+    `state` is `"ok"`, `"optional"` (not installed, not needed), `"problem"` or `"broken"`; `remedy` is the
+    command that fixes it.
     """
 
     name: str
@@ -48,8 +45,8 @@ class Finding:
 
 
 def check_everything() -> list[Finding]:
-    """Look at everything; a check that fails itself is a finding too."""
-    # Beside each check the package that is to blame if the check itself fails.
+    """Run all checks; a check that fails itself is a finding too."""
+    # With each check the package to reinstall if the check itself fails.
     checks: tuple[tuple[Callable[[], Iterable[Finding]], str], ...] = (
         (check_python, "pip"),
         (check_packages, "packaging"),
@@ -65,7 +62,7 @@ def check_everything() -> list[Finding]:
     for check, package in checks:
         try:
             findings += check()
-        except Exception as error:  # a doctor must not fall ill, whatever a broken installation raises
+        except Exception as error:  # whatever a broken installation raises
             name = check.__name__.removeprefix("check_").replace("_", " ")
             remedy = f"{_PIP} install --force-reinstall {package}"
             findings.append(Finding(name, "problem", f"{type(error).__name__}: {error}", remedy))
@@ -73,7 +70,7 @@ def check_everything() -> list[Finding]:
 
 
 def check_python() -> list[Finding]:
-    """Python and the system."""
+    """Return versions of Python and the system."""
     return [
         Finding("Python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Finding("system", "ok", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"),
@@ -81,7 +78,7 @@ def check_python() -> list[Finding]:
 
 
 def check_packages() -> list[Finding]:
-    """Whether every required package is there in a version that fits."""
+    """Check that every required package is installed in a version that fits."""
     findings = []
     for requirement in _requirements():
         if requirement.marker is None:
@@ -90,7 +87,7 @@ def check_packages() -> list[Finding]:
 
 
 def check_package_itself() -> list[Finding]:
-    """Whether the package imports and is known to transformers."""
+    """Check that the package imports and registers with transformers."""
     try:
         import_module("bsp_hf.registration").register()
         from bsp_hf import __version__
@@ -99,13 +96,13 @@ def check_package_itself() -> list[Finding]:
         return [Finding("bsp_hf", "broken", text, _own_install_command())]
     text = f"{__version__}, registered with transformers"
     if not _requirements():
-        text += f", but pip knows nothing of it; it runs from {_PACKAGE_PARENT}"
+        text += f", but it is not installed; it runs from {_PACKAGE_PARENT}"
         return [Finding("bsp_hf", "problem", text, _own_install_command())]
     return [Finding("bsp_hf", "ok", text)]
 
 
 def check_torchvision() -> list[Finding]:
-    """A torchvision that was built for another torch breaks transformers; nobody needs it here."""
+    """Check that no torchvision, which nothing here needs, breaks transformers."""
     try:
         installed = version("torchvision")
     except PackageNotFoundError:
@@ -119,7 +116,7 @@ def check_torchvision() -> list[Finding]:
 
 
 def check_devices() -> list[Finding]:
-    """What torch can compute on."""
+    """Return the devices that torch can compute on."""
     import torch
 
     findings = [Finding("CPU", "ok", f"{_processor_name()}, {torch.get_num_threads()} threads for torch")]
@@ -139,7 +136,7 @@ def check_devices() -> list[Finding]:
             )
             findings.append(Finding("GPU", "problem", text, remedy))
         else:
-            text = f"{build} (CUDA {torch.version.cuda}) finds no GPU; look at what the driver says"
+            text = f"{build} (CUDA {torch.version.cuda}) finds no GPU; check the driver"
             findings.append(Finding("GPU", "problem", text, "nvidia-smi"))
     else:
         findings.append(Finding("GPU", "optional", "none; all works on the CPU, slower"))
@@ -147,7 +144,7 @@ def check_devices() -> list[Finding]:
 
 
 def check_bfloat16() -> list[Finding]:
-    """Whether the hardware multiplies in bfloat16, by the rule that extraction goes by."""
+    """Check whether the hardware multiplies in bfloat16, by the rule of extraction."""
     import torch
 
     from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16
@@ -161,47 +158,41 @@ def check_bfloat16() -> list[Finding]:
 
 
 def check_decoder() -> list[Finding]:
-    """Whether a video that is made here can be read here."""
-    import av
+    """Check that a video that is written here can be read here."""
     import numpy as np
 
-    from bsp_hf.encoder.video import VideoReader, decoder_version
+    from bsp_hf.encoder.video import VideoReader, decoder_version, missing_codecs
+    from bsp_hf.pretraining.rendering.files import write_h264_video
 
     reinstall = f"{_PIP} install --force-reinstall --only-binary av av"
+    written = range(0, 250, 25)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
-        codec = next((name for name in ("libx264", "mpeg4") if name in av.codecs_available), None)
-        if codec is None:
+        try:
+            write_h264_video(path, (np.full((48, 64, 3), level, np.uint8) for level in written))
+        except RuntimeError:  # there is no encoder
             text = f"{decoder_version()} can write no video, neither for this test nor for rendered clips"
             return [Finding("decoder", "problem", text, reinstall)]
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream(codec, rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for level in range(0, 250, 25):
-                picture = np.full((48, 64, 3), level, np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
         with VideoReader(path) as video:
             levels = [float(frame.image.mean()) for frame in video]
-    if len(levels) != 10 or max(abs(a - b) for a, b in zip(levels, range(0, 250, 25), strict=True)) > 4:
-        text = f"{decoder_version()} gives other frames than were written"
+    if len(levels) != len(written) or max(abs(a - b) for a, b in zip(levels, written, strict=True)) > 4:
+        text = f"{decoder_version()} returns other frames than were written"
         return [Finding("decoder", "broken", text, reinstall)]
-    missing = [name for name in ("h264", "hevc", "vp9", "av1") if name not in av.codecs_available]
-    if missing:  # as builds of distributions do; the wheels have them all
+    if missing := missing_codecs():  # as in builds of distributions
         text = f"{decoder_version()} cannot read {', '.join(missing)}"
         return [Finding("decoder", "problem", text, reinstall)]
     return [Finding("decoder", "ok", f"{decoder_version()}, reads what it wrote")]
 
 
 def check_extras() -> list[Finding]:
-    """Which optional parts are installed."""
+    """Check which extras are installed."""
     findings = []
     for extra, use in _EXTRA_USES.items():
         needed = [r for r in _requirements() if r.marker and r.marker.evaluate({"extra": extra})]
         states = [_check_requirement(requirement, "problem", optional=True) for requirement in needed]
         wrong = [finding for finding in states if finding.state != "ok"]
         names = ", ".join(finding.name for finding in wrong or states)
-        if not needed:  # an installation that was made before the extra
+        if not needed:  # installed before the extra existed
             findings.append(Finding(f"extra {extra}", "optional", f"for {use}", _own_install_command(extra)))
         elif not wrong:
             findings.append(Finding(f"extra {extra}", "ok", f"{use} ({names})"))
@@ -214,7 +205,7 @@ def check_extras() -> list[Finding]:
 
 
 def check_folders() -> list[Finding]:
-    """Whether downloads and rendered clips have a place, and who one is on the Hub."""
+    """Check the space for downloads and rendered clips, and the login to the Hub."""
     from huggingface_hub import get_token
     from huggingface_hub.constants import HF_HOME, HF_HUB_OFFLINE
 
@@ -226,11 +217,11 @@ def check_folders() -> list[Finding]:
     if not os.access(place, os.W_OK):
         cache = Finding("cache", "problem", f"{HF_HOME} cannot be written", 'export HF_HOME="$PWD/hf-home"')
     elif free_gb < _LEAST_FREE_GB:
-        text = f"{cache.text}, which a few models fill; name a folder on another disk"
+        text = f"{cache.text}, which a few models fill; choose a folder on another disk"
         cache = Finding("cache", "problem", text, 'export HF_HOME="$PWD/hf-home"')
     offline = "offline: only what is in the cache loads" if HF_HUB_OFFLINE else "downloads what it lacks"
     login = Finding(
-        "Hub login", "optional", "none, which publishing and private models need", "hf auth login"
+        "Hub login", "optional", "none; needed to publish and for private models", "hf auth login"
     )
     if get_token():
         login = Finding("Hub login", "ok", "there is a token")
@@ -238,7 +229,7 @@ def check_folders() -> list[Finding]:
 
 
 def _own_install_command(extra: str = "") -> str:
-    """Return what installs this package again: from its checkout or archive where it came from one."""
+    """Return the command that installs this package again from where it came from."""
     extras = f"[{extra}]" if extra else ""
     try:
         origin = json.loads(distribution("bsp_hf").read_text("direct_url.json") or "{}")
@@ -254,7 +245,7 @@ def _own_install_command(extra: str = "") -> str:
 
 
 def _requirements() -> list[Requirement]:
-    """Return what the package needs; nothing where it was not installed."""
+    """Return the requirements of the package; none where it is not installed."""
     try:
         return [Requirement(text) for text in requires("bsp_hf") or ()]
     except PackageNotFoundError:

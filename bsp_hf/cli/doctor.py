@@ -1,4 +1,4 @@
-"""`bsp-hf doctor`: what of this machine works, what is missing, and the command that mends it."""
+"""`bsp-hf doctor`: what works on this machine, what is missing, and the command that fixes it."""
 
 import json
 from typing import Annotated
@@ -13,7 +13,7 @@ _MARKS = {"ok": "ok", "optional": "--", "problem": "!!", "broken": "XX"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Check this installation: versions, devices, decoder, extras; say what mends what is wrong.
+    r"""Check this installation: versions, devices, decoder, extras; print what fixes each problem.
 
     Exit status: 0 all works (extras may be missing), 1 something does not work, 2 the package cannot run.
 
@@ -33,9 +33,9 @@ def doctor(
         for finding in findings:
             typer.echo(f"{_MARKS[finding.state]}  {finding.name:<{width}}  {finding.text}")
             if finding.remedy:
-                typer.echo(f"    {'':<{width}}  mend it with: {finding.remedy}")
-        typer.echo("\nok works   -- optional, not there   !! does not work   XX nothing works without it")
-        typer.echo("Nothing in this package is compiled; a 'fix' that has you download a binary is not ours.")
+                typer.echo(f"    {'':<{width}}  fix it with: {finding.remedy}")
+        typer.echo("\nok works   -- optional, not installed   !! does not work   XX nothing works without it")
+        typer.echo("This package contains no compiled code; do not trust a 'fix' that downloads a binary.")
     states = {finding.state for finding in findings}
     if "broken" in states:
         raise typer.Exit(NOTHING_DONE)

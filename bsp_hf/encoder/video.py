@@ -301,3 +301,8 @@ def read_frames(
 def decoder_version() -> str:
     """Return what decodes, for the record of a feature track, like `"PyAV 18.1.0, libavcodec 62.28.102"`."""
     return f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
+
+
+def missing_codecs() -> tuple[str, ...]:
+    """Return the usual codecs that this build of the decoder cannot read; none with the wheels of PyPI."""
+    return tuple(name for name in ("h264", "hevc", "vp9", "av1") if name not in av.codecs_available)
