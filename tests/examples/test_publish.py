@@ -39,4 +39,4 @@ def test_an_encoder_comes_back_from_the_hub_as_it_was(tmp_path):
 def test_a_dry_run_lists_and_gaps_are_told():
     said = publish({}, "--repo_id", "org/random", "--dry_run", *CARD)
     assert "would go" in said and "modeling_bsp.py" in said
-    assert "metadata `license:` is empty" in publish({}, "--repo_id", "org/random", "--dry_run", code=1)
+    assert "metadata `license:` is empty" in publish({}, "--repo_id", "org/random", "--dry_run", code=2)
