@@ -156,8 +156,7 @@ def main() -> None:
     log.close()
 
     if accelerator.is_main_process:
-        seen, device = progress.steps_done * total_batch, accelerator.device.type
-        record = describe_run(settings, train_clips, eval_clips, progress.history, seen, device, progress)
+        record = describe_run(settings, data, progress, total_batch, accelerator)
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
         save_training_pictures(settings.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(settings.output_dir))

@@ -43,7 +43,7 @@ from bsp_hf.pretraining.run.setup import (
     start_accelerator,
     start_model,
 )
-from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
+from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.log import TrainingLog, shows_progress
@@ -176,7 +176,7 @@ def main() -> None:
     # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
     options = {"num_workers": settings.num_workers, "persistent_workers": settings.num_workers > 0}
     train_loader, eval_loader = (
-        DataLoader(IndexedClips(clips), settings.batch_size, generator=torch.Generator(), **kind, **options)
+        DataLoader(clips, settings.batch_size, generator=torch.Generator(), **kind, **options)
         for clips, kind in ((train_clips, {"sampler": sampler}), (data.eval_clips, {}))
     )
     steps = count_steps(settings, len(train_clips), total_batch)
@@ -236,10 +236,7 @@ def main() -> None:
     log.close()
 
     if accelerator.is_main_process:
-        seen, device = progress.steps_done * total_batch, accelerator.device.type
-        record = describe_run(
-            settings, train_clips, data.eval_clips, progress.history, seen, device, progress
-        )
+        record = describe_run(settings, data, progress, total_batch, accelerator)
         record |= {"fusion": settings.fusion, "teachers": teachers and teachers[1]}
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
         logger.info("saved to %s", settings.output_dir)

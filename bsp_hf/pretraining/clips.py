@@ -174,10 +174,12 @@ class PretextClips(Dataset):
             VideoDecodeError: If several draws in a row hit videos that do not decode.
         """
         for attempt in range(_MOST_ATTEMPTS - 1):
+            draw = self.plan(index, attempt, epoch)
             try:
-                return self._render(self.plan(index, attempt, epoch))
-            except VideoDecodeError as error:
-                logger.warning("another source replaces one that does not decode: %s", error)
+                return self._render(draw)
+            # The last two: files that have disappeared, or been cut, since their frames were counted.
+            except (VideoDecodeError, FileNotFoundError, IndexError) as error:
+                logger.warning("another source replaces one that cannot be read: %s", error)
         return self._render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
 
     def _render(self, draw: ClipDraw) -> PretextClip:
@@ -197,8 +199,9 @@ class PretextClips(Dataset):
 
         Returns:
             `dict`: `pixels`, uint8 `(num_frames, 3, height, width)`; `labels`, an int or a float32 tensor
-            `(num_frames,)`.
+            `(num_frames,)`; `index`.
         """
         clip = self.read(index)
         labels = torch.from_numpy(clip.target) if isinstance(clip.target, np.ndarray) else clip.target
-        return {"pixels": torch.from_numpy(clip.frames).permute(0, 3, 1, 2), "labels": labels}
+        pixels = torch.from_numpy(clip.frames).permute(0, 3, 1, 2)
+        return {"pixels": pixels, "labels": labels, "index": index}

@@ -49,16 +49,16 @@ class FrameStore:
             VideoDecodeError: If the video cannot be read.
         """
         if self.folder is None:
+            index = self.index(source)
+            _check_frames(source, frames, index.num_frames)
             with source.open() as video:
-                return read_frames(video, frames.tolist(), index=self.index(source))
+                return read_frames(video, frames.tolist(), index)
         key = hashlib.sha256(f"{source.stamp}|{self.short_side}".encode()).hexdigest()[:16]
         path = self.folder / f"{source.path.stem}-{key}.npy"
         if not path.is_file():
             self._decode_all(source, path)
         kept = np.asarray(np.load(path, mmap_mode="r"))
-        outside = [int(frame) for frame in frames if not 0 <= frame < len(kept)]
-        if outside:
-            raise IndexError(f"{source.path} has {len(kept)} frames, there is no frame {outside[0]}.")
+        _check_frames(source, frames, len(kept))
         return kept[frames]
 
     def index(self, source: TrimmedVideo) -> FrameIndex:
@@ -100,3 +100,9 @@ class FrameStore:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
         return pixels[0].permute(1, 2, 0).numpy()
+
+
+def _check_frames(source: TrimmedVideo, frames: np.ndarray, num_frames: int) -> None:
+    outside = [int(frame) for frame in frames if not 0 <= frame < num_frames]
+    if outside:
+        raise IndexError(f"{source.path} has {num_frames} frames, there is no frame {outside[0]}.")

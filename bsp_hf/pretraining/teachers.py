@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import AutoModel, PreTrainedModel
 
 from bsp_hf.encoder.modeling_fusion import TEACHERS, check_preprocessing, pooled_features, saved_preprocessing
@@ -23,12 +22,7 @@ _RECORD_FILE = "store.json"
 
 
 class Teachers:
-    """An action and a boundary encoder whose weights stay as they are.
-
-    Args:
-        encoders (`Mapping[str, PreTrainedModel]`): Under `"action"` and `"boundary"` the encoders; heads are
-            left out. They are put into evaluation mode and need no gradients any more.
-    """
+    """Encoders under `"action"` and `"boundary"`, without heads, frozen and in evaluation mode."""
 
     def __init__(self, encoders: Mapping[str, PreTrainedModel]):
         self.encoders: dict[str, Any] = {name: encoders[name].base_model for name in TEACHERS}
@@ -38,15 +32,7 @@ class Teachers:
 
     @classmethod
     def from_pretrained(cls, action: str, boundary: str, extractor: Any) -> "Teachers":
-        """Load both teachers, and check that they see pictures as the student does.
-
-        Args:
-            action (`str`): Folder or Hub id of the encoder that was trained on actions.
-            boundary (`str`): Folder or Hub id of the encoder that was trained on boundaries.
-            extractor (`BSPFeatureExtractor`): The student's preprocessing.
-
-        Returns:
-            `Teachers`: The teachers, in float32.
+        """Load both teachers, folders or Hub ids, in float32; `extractor` is the student's preprocessing.
 
         Raises:
             ValueError: If a teacher was trained on other preprocessing.
@@ -66,36 +52,11 @@ class Teachers:
 
     @torch.no_grad()
     def features(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """Encode clips.
-
-        Args:
-            pixel_values (`torch.Tensor`): `(batch, num_frames, 3, height, width)`, normalised.
-
-        Returns:
-            `dict[str, torch.Tensor]`: Under `"action"` and `"boundary"` float32 `(batch, dim)`.
-        """
+        """Return under `"action"` and `"boundary"` the features of clips, float32 `(batch, dim)`."""
         return {
             name: pooled_features(encoder(pixel_values, return_dict=True)).float()
             for name, encoder in self.encoders.items()
         }
-
-
-class IndexedClips(Dataset):
-    """Clips that say which they are.
-
-    Args:
-        clips (`PretextClips`): The clips.
-    """
-
-    def __init__(self, clips: PretextClips):
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a clip and its `index`."""
-        return {**self.clips[index], "index": index}
 
 
 class TeacherFeatureStore:
@@ -106,13 +67,9 @@ class TeacherFeatureStore:
     The limit: there are no fresh draws any more, and the store fits only the same sources, seed, task,
     augmentation and preprocessing, which it checks by a fingerprint.
 
-    Args:
-        folder (`str` or `Path`): The store.
-        clips (`PretextClips`): The clips that it must have been made of.
-
     Raises:
         FileNotFoundError: If there is no store.
-        ValueError: If it was made of other clips.
+        ValueError: If it was made of other clips than `clips`.
     """
 
     def __init__(self, folder: str | Path, clips: PretextClips):
@@ -136,15 +93,7 @@ class TeacherFeatureStore:
         return {name: rows.shape[1] for name, rows in self._rows.items()}
 
     def read(self, indices: Tensor) -> dict[str, Tensor]:
-        """Look up clips.
-
-        Args:
-            indices (`torch.Tensor`): int64 `(batch,)`, the `index` of the clips.
-
-        Returns:
-            `dict[str, torch.Tensor]`: Under `"action"` and `"boundary"` float32 `(batch, dim)`, on the device
-            of `indices`.
-        """
+        """Return what [`Teachers.features`] returned for clips, given by their `index`."""
         wanted = indices.cpu().numpy()
         return {
             name: torch.from_numpy(rows[wanted].copy()).to(indices.device)
@@ -159,14 +108,9 @@ class TeacherFeatureStore:
         encode: Callable[[list[int]], Mapping[str, Tensor]],
         batch_size: int = 16,
     ) -> None:
-        """Write the features of all clips of epoch 0; whole or not at all.
+        """Write the features of all clips of epoch 0; the folder appears whole or not at all.
 
-        Args:
-            folder (`str` or `Path`): The store.
-            clips (`PretextClips`): The clips.
-            teachers (`Teachers`): Who made the features.
-            encode (`Callable`): Maps indices of clips to the teachers' features of them.
-            batch_size (`int`, *optional*, defaults to 16): Clips to encode together.
+        `encode` maps the indices of clips to the teachers' features of them.
         """
         clips.set_epoch(0)
         rows: dict[str, list[np.ndarray]] = {name: [] for name in TEACHERS}

@@ -25,24 +25,15 @@ _RUN_FILE = "run.json"
 
 @dataclass
 class TrainingProgress:
-    """How far a training run has come; saved and restored with every checkpoint.
-
-    Args:
-        epoch (`int`): The running epoch.
-        batches_done (`int`): Batches of this epoch that this process has consumed.
-        steps_done (`int`): Optimizer steps since the start.
-        history (`list[dict]`): What was logged, in order.
-        wall_s (`float`): Seconds it took, interruptions and what they undid left out.
-        cpu_s (`float`): Processor seconds of the main process and its finished children.
-    """
+    """How far a training run has come; saved and restored with every checkpoint."""
 
     epoch: int = 0
-    batches_done: int = 0
+    batches_done: int = 0  # of this epoch, by this process
     steps_done: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    # Two runs are the same whatever time they took.
+    history: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON values
+    # Two runs are the same whatever time they took. Interruptions, and what they undid, are left out.
     wall_s: float = field(default=0.0, compare=False)
-    cpu_s: float = field(default=0.0, compare=False)
+    cpu_s: float = field(default=0.0, compare=False)  # of the main process and its finished children
 
     def __post_init__(self) -> None:
         self._measured_at = _read_clocks()

@@ -1,4 +1,4 @@
-"""What a training loop tells while it runs: a bar, means of losses, scores; all of it kept in its history."""
+"""The log of a training loop: a progress bar, means of losses, scores; all of it kept in its history."""
 
 import json
 import logging
@@ -20,13 +20,7 @@ class TrainingLog:
     """Keeps the mean losses and the scores of a run: in its history, its trackers, and on the screen.
 
     Make it when the training starts, after a checkpoint was loaded. Calls are made by every process alike.
-
-    Args:
-        accelerator (`Accelerator`): Averages over processes, and holds the trackers.
-        progress (`TrainingProgress`): Where the run stands; its history takes the entries.
-        total_steps (`int`): Optimizer steps of the whole training. About 20 means are logged, and one at
-            least every 50 steps.
-        description (`str`): What the bar is called.
+    About 20 means are logged, and one at least every 50 steps; the bar is called `description`.
     """
 
     def __init__(
@@ -44,22 +38,14 @@ class TrainingLog:
         self._restart_clock()
 
     def add_batch(self, loss: Tensor, num_clips: int) -> None:
-        """Count a batch.
-
-        Args:
-            loss (`torch.Tensor`): Scalar, the loss of this process.
-            num_clips (`int`): Clips of one process in the batch.
-        """
+        """Count a batch of `num_clips` in each process, and the scalar loss of this one."""
         self._losses.append(loss.detach())
         self._num_clips += num_clips * self.accelerator.num_processes
 
     def end_step(self, learning_rate: float, ends_mean: bool = False) -> None:
-        """Count an optimizer step that `progress` has counted; log a mean where one is due.
+        """Count an optimizer step that `progress` has counted; log a mean where one is due, or `ends_mean`.
 
-        Args:
-            learning_rate (`float`): The rate from here on.
-            ends_mean (`bool`, *optional*, defaults to `False`): Log one in any case. Where a checkpoint
-                follows, a resumed run then logs the same means as one that was not interrupted.
+        Ended where a checkpoint follows, a resumed run logs the same means as one that was not interrupted.
         """
         self.bar.update()
         step = self.progress.steps_done
@@ -75,18 +61,14 @@ class TrainingLog:
         self._restart_clock()
 
     def write_scores(self, scores: dict[str, Any]) -> None:
-        """Log an evaluation; the time it took does not count as training.
-
-        Args:
-            scores (`dict`): Values by name, fit for JSON; trackers get those that are floats.
-        """
+        """Log an evaluation: JSON values, of which trackers get the floats; its time is not training."""
         entry = {"step": self.progress.steps_done, **scores}
         self._write(entry)
         logger.info("step %d: %s", entry["step"], json.dumps(entry, default=str))
         self._restart_clock()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Close the bar."""
         self.bar.close()
 
     def _write(self, entry: dict[str, Any]) -> None:
@@ -99,12 +81,5 @@ class TrainingLog:
 
 
 def shows_progress(accelerator: Accelerator) -> bool:
-    """Return whether bars are drawn: by one process, on a terminal.
-
-    Args:
-        accelerator (`Accelerator`): Tells which process this is.
-
-    Returns:
-        `bool`: Whether this process draws.
-    """
+    """Return whether this process draws bars: one does, on a terminal."""
     return accelerator.is_main_process and sys.stderr.isatty()

@@ -13,15 +13,8 @@ from .checkpoints import TrainingProgress
 class EpochSampler(Sampler[int]):
     """Permutes the indices by `(seed, epoch)`.
 
-    Args:
-        num_samples (`int`): Length of the data set.
-        seed (`int`, *optional*, defaults to 0): Seed of the order.
-        multiple_of (`int`, *optional*, defaults to 1): The epoch is cut to a multiple of this. With the
-            samples of one optimizer step, every step sees as many, however they are spread over processes and
-            accumulated batches.
-
-    Raises:
-        ValueError: If `multiple_of` is less than 1.
+    The epoch is cut to a multiple of `multiple_of`. With the samples of one optimizer step, every step sees
+    as many, however they are spread over processes and accumulated batches.
     """
 
     def __init__(self, num_samples: int, seed: int = 0, multiple_of: int = 1):
@@ -48,16 +41,8 @@ class EpochSampler(Sampler[int]):
 def continue_epoch(loader: Any, sampler: EpochSampler, progress: TrainingProgress) -> Any:
     """Return the batches of the running epoch that are still to come, in its order.
 
-    Accelerate's loaders count their own iterations, which would be another number after resuming; so both are
-    told which epoch it is.
-
-    Args:
-        loader (`DataLoader`): What Accelerate made of the loader of the training data.
-        sampler (`EpochSampler`): The order that it was made with.
-        progress (`TrainingProgress`): Tells the epoch, and the batches that are done.
-
-    Returns:
-        `DataLoader`: The loader, or one that leaves out those batches.
+    `loader` is what Accelerate made of one with `sampler`. Such loaders count their own iterations, which
+    would be another number after resuming; so the epoch of both is set.
     """
     if progress.batches_done:
         loader = skip_first_batches(loader, progress.batches_done)

@@ -2,11 +2,19 @@
 
 import logging
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.clip_folder import counted_sources, read_numbers, render_classes, small_extractor, unknown_videos
+from support.clip_folder import (
+    counted_sources,
+    read_numbers,
+    render_classes,
+    render_video,
+    small_extractor,
+    unknown_videos,
+)
 from torch.utils.data import DataLoader
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
@@ -222,6 +230,27 @@ def test_another_source_replaces_one_that_does_not_decode(sources, caplog):
             else:
                 assert as_tuple(clips[index]) == as_tuple(untouched[index])
     assert replaced >= 4 and "run/0.mp4: frame 7 does not decode" in caplog.text
+
+
+def cut_to_three_frames(path: Path) -> None:
+    render_video(path, 3, size=(64, 48))
+
+
+@pytest.mark.parametrize("keeps_frames", [False, True])
+@pytest.mark.parametrize("change", [Path.unlink, cut_to_three_frames])
+def test_another_source_replaces_one_that_disappears_or_shrinks(change, keeps_frames, tmp_path, caplog):
+    sources = counted_sources(render_classes(tmp_path / "clips", size=(64, 48)))
+    clips = boundary_clips(sources, store=FrameStore(tmp_path / "frames" if keeps_frames else None))
+    change(tmp_path / "clips" / "run" / "0.mp4")
+    with caplog.at_level(logging.WARNING, "bsp_hf"):
+        for index in range(len(clips)):
+            shown = clips.read(index).draw.plan.sources
+            assert "run/0.mp4" not in [clips.catalog.sources[source].group for source in shown]
+    assert "another source replaces one" in caplog.text and "0.mp4" in caplog.text
+
+
+def test_items_know_their_index(sources):
+    assert boundary_clips(sources)[5]["index"] == 5
 
 
 def test_rotten_data_set_raises_instead_of_searching_for_ever(sources):

@@ -7,7 +7,7 @@ from support.tiny import tiny_model
 
 from bsp_hf import BSPForBoundaryClassification, PretextClips, SynthesisConfig, save_checkpoint_folder
 from bsp_hf.pretraining.pretexts import BoundaryWithAction
-from bsp_hf.pretraining.teachers import IndexedClips, TeacherFeatureStore, Teachers
+from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_store_gives_the_features_of_the_very_clips_and_no_others(sources, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
     store = TeacherFeatureStore(tmp_path / "store", make_clips(sources))
     assert store.sizes == {"action": 32, "boundary": 32} and store.records == teachers.records
-    items = [IndexedClips(make_clips(sources))[index] for index in (9, 2)]
+    items = [make_clips(sources)[index] for index in (9, 2)]
     batch = torch.stack([item["pixels"] for item in items])
     expected = teachers.features(clips.extractor.normalize_pixels(batch))
     found = store.read(torch.tensor([item["index"] for item in items]))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import nn
@@ -17,21 +16,11 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 def tsm_parameter_groups(
     model: nn.Module, learning_rate: float, weight_decay: float, head_multiplier: float = 5.0
 ) -> list[dict]:
-    """Group parameters as the published TSM training does.
+    """Group the trainable parameters as the published TSM training does, each into exactly one group.
 
     Convolution and linear weights learn at the base rate and decay; their biases learn twice as fast without
-    decay; normalisation layers do not decay; the classifier learns `head_multiplier` times as fast, its
-    bias twice that (SPEC of TSM, Sec. 2.6).
-
-    Args:
-        model (`nn.Module`): A model with a `classifier`, or with no head.
-        learning_rate (`float`): Base rate.
-        weight_decay (`float`): Base decay.
-        head_multiplier (`float`, *optional*, defaults to 5.0): Rate of the classifier over the base rate.
-
-    Returns:
-        `list[dict]`: Groups for a torch optimizer; each trainable parameter is in exactly one. Empty
-        groups are left out. `name` says what a group holds.
+    decay; normalisation layers do not decay; a classifier learns `head_multiplier` times as fast, its
+    bias twice that (SPEC of TSM, Sec. 2.6). Empty groups are left out; `name` says what a group holds.
     """
     # name: (rate, decay) over the base
     multipliers = {
@@ -65,36 +54,16 @@ def tsm_parameter_groups(
 
 
 def default_learning_rate(name: str, clips_per_step: int) -> float:
-    """Return the base rate that an optimizer has unless another is asked for.
-
-    Args:
-        name (`str`): One of `OPTIMIZERS`.
-        clips_per_step (`int`): Clips that all processes see in a step.
-
-    Returns:
-        `float`: 1e-3 for `"adamw"`; for `"sgd"` TSM's 0.02 for 128 clips, in proportion to their number.
-    """
+    """Return 1e-3 for `"adamw"`; for `"sgd"` TSM's 0.02 for 128 clips a step, in proportion to theirs."""
     return 0.02 * clips_per_step / 128 if name == "sgd" else 1e-3
 
 
 def build_optimizer(
     name: str, model: nn.Module, learning_rate: float, weight_decay: float, momentum: float = 0.9
 ) -> Optimizer:
-    """Build the optimizer.
+    """Build the optimizer: `"sgd"` with momentum and the groups of [`tsm_parameter_groups`], or `"adamw"`.
 
-    Args:
-        name (`str`): `"sgd"`, with momentum and the groups of [`tsm_parameter_groups`]; or `"adamw"`, whose
-            groups differ in weight decay only (adaptive steps make rate multipliers pointless).
-        model (`nn.Module`): The model.
-        learning_rate (`float`): Base rate.
-        weight_decay (`float`): Decay of weights.
-        momentum (`float`, *optional*, defaults to 0.9): Momentum of SGD.
-
-    Returns:
-        `torch.optim.Optimizer`: The optimizer.
-
-    Raises:
-        ValueError: If the name is unknown.
+    The groups of AdamW differ in weight decay only: adaptive steps make rate multipliers pointless.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}.")
@@ -111,45 +80,24 @@ def build_schedule(
     warmup_steps: int = 0,
     milestones: Sequence[float] = (0.4, 0.8),
 ) -> LambdaLR:
-    """Build the learning-rate schedule.
+    """Build the learning-rate schedule, to be stepped once an optimizer step.
 
-    Args:
-        name (`str`): `"step"` divides the rate by ten at each milestone, `"cosine"` lowers it to zero,
-            `"constant"` leaves it.
-        optimizer (`torch.optim.Optimizer`): The optimizer.
-        total_steps (`int`): Optimizer steps of the whole training.
-        warmup_steps (`int`, *optional*, defaults to 0): Steps over which the rate rises linearly from zero.
-        milestones (`Sequence[float]`, *optional*, defaults to `(0.4, 0.8)`):
-            Shares of the training; the default is TSM's epochs 20 and 40 of 50.
-
-    Returns:
-        `LambdaLR`: Step it once an optimizer step.
-
-    Raises:
-        ValueError: If the name is unknown or the warm-up is longer than the training.
+    `"step"` divides the rate by ten at each milestone, a share of the training (by default TSM's epochs 20
+    and 40 of 50), `"cosine"` lowers it to zero, `"constant"` leaves it. It rises linearly in the warm-up.
     """
     if name not in SCHEDULES:
         raise ValueError(f"schedule {name!r} is unknown; choose one of {', '.join(SCHEDULES)}.")
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_steps={warmup_steps} must be between 0 and total_steps={total_steps}.")
-    factor = partial(
-        _rate_factor,
-        name=name,
-        total_steps=total_steps,
-        warmup_steps=warmup_steps,
-        milestones=tuple(milestones),
-    )
-    return LambdaLR(optimizer, factor)
 
+    def rate_factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        if name == "step":
+            return 0.1 ** sum(step >= share * total_steps for share in milestones)
+        if name == "cosine":
+            progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return 1.0
 
-def _rate_factor(
-    step: int, name: str, total_steps: int, warmup_steps: int, milestones: tuple[float, ...]
-) -> float:
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if name == "step":
-        return 0.1 ** sum(step >= share * total_steps for share in milestones)
-    if name == "cosine":
-        progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return 1.0
+    return LambdaLR(optimizer, rate_factor)

@@ -1,4 +1,4 @@
-"""The clips of a pre-training script, from its command line."""
+"""Set-up of a pre-training run from its settings: processes, clips, model, number of steps."""
 
 import logging
 import math
@@ -27,13 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """What a pre-training run reads.
-
-    Args:
-        train_clips (`PretextClips`): Clips to train on, cropped and flipped at random.
-        eval_clips (`PretextClips`): Clips of held-out sources, cropped in the middle.
-        extractor (`BSPFeatureExtractor`): The preprocessing that ships with the encoder.
-    """
+    """What a pre-training run reads: clips to train on, clips of held-out sources, and the preprocessing."""
 
     train_clips: PretextClips
     eval_clips: PretextClips
@@ -50,17 +44,7 @@ class RunData:
 def build_run_data(
     settings: PretrainingSettings, build_pretext: PretextFactory, accelerator: Accelerator
 ) -> RunData:
-    """List, count and split the videos of a run, and set up its clips.
-
-    Args:
-        settings (`PretrainingSettings`): What the run was asked for. Without `video_dir`, clips are
-            rendered first.
-        build_pretext (`Callable`): Makes the task from the synthesis settings and the names of the classes
-            among the training videos.
-        accelerator (`Accelerator`): Lets one process count frames, and the others read the counts.
-
-    Returns:
-        `RunData`: Training clips, held-out clips and preprocessing.
+    """List, count and split the videos of a run, which are rendered without `video_dir`; set up its clips.
 
     Raises:
         ValueError: If the videos do not make a data set for the task.
@@ -135,13 +119,7 @@ _Model = TypeVar("_Model", bound=BSPPreTrainedModel)
 def start_model(model_class: type[_Model], settings: PretrainingSettings, **fields: Any) -> _Model:
     """Build a model with fresh weights, or with those of the model that `settings.init_from` names.
 
-    Args:
-        model_class (`type[BSPPreTrainedModel]`): The model's class.
-        settings (`PretrainingSettings`): What the run was asked for.
-        fields: Further fields of the class's config.
-
-    Returns:
-        `BSPPreTrainedModel`: A model of that class, to be trained; its 2-D weights have channels last.
+    `fields` are further ones of the class's config. Its 2-D weights have channels last.
 
     Raises:
         ValueError: If that model cannot be the backbone of an encoder, or takes clips of another length.
@@ -163,14 +141,7 @@ def _build_model(model_class: type[_Model], settings: PretrainingSettings, field
 
 
 def label_fields(label_names: tuple[str, ...]) -> dict[str, dict[Any, Any]]:
-    """Return the fields of a config that name the classes of its classifier.
-
-    Args:
-        label_names (`tuple[str, ...]`): Names of the classes, in order.
-
-    Returns:
-        `dict`: `id2label` and `label2id`.
-    """
+    """Return the fields of a config that name the classes of its classifier, `id2label` and `label2id`."""
     return {
         "id2label": dict(enumerate(label_names)),
         "label2id": {name: number for number, name in enumerate(label_names)},
@@ -179,13 +150,7 @@ def label_fields(label_names: tuple[str, ...]) -> dict[str, dict[Any, Any]]:
 
 @dataclass(frozen=True)
 class RunSteps:
-    """How many optimizer steps a run takes.
-
-    Args:
-        total (`int`): Of the whole run.
-        per_epoch (`int`): Of an epoch.
-        warmup (`int`): Over which the learning rate rises.
-    """
+    """How many optimizer steps a run, an epoch and the warm-up take."""
 
     total: int
     per_epoch: int
@@ -193,15 +158,9 @@ class RunSteps:
 
 
 def start_accelerator(settings: PretrainingSettings, script: str, project: str) -> Accelerator:
-    """Set up processes, logging, seeds and trackers.
+    """Set up processes, seeds, trackers, and logging of the package and the script, by the main process.
 
-    Args:
-        settings (`PretrainingSettings`): What the run was asked for.
-        script (`str`): Name of the script's own logger; it and this package's are heard from one process.
-        project (`str`): Name under which trackers keep the run.
-
-    Returns:
-        `Accelerator`: Ready to prepare the model.
+    Trackers keep the run under the name `project`.
     """
     accelerator = Accelerator(
         cpu=settings.cpu,
@@ -221,20 +180,7 @@ def start_accelerator(settings: PretrainingSettings, script: str, project: str) 
 
 
 def count_steps(settings: PretrainingSettings, num_clips: int, clips_per_step: int) -> RunSteps:
-    """Count the optimizer steps of a run.
-
-    Args:
-        settings (`PretrainingSettings`): What the run was asked for: `epochs`, unless `max_steps` is less,
-            and `warmup_share`.
-        num_clips (`int`): Clips of an epoch.
-        clips_per_step (`int`): Clips that all processes see in a step.
-
-    Returns:
-        `RunSteps`: The counts.
-
-    Raises:
-        ValueError: If the clips do not fill a step.
-    """
+    """Count the optimizer steps of a run: those of `epochs`, or `max_steps` if that is less."""
     per_epoch = num_clips // clips_per_step
     if per_epoch == 0:
         raise ValueError(f"{num_clips} clips do not fill a step of {clips_per_step}; lower --batch_size.")
