@@ -13,18 +13,8 @@ class AlignmentGeometry:
     """Which regions of the time axis a G-TAD map reads, and how finely (Sec. "SGAlign" of the G-TAD paper).
 
     The anchor of start `i` and duration index `j` is read over `[i - r L, i + j + r L]`, with `L = j + 1` and
-    `r` the expansion ratio. Anchors that end past the last step all read the region `[0, 0]`.
-
-    Args:
-        num_steps (`int`): Length T of the time axis, in steps.
-        max_duration (`int`): Number D of anchor durations, in steps; at most `num_steps`.
-        num_inner_bins (`int`, *optional*, defaults to 32): Bins of the features themselves.
-        num_context_bins (`int`, *optional*, defaults to 4): Bins of the neighbours' mean; 0 for none.
-        inner_sampling_ratio (`int`, *optional*, defaults to 0): Samples per inner bin; 0 takes as many as the
-            bin is long, rounded up.
-        context_sampling_ratio (`int`, *optional*, defaults to 0): The same for the context bins.
-        expansion_ratio (`float`, *optional*, defaults to 0.5): Share of its length by which a region is
-            extended on each side.
+    `r` the expansion ratio. Anchors that end past the last step all read the region `[0, 0]`. The fields are
+    those of [`GTADConfig`].
     """
 
     num_steps: int
@@ -50,11 +40,9 @@ class AlignmentGeometry:
         return starts[valid], durations[valid]
 
     def map_index(self) -> np.ndarray:
-        """Return the anchor's position in [`project_anchors`]'s output for every map cell.
+        """Return the row of [`project_anchors`] for every map cell, int64 `(max_duration, num_steps)`.
 
-        Returns:
-            `np.ndarray`: int64 `(max_duration, num_steps)`. Cells whose anchor ends too late all hold the
-            last position, that of the shared region.
+        Cells whose anchor ends too late all hold the last row, that of the shared region.
         """
         starts, durations = self.anchors()
         index = np.full((self.max_duration, self.num_steps), len(starts), dtype=np.int64)
@@ -75,15 +63,11 @@ class SparseOperator:
     It is kept with its transpose, both by rows, so that the gradient is as fast as the product.
 
     Args:
-        num_rows (`int`): Rows of the output.
-        num_columns (`int`): Rows of the table.
         forward_index (`tuple[Tensor, Tensor, Tensor]`): Table row of every entry (int32), first entry of
             every output row (int32), and the weights.
         transposed_index (`tuple[Tensor, Tensor, Tensor]`): The same for the transposed matrix.
     """
 
-    num_rows: int
-    num_columns: int
     forward_index: tuple[Tensor, Tensor, Tensor]
     transposed_index: tuple[Tensor, Tensor, Tensor]
 
@@ -97,18 +81,9 @@ class SparseOperator:
         dtype: torch.dtype,
         device: torch.device | str,
     ) -> "SparseOperator":
-        """Build the operator from its entries.
+        """Build the operator from output row, table row and weight of every entry, `(num_entries,)` each.
 
-        Args:
-            rows (`np.ndarray`): Integers `(num_entries,)`, output row of every entry.
-            columns (`np.ndarray`): Integers `(num_entries,)`, table row of every entry.
-            weights (`np.ndarray`): `(num_entries,)`.
-            shape (`tuple[int, int]`): Rows of the output and of the table.
-            dtype (`torch.dtype`): Of the weights, hence of the tables it can be applied to.
-            device (`torch.device`): Where to put it.
-
-        Returns:
-            `SparseOperator`: The operator.
+        `shape` counts the rows of the output and of the table; `dtype` is that of the tables.
         """
 
         def compress(major: np.ndarray, minor: np.ndarray, num_major: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,9 +96,7 @@ class SparseOperator:
             )
 
         num_rows, num_columns = shape
-        return cls(
-            num_rows, num_columns, compress(rows, columns, num_rows), compress(columns, rows, num_columns)
-        )
+        return cls(compress(rows, columns, num_rows), compress(columns, rows, num_columns))
 
     def apply(self, table: Tensor) -> Tensor:
         """Multiply `(num_columns, width)` to `(num_rows, width)`, without a gradient of its own."""
@@ -145,12 +118,10 @@ def sampling_entries(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return with which weight each bin of each region reads each step.
 
-    Args:
-        starts (`np.ndarray`): `(num_regions,)`, in steps.
-        ends (`np.ndarray`): `(num_regions,)`, in steps.
-        num_bins (`int`): Bins per region.
-        sampling_ratio (`int`): Samples per bin; 0 takes as many as the bin is steps long, rounded up.
-        num_steps (`int`): Length of the time axis.
+    Starts and ends are `(num_regions,)` in steps; a region is at least one step long. Each bin is the mean of
+    evenly spaced, linearly interpolated samples, `sampling_ratio` of them or, with 0, as many as the bin is
+    steps long, rounded up. A sample outside `[-1, num_steps]` counts as 0, one in the margins reads the
+    outermost step.
 
     Returns:
         `tuple`: Row (`region * num_bins + bin`), step and float64 weight of every entry, `(num_entries,)`

@@ -21,16 +21,9 @@ CPU_CHUNK_CHANNELS = 64
 def anchor_operator(geometry: AlignmentGeometry, dtype: torch.dtype, device: str) -> SparseOperator:
     """Return the operator that interpolates projected features at every anchor and sums over its bins.
 
-    It depends on the geometry alone, so it is built once per process and never stored in a checkpoint.
-
-    Args:
-        geometry (`AlignmentGeometry`): Regions and bins.
-        dtype (`torch.dtype`): Of the tables it will be applied to, float32 or float64.
-        device (`str`): Where to put it.
-
-    Returns:
-        `SparseOperator`: From a table whose row `t * num_inner_bins + bin` holds step t projected for an
-        inner bin, followed by the rows of the context bins, to `(num_valid + 1, width)`.
+    It depends on the geometry alone, so it is built once per process and never stored in a checkpoint. Row
+    `t * num_inner_bins + bin` of its table holds step t projected for an inner bin; the rows of the context
+    bins follow. It makes `(num_valid + 1, width)` of them.
     """
     starts, ends = geometry.regions()
     parts = (
@@ -78,8 +71,8 @@ def project_anchors(
 
     Args:
         inner (`torch.Tensor`): `(batch, channels, num_steps)`, read by the inner bins.
-        context (`torch.Tensor`, *optional*): `(batch, channels, num_steps)`, read by the context bins; `None`
-            where there are none.
+        context (`torch.Tensor`, *optional*): The same shape, read by the context bins; `None` where there are
+            none.
         weight (`torch.Tensor`): `(out_channels, channels * num_bins)`; input channel `c * num_bins + bin`,
             inner bins in front of context bins.
         bias (`torch.Tensor`): `(out_channels,)`.
@@ -88,11 +81,8 @@ def project_anchors(
             the result, neither now nor in the backward pass.
 
     Returns:
-        `torch.Tensor`: `(batch, num_valid + 1, out_channels)`; `geometry.map_index()` tells which row belongs
+        `torch.Tensor`: `(batch, num_valid + 1, out_channels)`; `geometry.map_index()` says which row belongs
         to which map cell. Gradients reach all four tensors.
-
-    Raises:
-        ValueError: If a shape does not fit the geometry.
     """
     _check_shapes(inner, context, weight, geometry)
     device = inner.device

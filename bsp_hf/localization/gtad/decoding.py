@@ -39,17 +39,10 @@ class Proposals:
 
 
 def boundary_candidates(start: Array, end: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Return at which steps a segment may start and end.
+    """Return at which steps a segment may start and end, bool `(num_steps,)` each, from both probabilities.
 
     A step other than the outermost two is a candidate if its probability is a strict local maximum or exceeds
     half the curve's maximum. The first step always is one for starts, the last one for ends.
-
-    Args:
-        start (`ArrayLike`): `(num_steps,)`, probability of a start at every step.
-        end (`ArrayLike`): `(num_steps,)`, of an end.
-
-    Returns:
-        `tuple`: Two boolean arrays of shape `(num_steps,)`.
     """
 
     def peaks(curve: np.ndarray) -> np.ndarray:
@@ -65,19 +58,11 @@ def boundary_candidates(start: Array, end: Array) -> tuple[np.ndarray, np.ndarra
 
 
 def propose(iou_map: Array, start: Array | None = None, end: Array | None = None) -> Proposals:
-    """List the segments that a map of anchors proposes.
+    """Return the segments that a map of anchors, `(2, max_duration, num_steps)`, proposes.
 
-    Args:
-        iou_map (`ArrayLike`): `(2, max_duration, num_steps)`: regressed tIoU, then probability.
-        start (`ArrayLike`, *optional*): `(num_steps,)`. With both curves only anchors from a start candidate
-            to an end candidate are listed (ActivityNet), without them every anchor (THUMOS14).
-        end (`ArrayLike`, *optional*): `(num_steps,)`.
-
-    Returns:
-        `Proposals`: The segments. As in the reference none ends at the very end of the time axis.
-
-    Raises:
-        ValueError: If the map has another shape, or only one curve is given.
+    With both curves, `(num_steps,)`, these are the anchors from a start candidate to an end candidate
+    (ActivityNet), without them all anchors (THUMOS14). As in the reference none ends at the very end of the
+    time axis.
     """
     maps = _to_numpy(iou_map)
     if maps.ndim != 3 or maps.shape[0] != 2:
@@ -102,7 +87,7 @@ def decode_activitynet(
     config: GTADConfig,
     class_scores: Sequence[ArrayLike] | None = None,
 ) -> list[Detections]:
-    """Turn the output for whole videos into final segments, best first within each class.
+    """Return the segments of whole videos, best first within each class.
 
     Args:
         iou_map (`ArrayLike`): `(batch, 2, max_duration, num_steps)`, as [`GTADForTemporalActionLocalization`]
@@ -117,9 +102,6 @@ def decode_activitynet(
 
     Returns:
         `list[Detections]`: One per video.
-
-    Raises:
-        ValueError: If the arrays disagree about the number of videos.
     """
     maps, starts, ends = _to_numpy(iou_map), _to_numpy(start), _to_numpy(end)
     classes: Sequence[ArrayLike | None] = [None] * len(maps) if class_scores is None else class_scores
@@ -152,7 +134,7 @@ def decode_thumos(
     class_scores: ArrayLike | None = None,
     stride_frames: int = 5,
 ) -> Detections:
-    """Turn the output for the windows of one video into final segments, best first.
+    """Return the segments of one video from the output for its windows, best first.
 
     Suppression runs within every window and then over all windows together.
 

@@ -14,14 +14,7 @@ LOW_IOU = 0.3
 
 @dataclass(frozen=True)
 class GTADLoss:
-    """The loss of a batch and its terms, all scalars.
-
-    Args:
-        total (`torch.Tensor`): Weighted sum of the terms.
-        node (`torch.Tensor`): Logistic loss of the start curve plus that of the end curve.
-        regression (`torch.Tensor`): Squared error of the anchors' tIoU.
-        classification (`torch.Tensor`): Logistic loss of the anchors.
-    """
+    """The loss of a batch and its terms, all scalars; `total` is their weighted sum."""
 
     total: Tensor
     node: Tensor
@@ -30,36 +23,25 @@ class GTADLoss:
 
 
 def anchor_mask(num_steps: int, max_duration: int, device: torch.device | str | None = None) -> Tensor:
-    """Return which map cells hold an anchor that ends in time.
+    """Return which map cells hold an anchor that ends in time, float32 `(max_duration, num_steps)`.
 
-    Args:
-        num_steps (`int`): Length T of the time axis.
-        max_duration (`int`): Number D of durations.
-        device (`torch.device`, *optional*): Where to put it.
-
-    Returns:
-        `torch.Tensor`: float32 `(max_duration, num_steps)`, 1 where start + duration index < T, else 0.
+    A cell is 1 where start + duration index < `num_steps`, else 0.
     """
     durations = torch.arange(max_duration, device=device)[:, None]
     return (torch.arange(num_steps, device=device)[None] + durations < num_steps).float()
 
 
 def node_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the balanced logistic loss of a start or end curve.
+    """Return the balanced logistic loss of a start or end curve; 0 where the batch holds no boundary.
 
-    Args:
-        scores (`torch.Tensor`): `(batch, num_steps)`, probabilities.
-        labels (`torch.Tensor`): The same shape; above 0.5 counts as a boundary.
-
-    Returns:
-        `torch.Tensor`: Scalar; 0 where the batch holds no boundary.
+    Scores are probabilities `(batch, num_steps)`, a label above 0.5 counts as a boundary.
     """
     positive = (labels > NODE_THRESHOLD).to(scores.dtype)
     return _balanced_logistic(scores, positive, 1 - positive, smoothing=0.0)
 
 
 def map_classification_loss(scores: Tensor, ious: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return the balanced logistic loss of the anchors.
+    """Return the balanced logistic loss of the anchors; 0 where there is no positive one and no smoothing.
 
     Args:
         scores (`torch.Tensor`): `(batch, max_duration, num_steps)`, probabilities.
@@ -67,9 +49,6 @@ def map_classification_loss(scores: Tensor, ious: Tensor, mask: Tensor, smoothin
         mask (`torch.Tensor`): `(max_duration, num_steps)`, see [`anchor_mask`].
         smoothing (`float`, *optional*, defaults to 0.0): Added to the number of positives and twice to that
             of all anchors; 10 in the THUMOS14 setting.
-
-    Returns:
-        `torch.Tensor`: Scalar; 0 where the batch holds no positive anchor and `smoothing` is 0.
     """
     ious = ious * mask
     positive = (ious > ANCHOR_THRESHOLD).to(scores.dtype)
@@ -95,7 +74,7 @@ def map_regression_loss(scores: Tensor, ious: Tensor, mask: Tensor, noise: Tenso
     With h, m and l anchors of high (> 0.7), middle and low (<= 0.3, > 0) target, a middle one is kept where
     its noise exceeds `1 - h / m`, a low one where it exceeds `1 - h / l`: about h of each. As in the
     reference, in a batch with more high than middle (or low) anchors that bound is negative, and every cell
-    of the map counts once more, masked ones included.
+    of the map counts once more, masked ones included. Without a high anchor the loss is 0.
 
     Args:
         scores (`torch.Tensor`): `(batch, max_duration, num_steps)`, predicted tIoU.
@@ -103,12 +82,6 @@ def map_regression_loss(scores: Tensor, ious: Tensor, mask: Tensor, noise: Tenso
         mask (`torch.Tensor`): `(max_duration, num_steps)`, see [`anchor_mask`].
         noise (`torch.Tensor`): `(2, batch, max_duration, num_steps)`, uniform in [0, 1), for the middle and
             the low anchors.
-
-    Returns:
-        `torch.Tensor`: Scalar; 0 where the batch holds no high anchor.
-
-    Raises:
-        ValueError: If the noise has another shape.
     """
     if noise.shape != (2, *scores.shape):
         raise ValueError(f"noise must have the shape {(2, *scores.shape)}, got {tuple(noise.shape)}.")
@@ -151,12 +124,6 @@ def gtad_loss(
         weights (`tuple[float, float, float]`, *optional*, defaults to `(1.0, 10.0, 1.0)`): Factors of the
             node, regression and classification loss; (1, 1, 10) in the THUMOS14 setting.
         smoothing (`float`, *optional*, defaults to 0.0): See [`map_classification_loss`].
-
-    Returns:
-        `GTADLoss`: Total and terms.
-
-    Raises:
-        ValueError: If a label has another shape than what it labels.
     """
     pairs = (
         ("iou_map_labels", iou_map_labels, iou_map[:, 0]),

@@ -1,4 +1,4 @@
-"""G-TAD: temporal action localization by sub-graphs of a video's steps (config in `gtad_config.py`)."""
+"""G-TAD: temporal action localization by sub-graphs of a video's steps."""
 
 import math
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ from .loss import GTADLoss, gtad_loss
 
 
 def nearest_steps(x: Tensor, num_neighbors: int, queries: Tensor | None = None) -> Tensor:
-    """Return the steps whose features lie nearest, in squared distance.
+    """Return the steps of `x` whose features lie nearest, in squared distance, nearest first.
 
     Computed in float32 at least, under autocast too: the order of near neighbours is lost in half precision.
+    No gradient passes through it; among equal distances the order is that of `torch.topk`.
 
     Args:
         x (`torch.Tensor`): `(batch, channels, num_steps)`.
@@ -28,8 +29,7 @@ def nearest_steps(x: Tensor, num_neighbors: int, queries: Tensor | None = None) 
             wanted; those of `x` itself by default.
 
     Returns:
-        `torch.Tensor`: int64 `(batch, num_queries, num_neighbors)`, nearest first. Among equal distances the
-        order is that of `torch.topk`. No gradient passes through it.
+        `torch.Tensor`: int64 `(batch, num_queries, num_neighbors)`.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         points = x if x.dtype == torch.float64 else x.float()
@@ -41,15 +41,7 @@ def nearest_steps(x: Tensor, num_neighbors: int, queries: Tensor | None = None) 
 
 
 def gather_steps(x: Tensor, neighbors: Tensor) -> Tensor:
-    """Return the features of every step's neighbours.
-
-    Args:
-        x (`torch.Tensor`): `(batch, channels, num_steps)`.
-        neighbors (`torch.Tensor`): int64 `(batch, num_queries, num_neighbors)`.
-
-    Returns:
-        `torch.Tensor`: `(batch, channels, num_queries, num_neighbors)`.
-    """
+    """Return the features of every step's neighbours, `(batch, channels, num_queries, num_neighbors)`."""
     index = neighbors.flatten(1)[:, None].expand(-1, x.shape[1], -1)
     return x.gather(2, index).unflatten(2, neighbors.shape[1:])
 

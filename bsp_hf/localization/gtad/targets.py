@@ -17,11 +17,11 @@ MIN_INSIDE = 0.9
 
 @dataclass(frozen=True)
 class GTADTargets:
-    """What G-TAD is trained to predict for one video or window; float32.
+    """Targets of one video or window; float32.
 
     Args:
         iou_map (`np.ndarray`): `(max_duration, num_steps)`, best tIoU of every anchor with an instance.
-        start (`np.ndarray`): `(num_steps,)`, how much of a step's window lies near a start.
+        start (`np.ndarray`): `(num_steps,)`, share of a step's window that lies near a start.
         end (`np.ndarray`): `(num_steps,)`, the same for ends.
     """
 
@@ -35,17 +35,8 @@ def activitynet_targets(
 ) -> GTADTargets:
     """Return the targets of a whole video stretched over the time axis.
 
-    Args:
-        segments_s (`ArrayLike`): `(num_instances, 2)`, annotated start and end in seconds; may be empty.
-        duration_s (`float`): Seconds the features cover; times are clipped to it.
-        num_steps (`int`, *optional*, defaults to 100): Length T of the time axis.
-        max_duration (`int`, *optional*, defaults to 100): Number D of anchor durations.
-
-    Returns:
-        `GTADTargets`: The targets. Anchors that end past the video are labelled too; the loss masks them.
-
-    Raises:
-        ValueError: If the duration is not positive or the segments have another shape.
+    `segments_s` are annotated starts and ends, `(num_instances, 2)`, clipped to the seconds that the features
+    cover, `duration_s`. Anchors that end past the video are labelled too; the loss masks them.
     """
     if not duration_s > 0:
         raise ValueError(f"duration_s={duration_s} must be positive.")
@@ -68,19 +59,8 @@ def thumos_targets(
 ) -> GTADTargets:
     """Return the targets of one window, whose step i sits at frame `first_frame + i * stride_frames`.
 
-    Args:
-        segments_frames (`ArrayLike`): `(num_instances, 2)`, start and end in frames of the video, of the
-            instances that overlap the window; may be empty.
-        first_frame (`int`): Frame of the window's first step.
-        num_steps (`int`, *optional*, defaults to 256): Steps in the window.
-        max_duration (`int`, *optional*, defaults to 64): Number D of anchor durations.
-        stride_frames (`int`, *optional*, defaults to 5): Frames from one step to the next.
-
-    Returns:
-        `GTADTargets`: The targets.
-
-    Raises:
-        ValueError: If the segments have another shape.
+    `segments_frames` are start and end in frames of the video, `(num_instances, 2)`, of the instances that
+    overlap the window.
     """
     segments = _as_segments(segments_frames)
     centers = first_frame + np.arange(num_steps) * stride_frames
@@ -95,21 +75,10 @@ def thumos_targets(
 
 
 def thumos_window_starts(num_snippets: int, num_steps: int = 256, stride_frames: int = 5) -> list[int]:
-    """Return the first snippet of every window of a video, half a window apart.
+    """Return the first snippet of every window of a video, half a window apart, ascending.
 
     A shorter video gets one window, to be padded with zero rows. Where more than `num_steps // stride_frames`
     snippets are left at the end, one more window is aligned with the end.
-
-    Args:
-        num_snippets (`int`): Snippets in the video, one every `stride_frames` frames.
-        num_steps (`int`, *optional*, defaults to 256): Snippets in a window.
-        stride_frames (`int`, *optional*, defaults to 5): Frames from one snippet to the next.
-
-    Returns:
-        `list[int]`: Snippet indices, ascending.
-
-    Raises:
-        ValueError: If there is no snippet.
     """
     if num_snippets < 1:
         raise ValueError(f"num_snippets={num_snippets} must be at least 1.")
@@ -123,19 +92,7 @@ def thumos_window_starts(num_snippets: int, num_steps: int = 256, stride_frames:
 
 
 def thumos_window_features(features: ArrayLike, first_snippet: int, num_steps: int = 256) -> np.ndarray:
-    """Cut one window out of a feature track, padded with zero rows past the end of the video.
-
-    Args:
-        features (`ArrayLike`): `(num_snippets, feature_dim)`, time first, one row per stride.
-        first_snippet (`int`): First row, one of [`thumos_window_starts`].
-        num_steps (`int`, *optional*, defaults to 256): Rows in the window.
-
-    Returns:
-        `np.ndarray`: float32 `(num_steps, feature_dim)`, a copy.
-
-    Raises:
-        ValueError: If `features` is not a matrix or the window starts outside of it.
-    """
+    """Return one window of a track, float32 `(num_steps, feature_dim)`, zero past the end of the video."""
     track = np.asarray(features, dtype=np.float32)
     if track.ndim != 2 or not 0 <= first_snippet < len(track):
         raise ValueError(
@@ -151,18 +108,7 @@ def thumos_window_labels(
     """Return the instances that label a training window, or `None` for a window that is left out.
 
     A window is kept if more than 0.9 of an instance lies inside; every instance that overlaps it is a label.
-
-    Args:
-        segments_frames (`ArrayLike`): `(num_instances, 2)`, start and end in frames of the video.
-        first_frame (`int`): Frame of the window's first step.
-        num_steps (`int`, *optional*, defaults to 256): Steps in the window.
-        stride_frames (`int`, *optional*, defaults to 5): Frames from one step to the next.
-
-    Returns:
-        `np.ndarray`: float64 `(num_labels, 2)` in frames of the video, or `None`.
-
-    Raises:
-        ValueError: If the segments have another shape.
+    Instances are `(num_instances, 2)` in frames of the video, here and in the result.
     """
     segments = _as_segments(segments_frames)
     lengths = segments[:, 1] - segments[:, 0]
@@ -213,20 +159,10 @@ class TrackWindows:
 
 
 def cut_windows(track: FeatureTrack, num_steps: int = 256) -> TrackWindows:
-    """Cut a track into the windows of the published THUMOS14 setting.
+    """Cut a track that was not rescaled into the windows of the published THUMOS14 setting.
 
     Choice: a step lies at the middle of its snippet. The published features are of single frames and of
     stacks around them, where middle and number of the frame are one.
-
-    Args:
-        track (`FeatureTrack`): A track of at least one row that was not rescaled.
-        num_steps (`int`, *optional*, defaults to 256): Rows of a window.
-
-    Returns:
-        `TrackWindows`: The windows.
-
-    Raises:
-        ValueError: If the track has no row or was rescaled.
     """
     record = track.record
     if record.rescaled_from is not None:
