@@ -1,4 +1,4 @@
-"""`pipeline("video-boundary-detection")`: where do videos change, by a boundary classifier slid over them."""
+"""`pipeline("video-boundary-detection")`: where videos change, by a boundary classifier slid over them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipelin
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 
-from .response import NO_BOUNDARY, BoundaryResponse, pick_boundaries
+from .response import NO_BOUNDARY, BoundaryResponse, boundary_probabilities, pick_boundaries
 
 
 class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
@@ -103,9 +103,8 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         return super().preprocess(video, **{"stride_frames": 1, "padding": "drop", **kwargs})
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        pixel_values = model_inputs.pop("pixel_values").to(self.model.dtype)
-        logits = self.model(pixel_values=pixel_values, return_dict=True).logits
-        return {"features": logits.float().softmax(-1), **model_inputs}
+        pixel_values = model_inputs.pop("pixel_values")
+        return {"features": boundary_probabilities(self.model, pixel_values), **model_inputs}
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self,

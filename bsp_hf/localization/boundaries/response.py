@@ -1,9 +1,9 @@
-"""Where does a long video change: a boundary classifier slid over it, and the peaks of its response."""
+"""A boundary classifier slid over a long video, and the peaks of its response."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,15 +11,14 @@ from transformers import PreTrainedModel
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.encoder.snippets import iter_snippets
-from bsp_hf.encoder.video import VideoReader
+from bsp_hf.encoder.video_snippets import VideoSnippets, to_pixel_values
 
 NO_BOUNDARY = BoundaryType.SAME_SPEED.label
 
 
 @dataclass(frozen=True, eq=False)
 class BoundaryResponse:
-    """How much every moment of a video looks like a boundary.
+    """The probability of a boundary along a video.
 
     Args:
         times_s (`np.ndarray`): float64 `(num_windows,)`, seconds; the middle of each window.
@@ -37,11 +36,6 @@ class BoundaryResponse:
     duration_s: float
 
 
-class _Shrunk(NamedTuple):
-    image: torch.Tensor
-    time_s: float
-
-
 @torch.inference_mode()
 def boundary_response(
     model: PreTrainedModel,
@@ -53,7 +47,7 @@ def boundary_response(
     end_s: float | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> BoundaryResponse:
-    """Slide a boundary classifier over a video, streaming.
+    """Return the response of a boundary classifier slid over a video, streaming.
 
     Args:
         model (`PreTrainedModel`): A [`BSPForBoundaryClassification`] with the label `same-speed`.
@@ -87,31 +81,32 @@ def boundary_response(
     model.eval()
     times_s: list[float] = []
     batches: list[np.ndarray] = []
-    with VideoReader(video, fps=extractor.fps, end_s=end_s) as frames:
-        fps = extractor.fps or frames.metadata.fps
-        shrunk = (_Shrunk(extractor.resize_and_crop(frame.image[None])[0], frame.time_s) for frame in frames)
-        windows = iter_snippets(
-            shrunk, extractor.num_frames, stride_frames, frame_duration_s=1 / fps, padding="drop"
-        )
-        while batch := list(islice(windows, batch_size)):
-            pixels = torch.stack([torch.stack(window.images) for window in batch]).to(model.device)
-            logits = model(extractor.normalize_pixels(pixels)).logits
-            batches.append(logits.float().softmax(-1).cpu().numpy())
-            times_s.extend(float(window.times_s[extractor.num_frames // 2]) for window in batch)
-            if progress is not None:
-                progress(times_s[-1])
-        duration_s = frames.report.duration_s
+    snippets = VideoSnippets(
+        video, extractor, model.config, stride_frames=stride_frames, padding="drop", end_s=end_s
+    )
+    windows = iter(snippets)
+    while batch := list(islice(windows, batch_size)):
+        pixel_values = to_pixel_values(extractor, [window.images for window in batch], model.device)
+        batches.append(boundary_probabilities(model, pixel_values).cpu().numpy())
+        times_s.extend(window.center_s for window in batch)
+        if progress is not None:
+            progress(times_s[-1])
     if not batches:
-        raise ValueError(f"{video} is shorter than one window of {extractor.num_frames} frames.")
+        raise ValueError(f"{video} is shorter than one window of {snippets.snippet_frames} frames.")
     probabilities = np.concatenate(batches)
     response = probabilities[:, [labels[kind] for kind in kinds]].sum(1)
-    return BoundaryResponse(
-        np.array(times_s), probabilities, response, extractor.num_frames / fps, duration_s
-    )
+    window_s, duration_s = snippets.snippet_frames / snippets.record["fps"], snippets.record["duration_s"]
+    return BoundaryResponse(np.array(times_s), probabilities, response, window_s, duration_s)
+
+
+def boundary_probabilities(model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Return the classifier's softmax for windows, float32 `(num_windows, num_labels)`."""
+    logits = model(pixel_values=pixel_values.to(model.dtype), return_dict=True).logits
+    return logits.float().softmax(-1)
 
 
 def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:
-    """Choose the peaks of a response.
+    """Return the peaks of a response.
 
     Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window.
     Peaks are therefore looked for after smoothing with a triangle of that length, whose top is the

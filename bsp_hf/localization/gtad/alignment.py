@@ -63,11 +63,15 @@ class SparseOperator:
     It is kept with its transpose, both by rows, so that the gradient is as fast as the product.
 
     Args:
+        num_rows (`int`): Rows of the output.
+        num_columns (`int`): Rows of the table.
         forward_index (`tuple[Tensor, Tensor, Tensor]`): Table row of every entry (int32), first entry of
             every output row (int32), and the weights.
         transposed_index (`tuple[Tensor, Tensor, Tensor]`): The same for the transposed matrix.
     """
 
+    num_rows: int
+    num_columns: int
     forward_index: tuple[Tensor, Tensor, Tensor]
     transposed_index: tuple[Tensor, Tensor, Tensor]
 
@@ -96,7 +100,8 @@ class SparseOperator:
             )
 
         num_rows, num_columns = shape
-        return cls(compress(rows, columns, num_rows), compress(columns, rows, num_columns))
+        by_row, by_column = compress(rows, columns, num_rows), compress(columns, rows, num_columns)
+        return cls(num_rows, num_columns, by_row, by_column)
 
     def apply(self, table: Tensor) -> Tensor:
         """Multiply `(num_columns, width)` to `(num_rows, width)`, without a gradient of its own."""

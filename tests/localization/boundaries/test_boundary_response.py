@@ -28,11 +28,12 @@ class CutDetector:
 
     config = SimpleNamespace(label2id={"diff-class": 0, "same-speed": 1})
     device = torch.device("cpu")
+    dtype = torch.float32
 
     def eval(self):
         return self
 
-    def __call__(self, pixel_values):
+    def __call__(self, pixel_values, return_dict):
         brightness = pixel_values.mean((2, 3, 4))
         half = brightness.shape[1] // 2
         change = (brightness[:, :half].mean(1) - brightness[:, half:].mean(1)).abs()
