@@ -50,6 +50,7 @@ from extraction_peers import NEEDS_PACKAGES, PEERS, SNIPPET, PublishedTSM, write
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, ExtractionEngine
 from bsp_hf.encoder.video_snippets import VideoSnippets, encode_clips, to_pixel_values
 from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16
+from bsp_hf.features.engine.malloc import keep_freed_memory
 from bsp_hf.pretraining.rendering.motions import MOTION_NAMES, Stretch
 from bsp_hf.pretraining.rendering.scenes import render_shot
 
@@ -94,6 +95,7 @@ class Recipe:
                     pass
 
             return decode_alone
+        keep_freed_memory()  # as the command does
         engine = ExtractionEngine(model, extractor, dtype=self.dtype, num_threads=self.threads)
         if self.kind == "ours":
             return lambda: engine.extract(self.path, video_id="v", end_s=end_s).features

@@ -52,7 +52,9 @@ def extract(path: Path, threads: int) -> None:
     from transformers import ResNetConfig
 
     from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, ExtractionEngine
+    from bsp_hf.features.engine.malloc import keep_freed_memory
 
+    keep_freed_memory()  # as the command does
     torch.manual_seed(0)
     backbone = ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 32, 48], depths=[1, 1, 1, 1], layer_type="basic"

@@ -5,8 +5,9 @@ Importing the package registers its models, preprocessing and pipelines with tra
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .lazy import lazy_names
 from .version import __version__
 
 _HOMES = {
@@ -162,17 +163,7 @@ if TYPE_CHECKING:
     from .publishing.hub import publish_folder
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 # The command finds out what it is asked before it spends the seconds that this takes, and then registers.
 if "bsp_hf_command" not in sys.modules:

@@ -5,6 +5,7 @@ python docs/make_api_reference.py
 A test holds the pages against the docstrings; run this after changing one.
 """
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -79,10 +80,20 @@ def render_page(room: str) -> str:
             lines += ["", f"## {module_name}", "", *about]
             module_before = module_name
         own = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
-        lines += ["", f"### {name}", "", *render_docstring(own or "")]
+        lines += ["", f"### {name}", "", *render_docstring(own or ""), *_field_help(value)]
         for method, function in _methods(value):
             lines += ["", f"#### {name}.{method}", "", *render_docstring(function.__doc__ or "")]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _field_help(value: object) -> list[str]:
+    """Return a list of the fields of a dataclass of settings, whose help stands in their metadata."""
+    fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    told = [field for field in fields if "help" in field.metadata]
+    entries = [
+        f"- `{field.name}` (defaults to `{field.default!r}`): {field.metadata['help']}" for field in told
+    ]
+    return ["", "**Fields**", "", *entries] if entries else []
 
 
 def _methods(value: object) -> list[tuple[str, FunctionType]]:

@@ -20,20 +20,25 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import bsp_hf
+import bsp_hf.features
 from bsp_hf.registration import register
 
 NAMES = sorted(set(bsp_hf.__all__) - {"__version__"})
 
 
-def test_names_homes_and_what_type_checkers_see_are_the_same():
-    tree = ast.parse(Path(bsp_hf.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("package", [bsp_hf, bsp_hf.features])
+def test_names_homes_and_what_type_checkers_see_are_the_same(package):
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     (checked,) = (
         node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
-    imported = {alias.name: node.module for node in checked.body for alias in node.names}
-    assert imported == bsp_hf._HOMES
-    assert sorted(bsp_hf._HOMES) == NAMES
-    assert sorted(bsp_hf.__all__) == bsp_hf.__all__ == dir(bsp_hf)
+    imported = {
+        alias.name: node.module.removeprefix("bsp_hf.") for node in checked.body for alias in node.names
+    }
+    assert imported == package._HOMES
+    assert sorted(package._HOMES) == sorted(set(package.__all__) - {"__version__"})
+    assert sorted(package.__all__) == dir(package)
+    assert sorted(bsp_hf.__all__) == bsp_hf.__all__
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,6 +46,12 @@ def test_every_name_comes_from_a_module_that_exports_it(name):
     value = getattr(bsp_hf, name)
     assert value.__name__ == name
     assert hasattr(import_module(f"bsp_hf.{bsp_hf._HOMES[name]}"), name)
+
+
+@pytest.mark.parametrize("name", bsp_hf.features.__all__)
+def test_every_name_of_features_is_the_one_of_its_module(name):
+    home = import_module(f"bsp_hf.{bsp_hf.features._HOMES[name]}")
+    assert getattr(bsp_hf.features, name) is getattr(home, name)
 
 
 def test_unknown_names_raise_attribute_error():
@@ -57,7 +68,8 @@ def test_importing_the_package_leaves_out_what_only_a_part_needs():
     loaded = set(printed.split())
     layers = {name.split(".")[1] for name in loaded if name.startswith("bsp_hf.")}
     # The localizers are registered with transformers, and read feature tracks.
-    assert layers == {"encoder", "features", "files", "localization", "registration", "version", "videos"}
+    names = ("encoder", "features", "files", "lazy", "localization", "metrics", "registration", "version")
+    assert layers == set(names)
     # accelerate and scipy are not among them, because transformers loads these by itself.
     assert not loaded & {"datasets", "evaluate", "h5py", "matplotlib", "onnx", "tensorboard", "typer"}
 

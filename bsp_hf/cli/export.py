@@ -22,9 +22,9 @@ def export(
         ),
     ],
     file_format: Annotated[
-        str | None, typer.Option("--format", help="Format of the files, where the layout has several.")
+        str | None, typer.Option(help="Format of the files, where the layout has several.")
     ] = None,
-    rescale: Annotated[
+    rescale_to: Annotated[
         int | None, typer.Option(help="Interpolate every track over time to so many rows, like 100.")
     ] = None,
     prefix: Annotated[str, typer.Option(help="What stands in front of an id in names, like v_.")] = "",
@@ -44,20 +44,19 @@ def export(
     \b
     Examples:
       bsp-hf export --for actionformer features/ actionformer-features/ --prefix v_
-      bsp-hf export --for opentad features/ opentad-features/ --format npz
-      bsp-hf export --for gtad features/ gtad-features/ --rescale 100
+      bsp-hf export --for opentad features/ opentad-features/ --file-format npz
+      bsp-hf export --for gtad features/ gtad-features/ --rescale-to 100
       bsp-hf export --for bmn features/ csv/
     """
     with report_errors(registers=False):
-        from bsp_hf.features import LAYOUTS, export_tracks, read_tracks
-        from bsp_hf.features import rescale as rescale_track
+        from bsp_hf.features import LAYOUTS, export_tracks, read_tracks, rescale
 
         if layout not in LAYOUTS:
             raise ValueError(f"--for {layout} is none of {', '.join(LAYOUTS)}.")
         found = read_tracks(tracks, input_format)
-        if rescale is not None:
+        if rescale_to is not None:
             # A track without a row is named in the report.
-            found = (rescale_track(t, rescale) if t.num_snippets else t for t in found)
+            found = (rescale(track, rescale_to) if track.num_snippets else track for track in found)
         report = export_tracks(
             found,
             layout,

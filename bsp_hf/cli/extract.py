@@ -1,23 +1,22 @@
 """`bsp-hf extract`: snippet features of any number of videos."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from bsp_hf.features.extraction.settings import ExtractionSettings
+
 from .application import report_errors
 from .early_checks import check_inputs, check_model
+from .settings_options import take_settings
 
 
+@take_settings(ExtractionSettings)
 def extract(
-    model: Annotated[str, typer.Option(help="Encoder: a folder or a Hub id.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."
-        ),
-    ],
+    *,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -25,35 +24,15 @@ def extract(
             "wanted, id, start_s, end_s), archives (.tar, WebDataset) or addresses (s3://, hf://)."
         ),
     ] = None,
-    file_format: Annotated[
-        str | None,
-        typer.Option("--format", help="npy (default), npz, h5, pt, csv, safetensors or arrow."),
-    ] = None,
-    stride: Annotated[
-        int | None, typer.Option(help="Frames from one snippet to the next; default: the checkpoint's.")
-    ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frame rate to resample to; default: its own.")] = None,
-    padding: Annotated[
-        str | None, typer.Option(help="A last snippet that is not full: repeat its last frame, or drop it.")
-    ] = None,
-    start: Annotated[float, typer.Option(help="First second.")] = 0.0,
-    end: Annotated[float | None, typer.Option(help="End in seconds.")] = None,
-    rescale: Annotated[int | None, typer.Option(help="Interpolate every track to so many rows.")] = None,
-    keep_partial: Annotated[
-        bool, typer.Option("--keep-partial", help="Write what can be read of damaged videos, marked so.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete features of another encoder or of other settings.")
-    ] = False,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, ...")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Snippets that go through together.")] = None,
-    num_threads: Annotated[int | None, typer.Option(help="Threads of a worker on the processor.")] = None,
-    num_workers: Annotated[
-        int, typer.Option(help="Child processes with an encoder each; they survive a decoder that crashes.")
-    ] = 0,
+    model: Annotated[str, typer.Option(help="Encoder: a folder or a Hub id.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."
+        ),
+    ],
+    settings: ExtractionSettings,
     shard: Annotated[str, typer.Option(help="i/n, from 0/n on: every nth video from the ith on.")] = "0/1",
-    timeout: Annotated[float, typer.Option(help="Seconds after which a silent file is abandoned.")] = 60.0,
     dataset: Annotated[
         str | None, typer.Option(help="Data set of videos instead of files: a folder or a Hub id.")
     ] = None,
@@ -71,42 +50,29 @@ def extract(
     \b
     Examples:
       bsp-hf extract clips/ --model bsp-tsm-r50 --output features/
-      bsp-hf extract segments.csv --model bsp-tsm-r50 --output features/ --format npz
+      bsp-hf extract segments.csv --model bsp-tsm-r50 --output features/ --file-format npz
       bsp-hf extract 'shards/{000..099}.tar' --model bsp-tsm-r50 --output features.h5
-      bsp-hf extract recording.mp4 --start 600 --end 1200 --stride 1 --model bsp-tsm-r50 --output features/
+      bsp-hf extract long.mp4 --start-s 600 --end-s 1200 --stride-frames 1 --model bsp-tsm-r50 --output out/
       bsp-hf extract clips/ --model bsp-tsm-r50 --output features/ --shard 3/8
     """
     with report_errors(registers=False):
         if bool(inputs) == bool(dataset):
             raise ValueError("pass videos, or --dataset, and not both.")
-        part = _parse_shard(shard)
+        settings = replace(settings, shard=_parse_shard(shard))
         check_inputs(inputs or ())
         check_model(model)
     with report_errors():
         from bsp_hf import extract_features
+        from bsp_hf.features.engine.malloc import keep_freed_memory
 
+        keep_freed_memory()
         # One line now and then where no terminal shows the bar.
         logging.getLogger("bsp_hf.features.extraction.report").setLevel(logging.INFO)
         report = extract_features(
             _load_dataset(dataset, split, streaming) if dataset else inputs,
             model,
             output,
-            file_format=file_format,
-            stride_frames=stride,
-            fps=fps,
-            padding=padding,
-            start_s=start,
-            end_s=end,
-            rescale_to=rescale,
-            keep_partial=keep_partial,
-            dtype=dtype,
-            device=device,
-            num_threads=num_threads,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            shard=part,
-            timeout_s=timeout,
-            overwrite=overwrite,
+            settings=settings,
             video_column=video_column,
             id_column=id_column,
             show_progress=not quiet,

@@ -1,5 +1,6 @@
 """FeatureTrack: the snippet features of one video, with the record of how they were made."""
 
+import hashlib
 import json
 import operator
 from collections.abc import Mapping
@@ -329,3 +330,14 @@ def _to_array(values: Any, name: str, dtype: type) -> np.ndarray:  # Any: array,
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, got {array.dtype}.")
     return np.ascontiguousarray(array, dtype=dtype) if array.ndim else array.astype(dtype)
+
+
+def digest_rows(features: np.ndarray, centers_s: np.ndarray | None = None) -> str:
+    """Return the SHA-256 of rows, and of their times if given; the same in whatever format they are kept."""
+    unknown = np.isnan(features)
+    if unknown.any():  # a csv file has one NaN, memory has many
+        features = np.where(unknown, np.float32("nan"), features)
+    digest = hashlib.sha256(np.ascontiguousarray(features, dtype="<f4").tobytes())
+    if centers_s is not None:
+        digest.update(np.ascontiguousarray(centers_s, dtype="<f8").tobytes())
+    return digest.hexdigest()

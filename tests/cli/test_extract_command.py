@@ -33,7 +33,7 @@ def extract(place, output, *words, code: int = 0) -> str:
 
 def test_help_shows_every_kind_of_input():
     said = plain(bsp("extract", "--help"))
-    for word in ("tables (.csv", "archives (.tar", "s3://", "--shard", "--keep-partial", "--start"):
+    for word in ("tables (.csv", "archives (.tar", "s3://", "--shard", "--keep-partial", "--start-s"):
         assert word in said
     assert "bsp-hf export --for actionformer features/" in plain(bsp("export", "--help"))
 
@@ -62,8 +62,8 @@ def test_exit_status_is_0_for_all_1_for_some_2_for_none(place, tmp_path):
             ["v", "--model", "tiny", "--output", "out", "--shard", "2/2"],
             "the first is 0/n and the last n-1/n",
         ),
-        (["v", "--model", "tiny", "--output", "out", "--format", "mat"], "'mat' is none of npy"),
-        (["v", "--model", "tiny", "--output", "out.h5", "--format", "npz"], "give a folder for npz"),
+        (["v", "--model", "tiny", "--output", "out", "--file-format", "mat"], "'mat' is none of npy"),
+        (["v", "--model", "tiny", "--output", "out.h5", "--file-format", "npz"], "give a folder for npz"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(place, tmp_path, monkeypatch, words, message):
@@ -88,18 +88,20 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(place):
 
 def test_another_stride_in_one_folder_is_refused(place, tmp_path):
     extract(place, tmp_path / "out", place / "v" / "a.mkv")
-    said = extract(place, tmp_path / "out", place / "v" / "a.mkv", "--stride", 4, code=2)
+    said = extract(place, tmp_path / "out", place / "v" / "a.mkv", "--stride-frames", 4, code=2)
     assert "stride_frames 8 there, 4 now" in said and said.count("\n") == 1
-    assert "1 done" in extract(place, tmp_path / "out", place / "v" / "a.mkv", "--stride", 4, "--overwrite")
+    assert "1 done" in extract(
+        place, tmp_path / "out", place / "v" / "a.mkv", "--stride-frames", 4, "--overwrite"
+    )
     assert read_track(tmp_path / "out" / "a.npy").record.stride_frames == 4
 
 
 def test_parts_shards_and_rescaling(place, tmp_path):
-    extract(place, tmp_path / "part", place / "v" / "a.mkv", "--start", 0.64, "--end", 1.28)
+    extract(place, tmp_path / "part", place / "v" / "a.mkv", "--start-s", 0.64, "--end-s", 1.28)
     np.testing.assert_allclose(read_track(tmp_path / "part" / "a.npy").centers_s, [0.8, 1.12])
     said = [extract(place, tmp_path / "out", place / "v", "--shard", f"{i}/2") for i in range(2)]
     assert all("1 done" in text for text in said)
-    extract(place, tmp_path / "rescaled", place / "v", "--rescale", 100, "--format", "npz")
+    extract(place, tmp_path / "rescaled", place / "v", "--rescale-to", 100, "--file-format", "npz")
     for track in read_tracks(tmp_path / "rescaled"):
         whole = read_track(tmp_path / "out", track.record.video_id)
         np.testing.assert_allclose(track.features, rescale(whole, 100).features, rtol=1e-4, atol=1e-5)
@@ -122,12 +124,12 @@ def test_export_prints_the_settings_and_writes_what_the_loader_reads(place, tmp_
     np.testing.assert_array_equal(loaded, read_track(tmp_path / "out" / "a.npy").features)
     said = bsp("export", "--for", "bmn", tmp_path / "out", tmp_path / "bmn")
     assert np.loadtxt(tmp_path / "bmn" / "a.csv", delimiter=",", skiprows=1).shape == (100, 32)
-    bsp("export", "--for", "lgi", tmp_path / "out", tmp_path / "lgi", "--rescale", 100)
+    bsp("export", "--for", "lgi", tmp_path / "out", tmp_path / "lgi", "--rescale-to", 100)
     assert np.load(tmp_path / "lgi" / "a.npy").shape == (100, 32)
 
 
 def test_export_names_what_it_leaves_out_and_refuses_nonsense(place, tmp_path):
-    extract(place, tmp_path / "out", place / "v" / "a.mkv", "--start", 0.8)
+    extract(place, tmp_path / "out", place / "v" / "a.mkv", "--start-s", 0.8)
     said = bsp("export", "--for", "actionformer", tmp_path / "out", tmp_path / "af", code=2)
     assert "nothing was exported: a: row 0 is centred at" in said
     assert "--for i3d is none of actionformer" in bsp("export", "--for", "i3d", "a", "b", code=2)
@@ -160,7 +162,7 @@ def test_a_full_disk_is_one_line_status_2_and_no_half_file(place, small_disk, tm
     (tmp_path / "v").mkdir()
     for number in range(30):
         (tmp_path / "v" / f"{number:02d}.mkv").symlink_to(place / "v" / "a.mkv")
-    words = ("--stride", 1, "--format", file_format)  # 33 rows of 32 numbers
+    words = ("--stride-frames", 1, "--file-format", file_format)  # 33 rows of 32 numbers
     said = extract(place, small_disk / "out", tmp_path / "v", *words, code=2)
     message = f"Error: {small_disk / 'out'} cannot be written ("
     assert message in said and "Make room" in said

@@ -228,7 +228,7 @@ def test_a_late_start_is_no_reason_to_give_up_while_frames_come(engine, video, m
         return original(self, packet, is_wanted)
 
     monkeypatch.setattr(VideoFile, "decode", decode_slowly)
-    monkeypatch.setattr(worker_pool, "_LOOK_UP_S", 0.01)
+    monkeypatch.setattr(worker_pool, "_SECONDS_BETWEEN_CHECKS", 0.01)
     monkeypatch.setattr(engine_module, "_GRACE_S", 0.0)
     track = engine.extract(
         video, video_id="v", start_s=1.8, timeout_s=0.7

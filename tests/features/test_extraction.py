@@ -1,6 +1,7 @@
 """The folder job: what it writes, goes on with, refuses to mix, and says of what it could not read."""
 
 import csv
+import json
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModel, pipeline
 from bsp_hf import extract_features
 from bsp_hf.features import (
     TRACK_FORMATS,
+    ExtractionSettings,
     FeatureTrack,
     JobConflictError,
     OutputError,
@@ -26,8 +28,10 @@ from bsp_hf.features import (
     read_tracks,
     rescale,
 )
-from bsp_hf.features.extraction import folder as job_folder
+from bsp_hf.features.extraction import failures as job_failures
 from bsp_hf.features.extraction import loop as extraction_loop
+from bsp_hf.features.extraction.folder import JobFolder
+from bsp_hf.features.storage import formats
 from bsp_hf.videos.items import LocalFile
 
 
@@ -352,6 +356,24 @@ def test_ids_that_do_not_fit_one_hdf5_file_are_refused_before_any_work(clips, ti
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_are_given_whole_or_by_name_and_the_record_is_theirs(clips, tiny_encoder, tmp_path):
+    settings = ExtractionSettings(stride_frames=4, padding="drop", timeout_s=30, keep_partial=True)
+    report = extract(clips / "b.mkv", tiny_encoder, tmp_path / "out", settings=settings, rescale_to=5)
+    assert report.done == ("b",)
+    job = json.loads((tmp_path / "out" / ".bsp_hf" / "job.json").read_text())
+    assert {name: value for name, value in job.items() if name != "encoder"} == {
+        "job_version": 1,
+        "snippet_frames": 8,
+        "stride_frames": 4,
+        "fps": None,
+        "padding": "drop",
+        "rescale_to": 5,
+        "file_format": "npy",
+    }
+    with pytest.raises(TypeError, match="'stride'"):
+        extract(clips, tiny_encoder, tmp_path / "out", stride=4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -446,6 +468,33 @@ def test_a_file_that_hangs_is_abandoned_and_the_others_are_done(clips, tiny_enco
     assert report.failed[0].reason == "it gave nothing for 1.5 s and was abandoned"
 
 
+def test_noting_failures_takes_time_in_proportion_to_their_number(tiny_encoder, tmp_path, monkeypatch):
+    """The table of all was read and written anew for each of them."""
+    calls = []
+    read_json = job_failures.read_json
+    monkeypatch.setattr(job_failures, "read_json", lambda path: calls.append(path) or read_json(path))
+    (tmp_path / "v").mkdir()
+    for number in range(60):
+        (tmp_path / "v" / f"{number:02}.mp4").write_bytes(b"no video")
+    report = extract(tmp_path / "v", tiny_encoder, tmp_path / "out")
+    assert len(report.failed) == len(reasons(tmp_path / "out" / "failures.csv")) == 60
+    assert len(calls) < 10 * 60
+
+
+def test_the_table_of_failures_is_there_before_the_job_ends(clips, tiny_encoder, tmp_path, monkeypatch):
+    class Late(Exception):
+        pass
+
+    def stop(self, track, *_):
+        assert list(reasons(tmp_path / "out" / "failures.csv")) == ["a.mp4"]
+        raise Late
+
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(JobFolder, "keep", stop)
+    with pytest.raises(Late):
+        extract([tmp_path / "a.mp4", clips / "b.mkv"], tiny_encoder, tmp_path / "out")
+
+
 # --- an output that cannot be written ----------------------------------------------------------------------
 
 
@@ -459,10 +508,10 @@ def test_a_full_disk_stops_with_one_message_and_leaves_no_half_file(
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
         calls.append(path)
-        return job_folder_write(track, path)
+        return write_npy(track, path)
 
-    job_folder_write = job_folder.write_track
-    monkeypatch.setattr(job_folder, "write_track", write)
+    write_npy = formats._WRITERS[".npy"]
+    monkeypatch.setitem(formats._WRITERS, ".npy", write)
     with pytest.raises(OutputError, match=r"out cannot be written .*No space left on device.* Make room"):
         extract(clips, tiny_encoder, tmp_path / "out")
     left = {name for name in contents(tmp_path / "out") if not name.startswith(".bsp_hf/")}

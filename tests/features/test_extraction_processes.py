@@ -15,8 +15,10 @@ from test_extraction import contents, reasons
 
 from bsp_hf import extract_features
 from bsp_hf.features import VideoItem, find_videos
+from bsp_hf.features.extraction import job as extraction_job
 from bsp_hf.features.extraction import loop as extraction_loop
 from bsp_hf.features.extraction.session import STALE_S, JobSession
+from bsp_hf.features.extraction.workers import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -59,10 +61,29 @@ def test_a_crash_and_a_hang_cost_one_video_each(clips, tiny_encoder, tmp_path, m
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_while_idle_is_replaced(clips, tiny_encoder, tmp_path, monkeypatch):
+    """As when the system ends it for its memory: assigning a video to it was a BrokenPipeError."""
+    workers = []
+
+    class KilledOnce(Worker):
+        def assign(self, item):
+            if not workers:
+                self._process.kill()
+                self._process.join()
+            workers.append(self)
+            super().assign(item)
+
+    monkeypatch.setattr(extraction_job, "Worker", KilledOnce)
+    report = extract_features(clips, tiny_encoder, tmp_path / "out", num_workers=1, show_progress=False)
+    assert report.done == ("b", "c", "kitchen/a") and len(report.failed) == 1
+    assert len(workers) == 1  # all others were made by the loop
+
+
+@pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_folder(clips, tiny_encoder, tmp_path):
     script = Path(__file__).resolve().parents[1] / "support" / "kill_extraction.py"
     finished = subprocess.run(
-        [sys.executable, script, clips, tiny_encoder, tmp_path, "2", "0", "--stride", "1"],
+        [sys.executable, script, clips, tiny_encoder, tmp_path, "2", "0", "--stride-frames", "1"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, *sys.path]))},
@@ -103,7 +124,7 @@ def test_ctrl_c_ends_the_installed_command_which_then_goes_on(clips, tiny_encode
 @pytest.mark.slow
 def test_the_example_shares_the_work_under_accelerate(clips, tiny_encoder, tmp_path):
     def run(*launcher, output):
-        words = ["--videos", str(clips), "--model", str(tiny_encoder), "--output_dir", str(output)]
+        words = ["--videos", str(clips), "--model", str(tiny_encoder), "--output", str(output)]
         return subprocess.run(
             [sys.executable, *launcher, str(ROOT / "examples" / "extract_features.py"), *words],
             capture_output=True,
@@ -139,7 +160,7 @@ def leave_behind(work, pid, host):
     (work / "claims").mkdir(exist_ok=True)
     (session.scratch / "half.npy").write_bytes(b"half")
     alive = {"host": host, "pid": pid, "started": 1.0}
-    (session.scratch / "alive").write_text(json.dumps(alive))
+    (session.scratch / "heartbeat").write_text(json.dumps(alive))
     assert session.claim("a")
     return session
 
@@ -153,11 +174,11 @@ def test_what_a_killed_process_has_left_is_swept_away(tmp_path):
         assert session.claim("a")
 
 
-def test_a_process_of_another_machine_is_gone_when_it_gives_no_sign(tmp_path):
+def test_a_process_of_another_machine_is_gone_when_its_heartbeat_is_old(tmp_path):
     other = leave_behind(tmp_path, 1, "another-machine")
     with JobSession(tmp_path) as session:
         assert not session.claim("a")
         long_ago_s = time.time() - STALE_S - 5
-        os.utime(other.scratch / "alive", (long_ago_s, long_ago_s))
+        os.utime(other.scratch / "heartbeat", (long_ago_s, long_ago_s))
         assert session.claim("a")
     assert list((tmp_path / "sessions").iterdir()) == []

@@ -1,5 +1,6 @@
 """Features by video id: own tracks in every format, the layouts of others, and several places joined."""
 
+import datasets
 import numpy as np
 import pytest
 from support.made_tracks import ENCODER, OTHER, make_track
@@ -25,6 +26,19 @@ def test_own_tracks_are_found_in_every_format(tmp_path, place):
     assert source.read_track("a") == tracks[0]
     with pytest.raises(MissingFeaturesError, match="x"):
         source.read("x")
+
+
+def test_an_arrow_data_set_is_opened_once_for_all_its_videos(tmp_path, monkeypatch):
+    """It was opened and searched anew for every id, which took the square of their number."""
+    tracks = [make_track(f"v{number}", seed=number) for number in range(5)]
+    write_tracks(tracks, tmp_path / "set", "arrow")
+    opened = []
+    load = datasets.load_from_disk
+    monkeypatch.setattr(datasets, "load_from_disk", lambda path: opened.append(path) or load(path))
+    source = FeatureSource(tmp_path / "set")
+    assert source.missing(["v4", "x"]) == ("x",)
+    assert [source.read_track(f"v{number}") for number in reversed(range(5))] == tracks[::-1]
+    assert len(opened) == 1
 
 
 def test_an_array_without_its_record_is_missing(tmp_path):

@@ -18,10 +18,14 @@ from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.track import FeatureTrack
 
-from .fast_encoder import choose_dtype, keep_freed_memory, prepare_encoder
+from .fast_encoder import choose_dtype, prepare_encoder
 from .thread_pool import PoolClock, map_in_threads
 
 _FIRST_CAPACITY = 64
+_CUDA_THREADS = 4
+_CUDA_BATCH = 32
+# What a reader that can look at the clock has already given up.
+_GRACE_S = 2.0
 
 
 class RowBuffer:
@@ -35,14 +39,7 @@ class RowBuffer:
         return self._num_rows
 
     def append(self, row: np.ndarray) -> None:
-        """Add a row.
-
-        Args:
-            row (`np.ndarray`): `(dim,)`; copied.
-
-        Raises:
-            ValueError: If it is longer or shorter than the first.
-        """
+        """Copy a row `(dim,)` to the end; raise a `ValueError` if it is not as long as the first."""
         if self._rows is None:
             self._rows = np.empty((_FIRST_CAPACITY, len(row)), np.float32)
         elif self._num_rows == len(self._rows):
@@ -55,10 +52,7 @@ class RowBuffer:
         self._num_rows += 1
 
     def close(self) -> np.ndarray:
-        """Give the rows away.
-
-        Returns:
-            `np.ndarray`: float32 `(num_rows, dim)`, C-contiguous and the caller's.
+        """Return the rows, float32 `(num_rows, dim)`, C-contiguous, which the buffer no longer refers to.
 
         Raises:
             ValueError: If there is none, because then nobody knows how long they are.
@@ -69,16 +63,6 @@ class RowBuffer:
         rows.resize((self._num_rows, rows.shape[1]), refcheck=False)
         self._num_rows = 0
         return rows
-
-
-_CUDA_THREADS = 4
-
-
-_CUDA_BATCH = 32
-
-
-# What a reader that can look at the clock has already given up.
-_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -108,8 +92,8 @@ class ExtractionEngine:
     the engine is made: training the model further does not reach it.
 
     On processors with AVX2 and no more, 3x3 convolutions in float32 are computed by Winograd's method;
-    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video. With
-    glibc, an engine on a CPU makes the process keep the memory that it frees; see [`keep_freed_memory`].
+    features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video. A program
+    that does nothing else gains some percent by `bsp_hf.features.engine.malloc.keep_freed_memory()`.
 
     Several threads may call one engine at a time.
 
@@ -165,8 +149,6 @@ class ExtractionEngine:
         dtype_name = str(self.dtype).removeprefix("torch.")
         self.encoder = EncoderRecord.from_dict({**description, "dtype": dtype_name})
         """`EncoderRecord`: Who makes the features; goes into every track."""
-        if is_cpu:
-            keep_freed_memory()
         self._of_thread = threading.local()
         self._extractor = extractor
         self._config = model.config
@@ -226,7 +208,7 @@ class ExtractionEngine:
             timeout_s=timeout_s,
         )
 
-        def look_up(reading_s: float) -> None:
+        def check_time(reading_s: float) -> None:
             if timeout_s is None:
                 return
             # A snippet may take many frames, and those before `start_s`; opening has two clocks of its own.
@@ -246,7 +228,7 @@ class ExtractionEngine:
             num_threads=self.num_threads,
             batch_size=self.batch_size,
             clock=clock,
-            look_up=look_up,
+            check_time=check_time,
         )
         for center_s, row in results:
             rows.append(row)

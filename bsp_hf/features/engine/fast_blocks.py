@@ -1,4 +1,4 @@
-"""Residual blocks whose last convolution adds the shortcut itself."""
+"""Joins layers: batch norms into convolutions, shortcuts into the last convolution of a block."""
 
 from typing import Any
 
@@ -21,14 +21,8 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
     """Make the batch norms of an encoder part of the convolutions before them.
 
     Which batch norm follows which convolution is seen in a run on `pixel_values`, so that any architecture
-    will do. What else becomes of a convolution's output is not seen: compare the features afterwards.
-
-    Args:
-        encoder (`PreTrainedModel`): In evaluation mode; changed in place.
-        pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
-
-    Returns:
-        `int`: Number of batch norms that were folded.
+    will do. What else becomes of a convolution's output is not seen: compare the features afterwards. The
+    encoder is changed in place; returns how many were folded.
     """
     pairs = find_followers(encoder, pixel_values, _BatchNorm)
     for convolution_name, norm_name in pairs:
@@ -43,16 +37,9 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
 def find_followers(
     encoder: PreTrainedModel, pixel_values: Tensor, kind: type[nn.Module] | tuple[type[nn.Module], ...]
 ) -> list[tuple[str, str]]:
-    """Find the modules of a kind whose input is the output of a convolution, in one run.
+    """Return the names of convolutions, each with that of the module of a kind whose input is its output.
 
-    Args:
-        encoder (`PreTrainedModel`): In evaluation mode.
-        pixel_values (`torch.Tensor`): `(1, num_frames, 3, height, width)`, any clip that the encoder takes.
-        kind (`type` or `tuple`): Kind of modules, or several; of batch norms only those that keep statistics
-            count.
-
-    Returns:
-        `list[tuple[str, str]]`: Names of the convolutions and of what follows each; all used just once.
+    They are seen in a run on `pixel_values`; all are used just once, and batch norms keep statistics.
     """
     makers: dict[int, str] = {}
     kept: list[Tensor] = []  # alive, so that no other tensor gets the id of one of them
@@ -84,23 +71,13 @@ def find_followers(
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module in the place of another.
-
-    Args:
-        model (`nn.Module`): The model; changed in place.
-        name (`str`): Where, as `named_modules` has it.
-        module (`nn.Module`): What.
-    """
+    """Replace the module that `named_modules` calls `name`."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
 
 
 class JoinedBlock(nn.Module):
-    """A residual block of a ResNet or RegNet that writes its output once.
-
-    Args:
-        block (`nn.Module`): One for which [`takes`] is true; it gives its modules away.
-    """
+    """A residual block of a ResNet or RegNet, of which [`takes`] is true, that writes its output once."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -112,14 +89,7 @@ class JoinedBlock(nn.Module):
 
     @staticmethod
     def takes(block: Any) -> bool:
-        """Say whether a module is a residual block that ends with a fast convolution, a sum and a ReLU.
-
-        Args:
-            block (`nn.Module`): Any module.
-
-        Returns:
-            `bool`: Whether it is.
-        """
+        """Return whether a module is a residual block that ends with a fast convolution, a sum and a ReLU."""
         layer = getattr(block, "layer", None)
         if not (isinstance(layer, nn.Sequential) and len(layer) and hasattr(block, "shortcut")):
             return False
@@ -132,24 +102,12 @@ class JoinedBlock(nn.Module):
         )
 
     def join(self, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
-        """Run the block.
-
-        Args:
-            branch_input (`torch.Tensor`): `(batch, channels, height, width)`, what the branch sees.
-            shortcut_input (`torch.Tensor`): What the shortcut sees, of the same shape.
-
-        Returns:
-            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`.
-        """
+        """Return the output for what branch and shortcut see, both `(batch, channels, height, width)`."""
         return self.last(self.before(branch_input), self.shortcut(shortcut_input))
 
 
 class JoinedInvertedResidual(nn.Module):
-    """A block of an EfficientNet-Lite whose last convolution adds the shortcut itself.
-
-    Args:
-        block (`EfficientNetLiteBlock`): One for which [`takes`] is true; it gives its modules away.
-    """
+    """A block of an EfficientNet-Lite, of which [`takes`] is true, that adds in its last convolution."""
 
     has_shortcut = True
 
@@ -160,14 +118,7 @@ class JoinedInvertedResidual(nn.Module):
 
     @staticmethod
     def takes(block: Any) -> bool:
-        """Say whether a module is an inverted residual that ends with a packed convolution and a sum.
-
-        Args:
-            block (`nn.Module`): Any module.
-
-        Returns:
-            `bool`: Whether it is.
-        """
+        """Return whether a module is an inverted residual that ends with a packed convolution and a sum."""
         return (
             type(block) is EfficientNetLiteBlock
             and block.has_shortcut
@@ -176,15 +127,7 @@ class JoinedInvertedResidual(nn.Module):
         )
 
     def forward(self, hidden_states: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Run the block.
-
-        Args:
-            hidden_states (`torch.Tensor`): `(batch, channels, height, width)`, what the branch sees.
-            shortcut (`torch.Tensor`, *optional*): What is added, where it is not the same.
-
-        Returns:
-            `torch.Tensor`: Of the same shape.
-        """
+        """Return the output for `(batch, channels, height, width)`; adds `shortcut` in its stead if given."""
         return self.last(self.before(hidden_states), hidden_states if shortcut is None else shortcut)
 
 
@@ -192,13 +135,9 @@ _JOINED = (JoinedBlock, JoinedInvertedResidual)
 
 
 def join_blocks(encoder: nn.Module) -> int:
-    """Put a block that adds in its last convolution in the place of every residual block that allows it.
+    """Replace every residual block that can add the shortcut in its last convolution by one that does.
 
-    Args:
-        encoder (`nn.Module`): With fast convolutions; changed in place.
-
-    Returns:
-        `int`: Number of blocks that were replaced.
+    Returns how many were.
     """
     found = [(name, kind) for name, m in encoder.named_modules() for kind in _JOINED if kind.takes(m)]
     for name, kind in found:

@@ -17,16 +17,8 @@ class PackedConv2d(nn.Module):
     """A convolution by oneDNN, on a CPU and without gradients: the same numbers up to rounding.
 
     The weights are laid out as the processor wants them at the first call and at every change of the size of
-    the input, instead of at every call. A sum, a ReLU and a ReLU6 behind the convolution cost no pass over
-    memory.
-
-    Args:
-        convolution (`nn.Conv2d`): One for which [`takes`] is true; not modified.
-        rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
-        ceiling (`float`, *optional*): Where that ReLU is cut off: 6 for ReLU6.
-
-    Raises:
-        ValueError: If it is another kind of convolution.
+    the input, instead of at every call. A sum, and a ReLU that may be cut off at a `ceiling`, cost no pass
+    over memory.
     """
 
     def __init__(self, convolution: nn.Conv2d, rectifies: bool = False, ceiling: float | None = None) -> None:
@@ -43,14 +35,7 @@ class PackedConv2d(nn.Module):
 
     @staticmethod
     def takes(module: nn.Module) -> bool:
-        """Say whether a module is a convolution that can be computed so.
-
-        Args:
-            module (`nn.Module`): Any module.
-
-        Returns:
-            `bool`: Whether it is.
-        """
+        """Return whether a module is a convolution that can be computed so."""
         return (
             type(module) is nn.Conv2d
             and module.padding_mode == "zeros"
@@ -60,14 +45,7 @@ class PackedConv2d(nn.Module):
     @staticmethod
     @torch.no_grad()
     def works(dtype: torch.dtype) -> bool:
-        """Try whether this build of torch and this processor can compute so.
-
-        Args:
-            dtype (`torch.dtype`): Number type to compute in.
-
-        Returns:
-            `bool`: Whether a small convolution came out right with a sum and a ReLU, and with a ReLU6.
-        """
+        """Return whether small convolutions with a sum, a ReLU and a ReLU6 come out right on this machine."""
         convolution = nn.Conv2d(8, 8, 1).to(dtype)
         pixels = torch.linspace(-1, 1, 2 * 8 * 16, dtype=dtype).view(2, 8, 4, 4)
         try:
@@ -81,15 +59,7 @@ class PackedConv2d(nn.Module):
         )
 
     def forward(self, pixels: Tensor, added: Tensor | None = None) -> Tensor:
-        """Convolve, add and rectify.
-
-        Args:
-            pixels (`torch.Tensor`): `(batch, in_channels, height, width)`.
-            added (`torch.Tensor`, *optional*): What is added before rectifying, of the output's shape.
-
-        Returns:
-            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`, with channels last.
-        """
+        """Convolve `(batch, channels, height, width)`, add what has the output's shape, and rectify."""
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         key = (pixels.shape, pixels.dtype)
         packed = self._packed  # read once: another thread may pack for another size meanwhile
@@ -157,7 +127,7 @@ class PackedSameConv2d(nn.Module):
 
     @staticmethod
     def takes(module: nn.Module) -> bool:
-        """Say whether a module is a convolution that can be computed so.
+        """Return whether a module is a convolution that can be computed so.
 
         Args:
             module (`nn.Module`): Any module.
@@ -198,19 +168,11 @@ _KERNEL_TRANSFORM = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
-
-
 _TILE, _STEP = 6, 4
-
-
 # Below, moving the pixels takes longer than the multiplications that are saved.
 _FEWEST_CHANNELS = 64
-
-
 # What is worked on at a time should stay in the cache, but a matrix product wants some rows.
 _CHUNK_BYTES = 4_000_000
-
-
 _FEWEST_ROWS = 128
 
 
@@ -220,13 +182,6 @@ class WinogradConv2d(nn.Module):
     Four by four outputs are computed at a time from 36 instead of 144 products, in float32 and as batched
     matrix products. The relative error is about 1e-6, twice that of the usual way. Kernels take four times
     the memory. Scratch memory belongs to the calling thread and is used again.
-
-    Args:
-        convolution (`nn.Conv2d`): One for which [`takes`] is true; not modified.
-        rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
-
-    Raises:
-        ValueError: If it is another kind of convolution.
     """
 
     def __init__(self, convolution: nn.Conv2d, rectifies: bool = False) -> None:
@@ -247,14 +202,7 @@ class WinogradConv2d(nn.Module):
 
     @staticmethod
     def takes(convolution: nn.Module) -> bool:
-        """Say whether a convolution can be computed so, and is large enough to gain by it.
-
-        Args:
-            convolution (`nn.Module`): Any module.
-
-        Returns:
-            `bool`: Whether it can.
-        """
+        """Return whether a convolution can be computed so, and is large enough to gain by it."""
         return (
             type(convolution) is nn.Conv2d
             and convolution.kernel_size == (3, 3)
@@ -266,15 +214,7 @@ class WinogradConv2d(nn.Module):
         )
 
     def forward(self, pixels: Tensor, added: Tensor | None = None) -> Tensor:
-        """Convolve, add and rectify.
-
-        Args:
-            pixels (`torch.Tensor`): `(batch, in_channels, height, width)`.
-            added (`torch.Tensor`, *optional*): What is added before rectifying, of the output's shape.
-
-        Returns:
-            `torch.Tensor`: `(batch, out_channels, height, width)`, with channels last.
-        """
+        """Convolve `(batch, channels, height, width)`, add what has the output's shape, and rectify."""
         batch, channels, height, width = pixels.shape
         num_down, num_across = -(-height // _STEP), -(-width // _STEP)
         tiles = num_down * num_across

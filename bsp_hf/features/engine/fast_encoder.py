@@ -1,10 +1,7 @@
 """An encoder made ready to compute features fast: folded, channels last, in the number type that pays."""
 
 import copy
-import ctypes
 import logging
-import os
-import platform
 from typing import Any
 
 import torch
@@ -19,18 +16,11 @@ from .fast_convolutions import PackedConv2d, PackedSameConv2d, WinogradConv2d
 
 logger = logging.getLogger(__name__)
 
-
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-
-
 # A clip of this size shows the order of the modules as well as a full one does, in a twelfth of the time.
 _SMALL_EDGE_PIXELS = 64
-
-
 # Relative; rounding moves a feature by some 1e-6.
 _LARGEST_DIFFERENCE = 1e-4
-
-
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
@@ -41,16 +31,10 @@ _PACKED: tuple[Any, ...] = (PackedConv2d, PackedSameConv2d)
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Decide the number type that an encoder computes in.
+    """Return the number type that an encoder computes in.
 
-    Args:
-        dtype (`str`): `"float32"`, `"bfloat16"`, `"float16"` (on a GPU), or `"auto"`: bfloat16 where the
-            hardware multiplies in it (processors with AVX512-BF16, AMX or their like on Arm, as oneDNN
-            reports them; NVIDIA GPUs from compute capability 8.0), float32 everywhere else.
-        device (`torch.device`): Where it computes.
-
-    Returns:
-        `torch.dtype`: The type.
+    `"auto"` is bfloat16 where the hardware multiplies in it (processors with AVX512-BF16, AMX or their like
+    on Arm, as oneDNN reports them; NVIDIA GPUs from compute capability 8.0), and float32 everywhere else.
 
     Raises:
         ValueError: If `dtype` is unknown, or is float16 and the device no GPU.
@@ -65,14 +49,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Say whether a device multiplies in bfloat16 faster than in float32.
-
-    Args:
-        device (`torch.device`): The device.
-
-    Returns:
-        `bool`: Whether it does; emulated bfloat16 does not count.
-    """
+    """Return whether a device multiplies in bfloat16 faster than in float32; emulation does not count."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
@@ -86,19 +63,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def prepare_encoder(
     model: PreTrainedModel, extractor: Any, dtype: torch.dtype, device: torch.device
 ) -> PreTrainedModel:
-    """Make a copy of a model's encoder that computes the same features faster.
+    """Return a copy of a model's encoder, without a head, that computes the same features faster.
 
-    Args:
-        model (`PreTrainedModel`): The model; a head is left out. It is left as it is.
-        extractor: Its feature extractor or image processor.
-        dtype (`torch.dtype`): Number type to compute in.
-        device (`torch.device`): Where to compute.
-
-    Returns:
-        `PreTrainedModel`: The encoder: evaluation mode, without gradients, batch norms folded, convolutions
-            in channels-last memory format and, on a CPU, with what follows in the same pass, 3x3 ones by
-            Winograd's method where that pays. If its features differ from the model's by more than
-            rounding, a plain copy.
+    It is in evaluation mode, without gradients, with batch norms folded, convolutions in channels-last memory
+    format and, on a CPU, with what follows in the same pass, 3x3 ones by Winograd's method where that pays.
+    If its features differ from the model's by more than rounding, it is a plain copy.
     """
     plain: Any = copy.deepcopy(model.base_model).eval().float().requires_grad_(False).to(device)
     encoder = plain
@@ -132,7 +101,7 @@ def prepare_encoder(
 
 
 def _saves_products(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether Winograd's method pays: measured at 1.4 to 2 times oneDNN's speed on AVX2 only.
+    """Return whether Winograd's method pays: measured at 1.4 to 2 times oneDNN's speed on AVX2 only.
 
     With AVX-512, oneDNN's own convolutions are faster than the matrix products that it would be made of.
     """
@@ -142,7 +111,7 @@ def _saves_products(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def _packs(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether oneDNN may keep its layout of the weights; emulated bfloat16 is left to torch."""
+    """Return whether oneDNN may keep its layout of the weights; emulated bfloat16 is left to torch."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     if dtype == torch.bfloat16 and not has_fast_bfloat16(device):
@@ -173,29 +142,3 @@ def _use_fast_convolutions(encoder: Any, clip: Tensor, dtype: torch.dtype) -> No
         if rectifier is not None:
             replace_module(encoder, rectifiers[name], nn.Identity())
     join_blocks(encoder)
-
-
-# Of glibc's malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-
-
-_LARGEST_INT = 2**31 - 1
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc's malloc to keep large blocks that are freed, instead of handing them back at once.
-
-    Feature maps of tens of megabytes are made and dropped all the time; each time, the kernel would clear and
-    map every page of them anew, which takes 6 % of the time of a ResNet-50. For the whole process: it keeps
-    the memory that it needed at most. Whoever has set `MALLOC_*` or `GLIBC_TUNABLES` is not overruled.
-
-    Returns:
-        `bool`: Whether it was done; with other C libraries there is nothing to do.
-    """
-    has_settings = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
-    if has_settings or platform.libc_ver()[0] != "glibc":
-        return False
-    set_option = ctypes.CDLL(None).mallopt
-    # One heap for the threads to come, because heaps of further threads are small and given back.
-    options = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _LARGEST_INT, _M_ARENA_MAX: 1}
-    return all(set_option(name, value) for name, value in options.items())

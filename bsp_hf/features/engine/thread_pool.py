@@ -11,20 +11,14 @@ import torch
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# How often the caller looks up: for Ctrl-C where waiting cannot be interrupted, and for a source that hangs.
-_LOOK_UP_S = 0.5
-_LONGEST_FAREWELL_S = 5.0
+# Of the caller: for Ctrl-C where waiting cannot be interrupted, and for a source that hangs.
+_SECONDS_BETWEEN_CHECKS = 0.5
+_SHUTDOWN_S = 5.0
 
 
 @dataclass
 class PoolClock:
-    """Where the threads of a pool spent their time; seconds are summed over the threads.
-
-    Args:
-        waiting_s (`float`, *optional*, defaults to 0.0): Seconds in which a thread waited for its turn.
-        reading_s (`float`, *optional*, defaults to 0.0): Seconds in the source.
-        working_s (`float`, *optional*, defaults to 0.0): Seconds in the work.
-    """
+    """Seconds, summed over the threads of a pool, spent waiting for a turn, in the source and in the work."""
 
     waiting_s: float = 0.0
     reading_s: float = 0.0
@@ -53,7 +47,7 @@ def map_in_threads(
     num_threads: int,
     batch_size: int,
     clock: PoolClock | None = None,
-    look_up: Callable[[float], None] | None = None,
+    check_time: Callable[[float], None] | None = None,
 ) -> Generator[_Result, None, None]:
     """Apply `work` to batches of a source in several threads, each of which computes on one core.
 
@@ -67,9 +61,8 @@ def map_in_threads(
         num_threads (`int`): Threads.
         batch_size (`int`): Items of a batch; the last may have fewer.
         clock (`PoolClock`, *optional*): Filled in on the way.
-        look_up (`Callable`, *optional*): Called every half second with the seconds for which the source has
-            been read without an answer; raises when it is time to give up. The thread that hangs is left to
-            itself.
+        check_time (`Callable`, *optional*): Called every half second with the seconds for which the source
+            has been read in vain; raises when it is time to give up. The thread that hangs is abandoned.
 
     Yields:
         The results, in the order of the source.
@@ -86,21 +79,23 @@ def map_in_threads(
     try:
         for thread in threads:
             thread.start()
-        yield from _collect(shared, look_up)
+        yield from _collect(shared, check_time)
     finally:
-        _say_farewell(shared, threads)
+        _shutdown(shared, threads)
         torch.set_num_threads(cores)
 
 
-def _collect(shared: _Shared[_Item, _Result], look_up: Callable[[float], None] | None) -> Iterator[_Result]:
+def _collect(
+    shared: _Shared[_Item, _Result], check_time: Callable[[float], None] | None
+) -> Iterator[_Result]:
     num_given = 0
     while True:
         with shared.changed:
             while num_given not in shared.results and shared.failure is None and shared.num_running:
-                shared.changed.wait(_LOOK_UP_S)
+                shared.changed.wait(_SECONDS_BETWEEN_CHECKS)
                 since_s = shared.reading_since_s
-                if look_up is not None and since_s is not None:
-                    look_up(time.monotonic() - since_s)
+                if check_time is not None and since_s is not None:
+                    check_time(time.monotonic() - since_s)
             if shared.failure is not None:
                 raise shared.failure
             if num_given not in shared.results:
@@ -144,7 +139,7 @@ def _run(
 
 
 def _take(shared: _Shared[_Item, _Result], batch_size: int) -> tuple[int, list[_Item]]:
-    """Take the next batch and its number; an empty one means that there is no more."""
+    """Return the next batch and its number; an empty one means that there is no more."""
     batch: list[_Item] = []
     number = shared.num_taken
     try:
@@ -159,11 +154,11 @@ def _take(shared: _Shared[_Item, _Result], batch_size: int) -> tuple[int, list[_
     return number, batch
 
 
-def _say_farewell(shared: _Shared[_Item, _Result], threads: list[threading.Thread]) -> None:
+def _shutdown(shared: _Shared[_Item, _Result], threads: list[threading.Thread]) -> None:
     with shared.changed:
         shared.is_over = True
-    until_s = time.monotonic() + _LONGEST_FAREWELL_S
-    if shared.turn.acquire(timeout=0.1 if shared.reading_since_s is not None else _LONGEST_FAREWELL_S):
+    until_s = time.monotonic() + _SHUTDOWN_S
+    if shared.turn.acquire(timeout=0.1 if shared.reading_since_s is not None else _SHUTDOWN_S):
         try:
             close = getattr(shared.source, "close", None)
             if close is not None:

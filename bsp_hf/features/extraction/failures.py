@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from bsp_hf.files import explain_write_errors
 
 from .folder import JobFolder
 from .resume import read_json
-from .session import JobSession, digest_of
+from .session import digest_of
+
+# Writing the table takes as long as there are failures; at each of them, the whole job would take the square.
+_SECONDS_BETWEEN_TABLES = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,97 +38,66 @@ class FailedVideo:
     is_kept: bool = False
 
 
-def note_failure(job: JobFolder, failure: FailedVideo, session: JobSession) -> None:
-    """Enter a failure and write the table anew.
+class FailureTable:
+    """The failures of a job, those of other processes too."""
 
-    Args:
-        job (`JobFolder`): The job.
-        failure (`FailedVideo`): The video.
-        session (`JobSession`): This process.
-    """
-    place = _place(job, failure.video_id or failure.file)
-    job.write_text(place, json.dumps(asdict(failure), indent=1) + "\n", session)
+    def __init__(self, job: JobFolder) -> None:
+        self._job = job
+        self._written_s = -float("inf")
 
+    def add(self, failure: FailedVideo) -> None:
+        """Enter a failure; the table follows within seconds, and at [`write`]."""
+        entry = json.dumps(asdict(failure), indent=1) + "\n"
+        self._job.write_text(self._entry_path(failure.video_id or failure.file), entry)
+        if time.monotonic() - self._written_s > _SECONDS_BETWEEN_TABLES:
+            self.write()
+            self._written_s = time.monotonic()
 
-def clear_failure(job: JobFolder, video_id: str) -> None:
-    """Remove the entry of a video that is done after all.
+    def clear(self, key: str) -> None:
+        """Remove the entry of a video, by its id or file, that is done after all."""
+        with explain_write_errors(self._job.places.output):
+            self._entry_path(key).unlink(missing_ok=True)
 
-    Args:
-        job (`JobFolder`): The job.
-        video_id (`str`): The video.
-    """
-    with explain_write_errors(job.output):
-        _place(job, video_id).unlink(missing_ok=True)
+    def clear_missing_files(self, video_ids: Collection[str]) -> None:
+        """Remove the entries of files that are neither asked for nor there any more."""
+        for failure in self.read():
+            is_wanted = failure.video_id is None or failure.video_id in video_ids
+            is_path = "://" not in failure.file and "::" not in failure.file
+            if not is_wanted and is_path and not os.path.lexists(failure.file):
+                self.clear(failure.video_id or failure.file)
 
+    def read(self) -> list[FailedVideo]:
+        """Return all failures, sorted by file."""
+        found = []
+        for path in (self._job.places.work / "failed").glob("*.json"):
+            try:
+                found.append(FailedVideo(**(read_json(path) or {})))
+            except TypeError:
+                continue
+        return sorted(found, key=lambda failure: (failure.file, failure.video_id or ""))
 
-def list_failures(job: JobFolder) -> list[FailedVideo]:
-    """Return all failures of a job, those of other processes too.
+    def write(self) -> None:
+        """Write `failures.csv`, with the columns file and reason; without a failure there is no such file."""
+        path, failures = self._job.places.failures_file, self.read()
+        while True:
+            text = _to_csv(failures)
+            if not failures:
+                with explain_write_errors(self._job.places.output):
+                    path.unlink(missing_ok=True)
+            elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+                self._job.write_text(path, text)
+            # Another process may have entered a failure meanwhile, and written a table that ours replaced.
+            written, failures = failures, self.read()
+            if failures == written:
+                return
 
-    Args:
-        job (`JobFolder`): The job.
-
-    Returns:
-        `list[FailedVideo]`: Sorted by file.
-    """
-    found = []
-    for path in (job.work / "failed").glob("*.json"):
-        try:
-            found.append(FailedVideo(**(read_json(path) or {})))
-        except TypeError:
-            continue
-    return sorted(found, key=lambda failure: (failure.file, failure.video_id or ""))
-
-
-def drop_failures_of_missing_files(job: JobFolder, video_ids: Collection[str]) -> None:
-    """Forget failures of files that are not asked for and not there any more.
-
-    Args:
-        job (`JobFolder`): The job.
-        video_ids (`Collection[str]`): The videos that are asked for.
-    """
-    for failure in list_failures(job):
-        is_wanted = failure.video_id is None or failure.video_id in video_ids
-        is_path = "://" not in failure.file and "::" not in failure.file
-        if not is_wanted and is_path and not os.path.lexists(failure.file):
-            clear_failure(job, failure.video_id or failure.file)
-
-
-def write_failures(job: JobFolder, session: JobSession) -> None:
-    """Write `failures.csv`, with the columns file and reason; without a failure there is no such file.
-
-    Args:
-        job (`JobFolder`): The job.
-        session (`JobSession`): This process.
-    """
-    while True:
-        failures = list_failures(job)
-        text = _to_csv(failures)
-        if text is None:
-            with explain_write_errors(job.output):
-                job.failures_file.unlink(missing_ok=True)
-        elif _read(job.failures_file) != text:
-            job.write_text(job.failures_file, text, session)
-        # Another process may have entered a failure meanwhile, and written a table that ours has replaced.
-        if list_failures(job) == failures:
-            return
+    def _entry_path(self, key: str) -> Path:
+        return self._job.places.work / "failed" / f"{digest_of(key)}.json"
 
 
-def _to_csv(failures: list[FailedVideo]) -> str | None:
-    if not failures:
-        return None
+def _to_csv(failures: list[FailedVideo]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "reason"))
     rows.writerows((failure.file, failure.reason) for failure in failures)
     return text.getvalue()
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return None
-
-
-def _place(job: JobFolder, key: str) -> Path:
-    return job.work / "failed" / f"{digest_of(key)}.json"

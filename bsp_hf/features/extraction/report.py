@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from .failures import FailedVideo
 
+logger = logging.getLogger(__name__)
+
 ALL_DONE, SOME_FAILED, NOTHING_DONE = 0, 1, 2
-
-
 _MOST_ROWS = 50
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ExtractionReport:
         return "\n".join([*lines, *self._table()])
 
     def _table(self) -> list[str]:
-        """The failures, a row each, with the reasons below each other."""
+        """Return the failures, a row each, with the reasons below each other."""
         rows = [(video.file, "failed", video.reason) for video in self.failed]
         rows += [
             (
@@ -104,19 +105,8 @@ class ExtractionReport:
         return [*table, *more, f"all in {self.failures_file}", *hint]
 
 
-logger = logging.getLogger(__name__)
-
-
-_SECONDS_BETWEEN_LINES = 30.0
-
-
 class JobProgress:
-    """Shows how many videos are settled, the rates, and the time left.
-
-    Args:
-        total (`int`, *optional*): Number of videos; none where a stream does not say.
-        is_shown (`bool`): Whether to show anything.
-    """
+    """Shows how many videos are settled, the rates, and, where the total is known, the time left."""
 
     def __init__(self, total: int | None, is_shown: bool) -> None:
         self.started_s = time.monotonic()
@@ -133,13 +123,7 @@ class JobProgress:
         return time.monotonic() - self.started_s
 
     def settle(self, num_snippets: int = 0, video_s: float = 0.0, has_failed: bool = False) -> None:
-        """Count a video that is done, or is known not to be.
-
-        Args:
-            num_snippets (`int`, *optional*, defaults to 0): Rows made of it.
-            video_s (`float`, *optional*, defaults to 0.0): Seconds of it that were read.
-            has_failed (`bool`, *optional*, defaults to `False`): Whether it failed.
-        """
+        """Count a video that is done or has failed, the rows made of it and its seconds that were read."""
         self.num_snippets += num_snippets
         self.video_s += video_s
         self._num_settled += 1
@@ -153,7 +137,7 @@ class JobProgress:
             logger.info("%s", self.line())
 
     def line(self) -> str:
-        """Say where the job stands in one line."""
+        """Return a line that says how far the job is."""
         of_all = "" if self._total is None else f" of {self._total}"
         left = ""
         if self._total is not None and self._num_worked:
@@ -163,18 +147,14 @@ class JobProgress:
         return f"{self._num_settled}{of_all} videos in {_duration(self.seconds)}, {self._rates()}{left}"
 
     def note(self, text: str) -> None:
-        """Show a line above the bar, such as the name of a video that failed.
-
-        Args:
-            text (`str`): The line.
-        """
+        """Show a line above the bar, such as the name of a video that failed."""
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         elif self._is_shown:
             logger.warning("%s", text)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 

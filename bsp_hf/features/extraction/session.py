@@ -1,4 +1,4 @@
-"""One running process in a folder that several may work on: its sign of life, its claims, its scratch."""
+"""One running process in a folder that several may work on: its heartbeat, its claims, its scratch folder."""
 
 import hashlib
 import json
@@ -10,9 +10,11 @@ import time
 import uuid
 from pathlib import Path
 
+import psutil
+
 _HEARTBEAT_S = 10.0
-# Choice: a process on another machine that gave no sign for so long is taken to be gone. On the same machine
-# the system knows at once.
+# Choice: a process on another machine whose heartbeat is so old is taken to be gone. On the same machine the
+# system knows at once.
 STALE_S = 120.0
 
 
@@ -20,8 +22,8 @@ class JobSession:
     """A process at work in a job's folder. Use it in a `with` block.
 
     Claims keep two processes from doing the same video at the same time. They save work and are never needed
-    for correctness: everything is written in scratch and renamed, so the worst that a claim wrongly given can
-    do is the same work twice.
+    for correctness: everything is written in the scratch folder and renamed, so the worst that two claims of
+    one video can do is the same work twice.
 
     Args:
         work (`Path`): The job's work folder; made if it is not there.
@@ -29,30 +31,28 @@ class JobSession:
 
     def __init__(self, work: Path) -> None:
         self._sessions, self._claims = work / "sessions", work / "claims"
-        self.name = f"{uuid.uuid4().hex}"
+        self.name = uuid.uuid4().hex
         self.scratch = self._sessions / self.name
-        """`Path`: A folder on the same disk as the output, for files that are renamed into place."""
+        """`Path`: A folder on the disk of the output, for files that are renamed into place."""
 
     def __enter__(self) -> "JobSession":
         self.scratch.mkdir(parents=True)
         self._claims.mkdir(exist_ok=True)
-        import psutil
-
         me = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
         }
-        _sign_of_life(self.scratch).write_text(json.dumps(me), encoding="utf-8")
+        _heartbeat_of(self.scratch).write_text(json.dumps(me), encoding="utf-8")
         self._is_over = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="bsp-hf-heartbeat", daemon=True)
-        self._heart.start()
+        self._thread = threading.Thread(target=self._beat, name="bsp-hf-heartbeat", daemon=True)
+        self._thread.start()
         self._sweep()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._is_over.set()
-        self._heart.join()
+        self._thread.join()
         for claim in self._claims.glob("*"):
             if _read_text(claim) == self.name:
                 claim.unlink(missing_ok=True)
@@ -60,14 +60,7 @@ class JobSession:
         self._sweep()
 
     def claim(self, key: str) -> bool:
-        """Take a video, unless another living process has it.
-
-        Args:
-            key (`str`): What is claimed.
-
-        Returns:
-            `bool`: Whether it is ours now.
-        """
+        """Claim a video, unless another running process has; return whether it is ours now."""
         place = self._claims / digest_of(key)
         for _ in range(2):
             if _create(place, self.name, self.scratch):
@@ -81,27 +74,13 @@ class JobSession:
         return False
 
     def release(self, key: str) -> None:
-        """Give a claim back.
-
-        Args:
-            key (`str`): What was claimed.
-        """
+        """Release a claim."""
         (self._claims / digest_of(key)).unlink(missing_ok=True)
-
-    def new_folder(self) -> Path:
-        """Make an empty folder in scratch.
-
-        Returns:
-            `Path`: The folder.
-        """
-        folder = self.scratch / uuid.uuid4().hex
-        folder.mkdir()
-        return folder
 
     def _beat(self) -> None:
         while not self._is_over.wait(_HEARTBEAT_S):
             try:
-                os.utime(_sign_of_life(self.scratch))
+                os.utime(_heartbeat_of(self.scratch))
             except OSError:
                 continue  # a disk that is away for a moment; the others wait before they believe it
 
@@ -116,11 +95,9 @@ class JobSession:
                 claim.unlink(missing_ok=True)
 
     def _is_gone(self, session: Path) -> bool:
-        import psutil
-
-        text = _read_text(_sign_of_life(session))
+        text = _read_text(_heartbeat_of(session))
         if not text:
-            # Killed before its first sign, or about to give it.
+            # Killed before its first heartbeat, or about to write it.
             return not session.exists() or self._now_s(session) - session.stat().st_mtime > STALE_S
         try:
             owner = json.loads(text)
@@ -128,12 +105,12 @@ class JobSession:
                 process = psutil.Process(owner["pid"])
                 is_it = abs(process.create_time() - owner["started"]) < 1
                 return not is_it or process.status() == psutil.STATUS_ZOMBIE
-            return self._now_s(session) - _sign_of_life(session).stat().st_mtime > STALE_S
+            return self._now_s(session) - _heartbeat_of(session).stat().st_mtime > STALE_S
         except (psutil.NoSuchProcess, OSError, ValueError, KeyError, TypeError):
             return True
 
     def _now_s(self, beside: Path) -> float:
-        """The time as the disk has it: clocks of machines differ."""
+        """Return the time as the disk has it: clocks of machines differ."""
         probe = self.scratch if self.scratch.is_dir() else beside.parent
         mark = probe / f".{uuid.uuid4().hex}"
         try:
@@ -146,19 +123,12 @@ class JobSession:
 
 
 def digest_of(key: str) -> str:
-    """Return a file name for any id, however long.
-
-    Args:
-        key (`str`): The id.
-
-    Returns:
-        `str`: 32 hexadecimal digits.
-    """
+    """Return 32 hexadecimal digits that name a file for any id, however long."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _sign_of_life(session: Path) -> Path:
-    return session / "alive"
+def _heartbeat_of(session: Path) -> Path:
+    return session / "heartbeat"
 
 
 def _read_text(path: Path) -> str | None:
@@ -169,7 +139,7 @@ def _read_text(path: Path) -> str | None:
 
 
 def _create(place: Path, text: str, scratch: Path) -> bool:
-    """Make a file with its content in one step, unless it is there."""
+    """Make a file with its content in one step, unless it is there; return whether it was made."""
     written = scratch / f"{uuid.uuid4().hex}.claim"
     written.write_text(text, encoding="utf-8")
     try:

@@ -12,7 +12,7 @@ from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.storage.formats import write_track
 from bsp_hf.features.storage.h5 import H5TrackWriter, write_h5
 from bsp_hf.features.track import FeatureTrack, check_same_encoder
-from bsp_hf.files import atomic_file
+from bsp_hf.files import atomic_write_text
 
 from .export_report import TIMED_BY_ANNOTATION, TIMING_FILE, ExportReport, LeftOut
 from .layouts import LocalizerSettings, check_layout, find_off_grid_row
@@ -96,8 +96,7 @@ def export_tracks(
             first = f"{left_out[0].video_id}: {left_out[0].reason}" if left_out else "there is no track."
             raise ValueError(f"nothing was exported: {first}")
     if layout in TIMED_BY_ANNOTATION:
-        with atomic_file(output / TIMING_FILE) as temporary:
-            temporary.write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+        atomic_write_text(output / TIMING_FILE, json.dumps(timing, indent=1) + "\n")
     return ExportReport(
         layout,
         placement.root,

@@ -9,9 +9,10 @@ import numpy as np
 
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.resampling import rescale_rows
-from bsp_hf.features.storage.formats import H5_SUFFIXES, load_csv, load_npy, load_npz, load_pt
+from bsp_hf.features.storage.formats import load_csv, load_npy, load_npz, load_pt
 from bsp_hf.features.storage.h5 import list_h5_keys, read_h5
 from bsp_hf.features.storage.sidecar import read_sidecar
+from bsp_hf.features.storage.suffixes import H5_SUFFIXES
 from bsp_hf.features.track import TrackRecord
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder
 

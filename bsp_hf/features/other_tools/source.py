@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from bsp_hf.features.resampling import concatenate_tracks
-from bsp_hf.features.storage import arrow as arrow_tracks
-from bsp_hf.features.storage import h5 as h5_files
-from bsp_hf.features.storage.formats import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES, read_track
+from bsp_hf.features.storage.arrow import ArrowTracks, is_arrow
+from bsp_hf.features.storage.formats import read_track
+from bsp_hf.features.storage.h5 import list_h5_keys
 from bsp_hf.features.storage.sidecar import sidecar_path
+from bsp_hf.features.storage.suffixes import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES
 from bsp_hf.features.track import FeatureTrack, TrackRecord
 from bsp_hf.files import FeatureFileError, path_in_folder
 
@@ -91,7 +92,9 @@ class FeatureSource:
         if layout != TRACKS:
             check_layout(layout)
         self.layout, self.prefix, self.file_format = layout, prefix, file_format
-        self._keys: dict[Path, frozenset[str]] = {}
+        is_own = layout == TRACKS
+        self._data_sets = {path: ArrowTracks(path) for path in self.paths if is_own and is_arrow(path)}
+        self._keys = {path: frozenset(data.video_ids) for path, data in self._data_sets.items()}
 
     def missing(self, video_ids: Iterable[str]) -> tuple[str, ...]:
         """Name the videos that lack features in one place or more; files are looked for, not read.
@@ -162,18 +165,20 @@ class FeatureSource:
         """
         if self.layout != TRACKS:
             raise ValueError(f"layout {self.layout!r} holds no tracks with records; use read().")
-        tracks = [read_track(path, self.prefix + video_id) for path in self.paths]
+        name = self.prefix + video_id
+        tracks = [
+            self._data_sets[path].read(name) if path in self._data_sets else read_track(path, name)
+            for path in self.paths
+        ]
         return tracks[0] if len(tracks) == 1 else concatenate_tracks(tracks)
 
     def _has_track(self, path: Path, video_id: str) -> bool:
         name = self.prefix + video_id
         if path.is_file() and path.suffix not in H5_SUFFIXES:
             return read_track(path).record.video_id == name
-        is_arrow = path.is_dir() and arrow_tracks.is_arrow(path)
-        if is_arrow or path.is_file():
-            if path not in self._keys:
-                list_ids = arrow_tracks.list_arrow_ids if is_arrow else h5_files.list_h5_keys
-                self._keys[path] = frozenset(list_ids(path))
+        if path.is_file() and path not in self._keys:
+            self._keys[path] = frozenset(list_h5_keys(path))
+        if path in self._keys:
             return name in self._keys[path]
         files = (path_in_folder(path, name, suffix) for suffix in TRACK_SUFFIXES)
         return any(

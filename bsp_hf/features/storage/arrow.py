@@ -1,7 +1,7 @@
 """Feature tracks as an Arrow data set: one example for each video, read with `datasets.load_from_disk`."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]:
     """Write tracks as an Arrow data set, holding one of them at a time.
 
-    Columns: `video_id`, `features` `(num_snippets, dim)`, `centers_s`, and `record`, which is JSON.
-
-    Args:
-        tracks (`Iterable[FeatureTrack]`): The tracks, all of one `dim`.
-        folder (`Path`): The data set; replaced if it is there.
-
-    Returns:
-        `tuple[str, ...]`: Ids of the videos written.
+    Columns: `video_id`, `features` `(num_snippets, dim)`, `centers_s`, and `record`, which is JSON. A data
+    set that is there is replaced. Returns the ids of the videos.
 
     Raises:
         ValueError: If there is no track, an id comes twice, or the tracks differ in `dim`.
@@ -77,63 +71,48 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
 
 
 def is_arrow(path: Path) -> bool:
-    """Say whether a folder is an Arrow data set.
-
-    Args:
-        path (`Path`): The folder.
-
-    Returns:
-        `bool`: Whether it has what `datasets.load_from_disk` looks for.
-    """
+    """Return whether a folder has what `datasets.load_from_disk` looks for."""
     return (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
 
 
-def list_arrow_ids(folder: Path) -> tuple[str, ...]:
-    """Return the ids of the videos in an Arrow data set.
-
-    Args:
-        folder (`Path`): The data set.
-
-    Returns:
-        `tuple[str, ...]`: The ids in stored order.
+class ArrowTracks:
+    """The tracks of an Arrow data set by the ids of their videos; opening it reads no features.
 
     Raises:
         FeatureFileError: If it is damaged or lacks a column.
     """
-    data = _load(folder)
-    with blame_file(folder, "video_id"):
-        return tuple(data["video_id"][:])
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        data = _load(folder)
+        with blame_file(folder, "video_id"):
+            self._rows = {video_id: row for row, video_id in enumerate(data["video_id"][:])}
+        # The numpy format would cut the times to float32, plain Python would make lists of every feature.
+        self._features = data.select_columns("features").with_format("numpy")
+        self._others = data.remove_columns("features")
 
-def read_arrow(folder: Path, video_ids: Iterable[str] | None = None) -> Iterator[FeatureTrack]:
-    """Read tracks from an Arrow data set, one at a time.
+    @property
+    def video_ids(self) -> tuple[str, ...]:
+        """Ids of the videos in stored order."""
+        return tuple(self._rows)
 
-    Args:
-        folder (`Path`): The data set.
-        video_ids (`Iterable[str]`, *optional*): Which videos, in this order; by default all in stored order.
+    def read(self, video_id: str) -> FeatureTrack:
+        """Read one track into memory of its own.
 
-    Yields:
-        `FeatureTrack`: The tracks, in memory of their own.
-
-    Raises:
-        FeatureFileError: If it is damaged or lacks a column.
-        MissingFeaturesError: If a video is not in it.
-    """
-    places = {video_id: index for index, video_id in enumerate(list_arrow_ids(folder))}
-    data = _load(folder)
-    # The numpy format would cut the times to float32, plain Python would make lists of every feature.
-    features, others = data.select_columns("features").with_format("numpy"), data.remove_columns("features")
-    for video_id in places if video_ids is None else video_ids:
-        if video_id not in places:
-            raise MissingFeaturesError(f"{folder} holds no features of {video_id!r}.")
-        with blame_file(folder, f"example {video_id}"):
-            example = others[places[video_id]]
-            track = FeatureTrack(
-                np.array(features[places[video_id]]["features"], dtype=np.float32),
+        Raises:
+            FeatureFileError: If it is damaged.
+            MissingFeaturesError: If the video is not in the data set.
+        """
+        row = self._rows.get(video_id)
+        if row is None:
+            raise MissingFeaturesError(f"{self.folder} holds no features of {video_id!r}.")
+        with blame_file(self.folder, f"example {video_id}"):
+            example = self._others[row]
+            return FeatureTrack(
+                np.array(self._features[row]["features"], dtype=np.float32),
                 np.array(example["centers_s"], dtype=np.float64),
                 TrackRecord.from_json(example["record"]),
             )
-        yield track
 
 
 def _features(dim: int) -> "Features":

@@ -6,12 +6,11 @@ from pathlib import Path
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.files import MissingFeaturesError, path_in_folder
 
-from . import arrow as arrow_tracks
-from . import h5 as h5_files
-from .formats import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES, read_track, write_track
+from .arrow import ArrowTracks, is_arrow, write_arrow
+from .formats import read_track, write_track
+from .h5 import list_h5_keys, write_h5
 from .sidecar import sidecar_path
-
-TRACK_FORMATS = ("npy", "npz", "h5", "pt", "csv", "safetensors", "arrow")
+from .suffixes import BARE_SUFFIXES, H5_SUFFIXES, TRACK_FORMATS, TRACK_SUFFIXES
 
 
 def write_tracks(
@@ -41,10 +40,10 @@ def write_tracks(
             "unless it is h5."
         )
     if file_format == "arrow":
-        return arrow_tracks.write_arrow(tracks, path)
+        return write_arrow(tracks, path)
     video_ids: dict[str, None] = {}
     if one_h5:
-        with h5_files.write_h5(path) as file:
+        with write_h5(path) as file:
             for track in tracks:
                 file.add(track)
                 video_ids[track.record.video_id] = None
@@ -77,10 +76,11 @@ def read_tracks(path: str | Path, file_format: str | None = None) -> Iterator[Fe
     path = Path(path)
     if not path.exists():
         raise MissingFeaturesError(f"there are no features at {path}.")
-    if path.is_dir() and arrow_tracks.is_arrow(path):
-        yield from arrow_tracks.read_arrow(path)
+    if path.is_dir() and is_arrow(path):
+        data = ArrowTracks(path)
+        yield from map(data.read, data.video_ids)
     elif path.suffix in H5_SUFFIXES and path.is_file():
-        for key in h5_files.list_h5_keys(path):
+        for key in list_h5_keys(path):
             yield read_track(path, key)
     elif path.is_file():
         yield read_track(path)
@@ -95,7 +95,7 @@ def read_tracks(path: str | Path, file_format: str | None = None) -> Iterator[Fe
 
 def _files_of_tracks(folder: Path, file_format: str | None) -> list[Path]:
     wanted = TRACK_SUFFIXES if file_format is None else (f".{file_format}",)
-    # What is hidden is unfinished, or the business of an extraction job.
+    # What is hidden is unfinished, or belongs to an extraction job.
     visible = (file for file in folder.rglob("*") if not _is_hidden(file.relative_to(folder)))
     found = (file for file in visible if file.suffix in wanted)
     return sorted(file for file in found if file.suffix not in BARE_SUFFIXES or sidecar_path(file).is_file())

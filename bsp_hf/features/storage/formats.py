@@ -10,19 +10,16 @@ from safetensors.numpy import save_file
 from bsp_hf.features.track import FeatureTrack, TrackRecord
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, path_in_folder
 
-from . import arrow as arrow_tracks
-from . import h5 as h5_files
+from .arrow import ArrowTracks, is_arrow
+from .h5 import list_h5_keys, read_h5, write_h5
 from .sidecar import read_sidecar, sidecar_path, write_sidecar
+from .suffixes import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES
+
+_NO_RECORD = "missing; features that another tool wrote are read with read_foreign_features."
 
 
 def load_npy(path: Path) -> np.ndarray:
     """Read an array from an npy file; nothing is unpickled.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `np.ndarray`: The array as stored.
 
     Raises:
         FeatureFileError: If it is damaged, or holds objects.
@@ -35,13 +32,7 @@ def load_npy(path: Path) -> np.ndarray:
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an npz file; nothing is unpickled.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `dict[str, np.ndarray]`: The arrays by name.
+    """Read all arrays of an npz file by name; nothing is unpickled.
 
     Raises:
         FeatureFileError: If it is damaged, or holds objects.
@@ -51,13 +42,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_pt(path: Path) -> np.ndarray:
-    """Read the one tensor of a file of `torch.save`, with `weights_only=True`.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `np.ndarray`: The values; float32 if they were bfloat16.
+    """Read the one tensor of a file of `torch.save`, with `weights_only=True`; bfloat16 becomes float32.
 
     Raises:
         FeatureFileError: If it is damaged, or holds anything but a tensor.
@@ -73,13 +58,7 @@ def load_pt(path: Path) -> np.ndarray:
 
 
 def load_csv(path: Path) -> np.ndarray:
-    """Read the rows of a csv file behind its one header line.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `np.ndarray`: float32 `(num_rows, dim)`.
+    """Read the rows of a csv file behind its one header line, float32 `(num_rows, dim)`.
 
     Raises:
         FeatureFileError: If it has no header, or a row is short or holds anything but numbers.
@@ -95,33 +74,7 @@ def load_csv(path: Path) -> np.ndarray:
         return np.loadtxt(lines, dtype=np.float32, delimiter=",", ndmin=2, comments=None)
 
 
-def save_csv(features: np.ndarray, path: Path) -> None:
-    """Write rows behind one header line, `f0,f1,...`.
-
-    Args:
-        features (`np.ndarray`): float32 `(num_rows, dim)`.
-        path (`Path`): The file.
-    """
-    header = ",".join(f"f{index}" for index in range(features.shape[1]))
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        # Nine digits bring every float32 back.
-        np.savetxt(file, features, fmt="%.9g", delimiter=",", header=header, comments="")
-
-
-H5_SUFFIXES = (".h5", ".hdf5")
-
-
-# Files of nothing but the array, as other tools read them; their record lies beside them.
-BARE_SUFFIXES = (".npy", ".pt", ".csv")
-
-
-TRACK_SUFFIXES = (*BARE_SUFFIXES, ".npz", ".safetensors", *H5_SUFFIXES)
-
-
-_NO_RECORD = "missing; features that another tool wrote are read with read_foreign_features."
-
-
-def write_track(track: FeatureTrack, path: str | Path) -> Path:
+def write_track(track: FeatureTrack, path: str | Path, *, scratch: Path | None = None) -> Path:
     """Write one track to a file of its own, in the format that the end of its name says.
 
     `.npy`, `.pt` and `.csv` hold the bare array, as other tools read it; their record goes into a JSON file
@@ -131,6 +84,8 @@ def write_track(track: FeatureTrack, path: str | Path) -> Path:
     Args:
         track (`FeatureTrack`): The track.
         path (`str` or `Path`): The file; replaced in one step if it is there.
+        scratch (`Path`, *optional*): Existing folder on the same disk for temporary files; by default that of
+            the file.
 
     Returns:
         `Path`: The file.
@@ -142,14 +97,14 @@ def write_track(track: FeatureTrack, path: str | Path) -> Path:
     path = Path(path)
     _check_suffix(path)
     if path.suffix in H5_SUFFIXES:
-        with h5_files.write_h5(path) as file:
+        with write_h5(path, scratch) as file:
             file.add(track)
         return path
-    with atomic_file(path) as temporary:
+    with atomic_file(path, scratch) as temporary:
         _WRITERS[path.suffix](track, temporary)
     if path.suffix in BARE_SUFFIXES:
         # Last: a sidecar that fits its array says that both are whole.
-        write_sidecar(track, path)
+        write_sidecar(track, path, scratch)
     return path
 
 
@@ -173,8 +128,8 @@ def read_track(path: str | Path, video_id: str | None = None) -> FeatureTrack:
     if path.is_dir():
         if video_id is None:
             raise ValueError(f"{path} is a folder of tracks: pass video_id=, or use read_tracks.")
-        if arrow_tracks.is_arrow(path):
-            return next(iter(arrow_tracks.read_arrow(path, [video_id])))
+        if is_arrow(path):
+            return ArrowTracks(path).read(video_id)
         return read_track(_find_in_folder(path, video_id), video_id)
     _check_suffix(path)
     if not path.exists():
@@ -199,11 +154,11 @@ def _find_in_folder(folder: Path, video_id: str) -> Path:
 
 def _read_h5_track(path: Path, video_id: str | None) -> FeatureTrack:
     if video_id is None:
-        keys = h5_files.list_h5_keys(path)
+        keys = list_h5_keys(path)
         if len(keys) != 1:
             raise ValueError(f"{path} holds {len(keys)} videos: pass video_id=, or use read_tracks.")
         video_id = keys[0]
-    rows = h5_files.read_h5(path, video_id)
+    rows = read_h5(path, video_id)
     if rows.record is None or rows.centers_s is None:
         raise FeatureFileError(path, f"record of {video_id}", _NO_RECORD)
     if not video_id.endswith(rows.record.video_id):  # a key may have a prefix
@@ -235,7 +190,10 @@ def _write_pt(track: FeatureTrack, path: Path) -> None:
 
 
 def _write_csv(track: FeatureTrack, path: Path) -> None:
-    save_csv(track.features, path)
+    header = ",".join(f"f{index}" for index in range(track.dim))
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        # Nine digits bring every float32 back.
+        np.savetxt(file, track.features, fmt="%.9g", delimiter=",", header=header, comments="")
 
 
 def _write_npy(track: FeatureTrack, path: Path) -> None:

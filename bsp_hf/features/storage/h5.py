@@ -18,14 +18,7 @@ _RECORD = "bsp_hf_record"
 
 
 def import_h5py() -> ModuleType:
-    """Import h5py.
-
-    Returns:
-        `ModuleType`: The package.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
+    """Return h5py, or raise an `ImportError` that names the extra."""
     try:
         import h5py
     except ImportError as error:
@@ -40,13 +33,7 @@ class H5TrackWriter:
         self._file = file
 
     def add(self, track: FeatureTrack, key: str | None = None, rows: np.ndarray | None = None) -> None:
-        """Write one track.
-
-        Args:
-            track (`FeatureTrack`): The track.
-            key (`str`, *optional*): Name of the dataset; by default the video id.
-            rows (`np.ndarray`, *optional*): What to write in place of the track's features, with as many
-                rows.
+        """Write one track under a key, by default its video id; `rows`, if given, replace its features.
 
         Raises:
             ValueError: If the key is taken.
@@ -68,20 +55,10 @@ class H5TrackWriter:
 
 
 @contextmanager
-def write_h5(path: Path) -> Iterator[H5TrackWriter]:
-    """Write a new HDF5 file, which takes its place when it is whole.
-
-    Args:
-        path (`Path`): The file.
-
-    Yields:
-        `H5TrackWriter`: Takes the tracks.
-
-    Raises:
-        ImportError: If h5py is not installed.
-    """
+def write_h5(path: Path, scratch: Path | None = None) -> Iterator[H5TrackWriter]:
+    """Yield a writer of an HDF5 file that appears when it is whole, as [`~bsp_hf.files.atomic_file`] does."""
     h5py = import_h5py()
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_file(path, scratch) as temporary, h5py.File(temporary, "w") as file:
         yield H5TrackWriter(file)
 
 
@@ -106,10 +83,7 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
     Args:
         path (`Path`): The file.
         key (`str`): Name of the dataset, or of a group that holds a single one.
-        row_step (`int`, *optional*, defaults to 1): Read every so manieth row.
-
-    Returns:
-        `H5Rows`: The rows, in memory of their own.
+        row_step (`int`, *optional*, defaults to 1): Rows from one that is read to the next.
 
     Raises:
         FeatureFileError: If the file is damaged, or takes its data from another file.
@@ -138,17 +112,10 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
 
 
 def list_h5_keys(path: Path) -> tuple[str, ...]:
-    """Return the names of all datasets of features in an HDF5 file.
-
-    Args:
-        path (`Path`): The file.
-
-    Returns:
-        `tuple[str, ...]`: The names, sorted.
+    """Return the sorted names of all datasets of features in an HDF5 file.
 
     Raises:
         FeatureFileError: If the file is damaged.
-        ImportError: If h5py is not installed.
     """
     h5py = import_h5py()
     keys: list[str] = []
@@ -190,7 +157,7 @@ def _find_dataset(h5py: ModuleType, file: Any, path: Path, key: str) -> Any | No
 
 
 def _follow(h5py: ModuleType, group: Any, name: str, path: Path) -> Any:  # Any: of h5py
-    """Step down by hard links only; others lead wherever the author of the file chose, as a path may."""
+    """Return a member by a hard link only; others lead wherever the author of the file chose."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise FeatureFileError(path, name, "is a link to another place, which is not followed.")
     return group[name]

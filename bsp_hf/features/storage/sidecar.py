@@ -1,55 +1,33 @@
 """The record of a bare array, in a JSON file beside it."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, atomic_file, blame_file
+from bsp_hf.features.track import FeatureTrack, TrackRecord, digest_rows
+from bsp_hf.files import FeatureFileError, atomic_write_text, blame_file
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return the place of the record of a bare array.
-
-    Args:
-        path (`Path`): File of the array.
-
-    Returns:
-        `Path`: The same name with `.json` added.
-    """
+    """Return the file of the record of a bare array: the same name with `.json` added."""
     return path.with_name(path.name + ".json")
 
 
-def write_sidecar(track: FeatureTrack, path: Path) -> None:
-    """Write the times and the record of a track, with a digest that ties them to the array.
-
-    Args:
-        track (`FeatureTrack`): The track.
-        path (`Path`): File of the array, already written.
-    """
+def write_sidecar(track: FeatureTrack, path: Path, scratch: Path | None = None) -> None:
+    """Write the times and the record of a track beside its array, with a digest that ties them to it."""
     content = {
         **track.record.to_dict(),
         "shape": list(track.features.shape),
-        "sha256": _digest(track.features),
+        "sha256": digest_rows(track.features),
         "centers_s": track.centers_s.tolist(),
     }
-    with atomic_file(sidecar_path(path)) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    atomic_write_text(sidecar_path(path), json.dumps(content, indent=1) + "\n", scratch)
 
 
 def read_sidecar(path: Path, features: np.ndarray) -> tuple[np.ndarray, TrackRecord] | None:
-    """Read the times and the record that belong to a bare array.
-
-    Args:
-        path (`Path`): File of the array.
-        features (`np.ndarray`): The array, as it was read.
-
-    Returns:
-        `tuple[np.ndarray, TrackRecord]` or `None`: `centers_s` and the record; none if there is no sidecar of
-        ours.
+    """Read `centers_s` and the record of the array in a file; `None` if there is no sidecar of ours.
 
     Raises:
         FeatureFileError: If the sidecar is damaged or belongs to another array.
@@ -71,7 +49,7 @@ def read_sidecar(path: Path, features: np.ndarray) -> tuple[np.ndarray, TrackRec
             f"is {content['shape']}, but the array in {path.name} has {list(features.shape)}. One of the two "
             "was replaced: extract the features again.",
         )
-    if content["sha256"] != _digest(features):
+    if content["sha256"] != digest_rows(features):
         raise FeatureFileError(
             sidecar,
             "sha256",
@@ -82,10 +60,3 @@ def read_sidecar(path: Path, features: np.ndarray) -> tuple[np.ndarray, TrackRec
         record = TrackRecord.from_dict(content)
     with blame_file(sidecar, "centers_s"):
         return np.array(content["centers_s"], dtype=np.float64), record
-
-
-def _digest(features: np.ndarray) -> str:
-    unknown = np.isnan(features)
-    if unknown.any():  # a csv file has one NaN, memory has many
-        features = np.where(unknown, np.float32("nan"), features)
-    return hashlib.sha256(np.ascontiguousarray(features, dtype="<f4").tobytes()).hexdigest()

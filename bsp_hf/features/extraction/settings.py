@@ -1,0 +1,104 @@
+"""Settings of an extraction job: each field is an option of `bsp-hf extract` and of the example."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from bsp_hf.features.storage.suffixes import TRACK_FORMATS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionSettings:
+    """How the features of many videos are extracted; the help of each field says what it does.
+
+    Raises:
+        ValueError: If a value makes no sense.
+    """
+
+    # What may differ from run to run and from process to process of one job. The record of the encoder names
+    # the number type, and the journal the part of each video.
+    free_to_change: ClassVar[frozenset[str]] = frozenset(
+        {"start_s", "end_s", "keep_partial", "overwrite", "dtype", "device", "num_threads", "batch_size"}
+        | {"num_workers", "shard", "timeout_s"}
+    )
+
+    file_format: str | None = field(
+        default=None,
+        metadata={
+            "help": f"format of the features: {', '.join(TRACK_FORMATS)}; default: npy, or h5 if the "
+            "output's name ends so"
+        },
+    )
+    stride_frames: int | None = field(
+        default=None,
+        metadata={
+            "help": "frames from the start of a snippet to that of the next; default: the checkpoint's"
+        },
+    )
+    fps: float | None = field(
+        default=None,
+        metadata={"help": "frame rate to resample to; default: the checkpoint's, or the video's"},
+    )
+    padding: str | None = field(
+        default=None,
+        metadata={
+            "help": "'repeat' the last frame of a last snippet that is not full, or 'drop' it; default: the "
+            "checkpoint's"
+        },
+    )
+    start_s: float = field(default=0.0, metadata={"help": "first second of each video"})
+    end_s: float | None = field(default=None, metadata={"help": "end of each video in seconds, exclusive"})
+    rescale_to: int | None = field(
+        default=None, metadata={"help": "interpolate every track over time to so many rows"}
+    )
+    keep_partial: bool = field(
+        default=False, metadata={"help": "write what can be read of damaged videos, marked as incomplete"}
+    )
+    overwrite: bool = field(
+        default=False, metadata={"help": "delete features of another encoder or of other settings"}
+    )
+    dtype: str = field(
+        default="auto", metadata={"help": "number type to compute in: auto, float32, bfloat16, float16"}
+    )
+    device: str | None = field(
+        default=None, metadata={"help": "cpu, cuda, cuda:1, ...; default: the first accelerator, else cpu"}
+    )
+    num_threads: int | None = field(default=None, metadata={"help": "threads of each worker on the CPU"})
+    batch_size: int | None = field(
+        default=None, metadata={"help": "snippets that go through the encoder together"}
+    )
+    num_workers: int = field(
+        default=0,
+        metadata={
+            "help": "child processes with an encoder each, which survive a crash of the decoder; 0 works in "
+            "this process"
+        },
+    )
+    shard: tuple[int, int] = field(
+        default=(0, 1),
+        metadata={"help": "(i, n): every nth video from the ith on, counted from 0", "option": False},
+    )
+    timeout_s: float = field(
+        default=60.0,
+        metadata={
+            "help": "seconds after which a file that gives no frame is abandoned; one that hangs inside the "
+            "system, 30 s later"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.file_format not in (None, *TRACK_FORMATS):
+            raise ValueError(f"file_format={self.file_format!r} is none of {', '.join(TRACK_FORMATS)}.")
+        index, count = self.shard
+        if not 0 <= index < count:
+            raise ValueError(f"shard={index}/{count}: of n shards, the first is 0/n and the last n-1/n.")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers must not be negative, got {self.num_workers}.")
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be positive, got {self.timeout_s}.")
+        if self.rescale_to is not None and self.rescale_to < 1:
+            raise ValueError(f"rescale_to must be at least 1, got {self.rescale_to}.")
+
+    def lasting(self) -> dict[str, Any]:  # Any: JSON values
+        """Return the fields that all runs of a job share."""
+        names = (item.name for item in fields(ExtractionSettings))  # not those of a script's subclass
+        return {name: getattr(self, name) for name in names if name not in self.free_to_change}
