@@ -30,16 +30,14 @@ from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from bsp_hf.files import atomic_write_text
 from bsp_hf.localization.localizer.folder import save_localizer_folder
 from bsp_hf.localization.training.schedule import LocalizerSchedule
-from bsp_hf.localization.training_arguments import (
-    lasting_settings,
-    load_task,
-    training_parser,
-    training_settings,
-)
+from bsp_hf.localization.training.settings import LocalizerTrainingSettings
+from bsp_hf.localization.training_arguments import load_task
 from bsp_hf.publishing.cards.files import write_card
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
+from bsp_hf.training.command_line import exit_on_mistakes, parse_settings, settings_to_dict
 from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
@@ -68,12 +66,13 @@ def evaluate_model(model, task, loader, accelerator):
     return decoded, sum(losses[index] for index in sorted(losses)) / len(losses) if losses else None
 
 
-def save_best(model, task, decoded, args, settings, progress, results, device):
+def save_best(model, task, decoded, progress, results, device):
     """Write the model, its predictions and how it was made into the output folder."""
+    settings = task.settings
     record = {
         "preset": task.preset,
-        "arguments": lasting_settings(args),
-        "hyper_parameters": asdict(settings),
+        "arguments": settings_to_dict(settings),
+        "hyper_parameters": asdict(task.hyperparameters),
         "step": progress.steps_done,
         "metric": task.metric,
         "results": results,
@@ -91,69 +90,66 @@ def save_best(model, task, decoded, args, settings, progress, results, device):
         "time": progress.measure_time(),
         "energy_kwh": None,
     }
-    save_localizer_folder(model, args.output_dir, encoder=args.encoder, record=record, **task.companions)
-    write_card(args.output_dir)
-    return task.write_results(decoded, args.output_dir)
+    save_localizer_folder(
+        model, settings.output_dir, encoder=settings.encoder, record=record, **task.companions
+    )
+    write_card(settings.output_dir)
+    return task.write_results(decoded, settings.output_dir)
 
 
 def main() -> None:
-    args = training_parser(__doc__).parse_args()
+    settings = parse_settings(LocalizerTrainingSettings, description=__doc__)
     accelerator = Accelerator(
-        cpu=args.cpu,
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
+        cpu=settings.cpu,
+        mixed_precision=settings.mixed_precision,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
     )
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     for name in ("train_localizer", "bsp_hf"):
         logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "ERROR")
-    set_seed(args.seed)
-    try:
-        task = load_task(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"Error: {error}") from error
-    settings = training_settings(args, task.settings)
+    set_seed(settings.seed)
+    task = load_task(settings)
+    hyper = task.hyperparameters
     model = task.make_model()
 
-    total_batch = settings.batch_size * accelerator.num_processes * args.gradient_accumulation_steps
-    sampler = EpochSampler(len(task.train_samples), args.seed, multiple_of=total_batch)
+    total_batch = hyper.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
+    sampler = EpochSampler(len(task.train_samples), settings.seed, multiple_of=total_batch)
     steps_per_epoch = len(sampler) // total_batch
     if not steps_per_epoch:
-        raise SystemExit(
-            f"Error: {len(task.train_samples)} training samples do not fill a step of {total_batch}; lower "
+        raise ValueError(
+            f"{len(task.train_samples)} training samples do not fill a step of {total_batch}; lower "
             "--batch_size."
         )
-    options = {"num_workers": args.num_workers, "collate_fn": task.collate}
+    options = {"num_workers": settings.num_workers, "collate_fn": task.collate}
     # Starting to iterate draws a number; from torch's own generator, a resumed run would draw one too many.
     train_loader = DataLoader(
-        task.train_samples, settings.batch_size, sampler=sampler, generator=torch.Generator(), **options
+        task.train_samples, hyper.batch_size, sampler=sampler, generator=torch.Generator(), **options
     )
-    eval_loader = DataLoader(task.eval_samples, settings.batch_size, generator=torch.Generator(), **options)
-    optimizer = torch.optim.Adam(
-        model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    eval_loader = DataLoader(task.eval_samples, hyper.batch_size, generator=torch.Generator(), **options)
+    optimizer = torch.optim.Adam(model.parameters(), hyper.learning_rate, weight_decay=hyper.weight_decay)
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
     )
     if accelerator.process_index:  # what each draws, such as dropout, shall not be the same
-        set_seed(args.seed, device_specific=True)
+        set_seed(settings.seed, device_specific=True)
     # Stepped by hand: Accelerate would step it once for every process.
-    schedule = LocalizerSchedule(optimizer.optimizer, settings, steps_per_epoch)
+    schedule = LocalizerSchedule(optimizer.optimizer, hyper, steps_per_epoch)
     progress = TrainingProgress()
-    lasting = lasting_settings(args) | {"num_samples": len(task.train_samples)}
-    folder = args.output_dir / "checkpoints"
+    lasting = task.describe_run() | {"mixed_precision": accelerator.mixed_precision}
+    folder = settings.output_dir / "checkpoints"
     checkpoints = TrainingCheckpoints(accelerator, folder, progress, schedule, lasting)
-    if args.restart:
+    if settings.restart:
         checkpoints.clear()
-    total_steps = settings.epochs * steps_per_epoch
+    total_steps = hyper.epochs * steps_per_epoch
     checkpoints.resume(total_steps)
 
     logger.info(
         "%s (%s) on %s: %.2f M parameters, %d training and %d evaluation samples, evaluated on %s",
-        *(args.localizer, task.preset, accelerator.device),
+        *(settings.localizer, task.preset, accelerator.device),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         *(len(task.train_samples), len(task.eval_samples), task.split.coverage),
     )
-    logger.info("%d steps: %s", total_steps, settings)
+    logger.info("%d steps: %s, %s", total_steps, hyper, accelerator.mixed_precision)
     bar = tqdm(
         total=total_steps,
         initial=progress.steps_done,
@@ -169,8 +165,8 @@ def main() -> None:
             with accelerator.accumulate(model):
                 loss = model(**batch).loss
                 accelerator.backward(loss)
-                if accelerator.sync_gradients and settings.max_grad_norm is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                if accelerator.sync_gradients and hyper.max_grad_norm is not None:
+                    accelerator.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
@@ -183,13 +179,13 @@ def main() -> None:
             step = progress.steps_done
             epochs_done = step // steps_per_epoch
             ends_epoch = step % steps_per_epoch == 0
-            is_saved = step % args.save_every == 0 and step < total_steps
+            is_saved = step % settings.save_every == 0 or step == total_steps
             if ends_epoch or is_saved:  # a checkpoint ends a mean, so that a resumed run logs the same ones
                 loss = accelerator.gather(torch.stack(running)).mean().item()
                 progress.history.append({"step": step, "loss": loss, "learning_rate": schedule.learning_rate})
                 bar.set_postfix(loss=f"{loss:.3f}")
                 running = []
-            if ends_epoch and (epochs_done % args.eval_every == 0 or step == total_steps):
+            if ends_epoch and (epochs_done % settings.eval_every == 0 or step == total_steps):
                 decoded, eval_loss = evaluate_model(model, task, eval_loader, accelerator)
                 schedule.after_evaluation(eval_loss)
                 results = task.score(decoded)
@@ -198,14 +194,14 @@ def main() -> None:
                 progress.history.append(entry if eval_loss is None else {**entry, "eval_loss": eval_loss})
                 logger.info(
                     "epoch %d/%d: loss %.4f, %s (%s, %.0f s)",
-                    *(epochs_done, settings.epochs, loss),
+                    *(epochs_done, hyper.epochs, loss),
                     ", ".join(f"{name} {value:.4f}" for name, value in results.items()),
                     *(task.split.coverage, time.perf_counter() - started),
                 )
                 if results[task.metric] > best and accelerator.is_main_process:
+                    device = accelerator.device.type
                     files = save_best(
-                        *(accelerator.unwrap_model(model), task, decoded, args, settings, progress, results),
-                        accelerator.device.type,
+                        accelerator.unwrap_model(model), task, decoded, progress, results, device
                     )
                     logger.info("best %s so far; wrote %s", task.metric, ", ".join(map(str, files)))
                 accelerator.wait_for_everyone()
@@ -216,11 +212,12 @@ def main() -> None:
     bar.close()
     if accelerator.is_main_process:
         history = json.dumps(progress.history, indent=1)
-        (args.output_dir / "history.json").write_text(history + "\n", encoding="utf-8")
+        atomic_write_text(settings.output_dir / "history.json", history + "\n")
         best = max(entry[task.metric] for entry in progress.history if task.metric in entry)
-        logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.split.coverage, args.output_dir)
+        logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.split.coverage, settings.output_dir)
     accelerator.end_training()
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_mistakes():
+        main()

@@ -178,5 +178,5 @@ def test_linear_actionness_learns_what_is_there(folder):
 
 @pytest.mark.slow
 def test_errors_are_one_line(folder):
-    said = train(folder, "gtad", "never", "--eval_subset", "val", code=1)
-    assert said.strip().splitlines()[-1].startswith("Error: no video is in subset 'val'")
+    said = train(folder, "gtad", "never", "--eval_subset", "val", code=2)
+    assert said.strip().splitlines()[-1].startswith("error: no video is in subset 'val'")

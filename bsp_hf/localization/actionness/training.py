@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.result_files import write_actionness
-from bsp_hf.localization.training.task import Item, LocalizerTask, TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.task import Item, LocalizerTask
 from bsp_hf.metrics import StepAnnotation, evaluate_actionness, label_segments
 
 from .configuration_actionness import ActionnessConfig
@@ -37,7 +38,7 @@ class ActionnessTask(LocalizerTask):
     """Linear actionness: does some step happen, every 0.2 seconds."""
 
     # Choice: the paper gives no optimiser for the linear classifier.
-    presets: Mapping[str, TrainingSettings] = {"crosstask": TrainingSettings(1e-3, 8, 30)}
+    presets: Mapping[str, Hyperparameters] = {"crosstask": Hyperparameters(1e-3, 8, 30)}
     metric = "pooled_ap"
     config: ActionnessConfig
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.task import TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
 
 from .configuration import GroundingConfig
 from .samples import GroundingSample
@@ -25,7 +25,7 @@ class GroundingNetwork:
     Args:
         config_class (`type`): The config; each preset is one of its class methods.
         model_class (`type`): The model.
-        presets (`Mapping[str, TrainingSettings]`): Published hyper-parameters by name of the preset.
+        presets (`Mapping[str, Hyperparameters]`): Published hyper-parameters by name of the preset.
         rule (`str`): The rule of its published recall, see `evaluate_grounding`.
         make_sample (`Callable`): Makes a [`GroundingSample`] of config, features, query, duration in seconds,
             moment in seconds (or None) and random generator (or None).
@@ -40,7 +40,7 @@ class GroundingNetwork:
 
     config_class: type[GroundingConfig]
     model_class: type[PreTrainedModel]
-    presets: Mapping[str, TrainingSettings]
+    presets: Mapping[str, Hyperparameters]
     rule: str
     make_sample: Callable[..., GroundingSample]
     # Any: config and output of the network

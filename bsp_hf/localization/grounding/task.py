@@ -13,8 +13,9 @@ from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.localization.annotations.types import AnnotationSet, MomentQuery
 from bsp_hf.localization.result_files import MomentPrediction, pair_moments, write_moments
 from bsp_hf.localization.suppression import Detections
+from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training.split import LocalizerSplit
-from bsp_hf.localization.training.task import FeatureCache, Item, LocalizerTask, TaskOptions
+from bsp_hf.localization.training.task import FeatureCache, Item, LocalizerTask
 from bsp_hf.metrics import evaluate_grounding
 
 from .configuration import GroundingConfig
@@ -43,7 +44,7 @@ class GroundingTask(LocalizerTask):
         network (`GroundingNetwork`): The network.
         split (`LocalizerSplit`): The videos.
         features (`FeatureCache`): Their features.
-        options (`TaskOptions`): The rest.
+        settings (`LocalizerTrainingSettings`): What the training was asked for.
     """
 
     metric = "recall@1,0.5"
@@ -55,7 +56,7 @@ class GroundingTask(LocalizerTask):
         network: GroundingNetwork,
         split: LocalizerSplit,
         features: FeatureCache,
-        options: TaskOptions,
+        settings: LocalizerTrainingSettings,
     ) -> None:
         self.network, self.presets = network, network.presets
         self.has_evaluation_loss = network.measure_losses is not None
@@ -63,18 +64,18 @@ class GroundingTask(LocalizerTask):
         self.word_vectors: WordVectors | None = None
         self.text_encoder: TransformersQueryEncoder | None = None
         self._first_vectors: WordVectors | None = None
-        super().__init__(split, features, options)
+        super().__init__(split, features, settings)
 
     def prepare_config(self, fields: dict[str, Any]) -> None:
         """Set `config`, and read the queries."""
         make_config = getattr(self.network.config_class, self.preset)
         sentences = [_sentences(part) for part in (self.split.train, self.split.evaluation)]
-        options = self.options
-        if options.text_encoder is None and make_config(**fields).vocabulary_size is not None:
+        settings = self.settings
+        if settings.text_encoder is None and make_config(**fields).vocabulary_size is not None:
             self.vocabulary = QueryVocabulary.from_sentences(sentences[0])
             words = {"vocab_size": len(self.vocabulary)}
-            if options.word_vectors is not None:
-                self._first_vectors = load_word_vectors(options.word_vectors, self.vocabulary.words)
+            if settings.word_vectors is not None:
+                self._first_vectors = load_word_vectors(settings.word_vectors, self.vocabulary.words)
                 words["word_dim"] = self._first_vectors.dim
         else:
             words = {**self._load_vectors({*sentences[0], *sentences[1]}), **self.network.vector_fields}
@@ -88,13 +89,13 @@ class GroundingTask(LocalizerTask):
 
     def _load_vectors(self, sentences: set[str]) -> dict[str, Any]:
         """Load the text encoder or the vectors of all words, and return the config fields they set."""
-        if self.options.text_encoder is not None:
-            self.text_encoder = TransformersQueryEncoder.from_pretrained(self.options.text_encoder)
-            return {"word_dim": self.text_encoder.dim, "text_encoder": self.options.text_encoder}
-        if self.options.word_vectors is None:
+        if self.settings.text_encoder is not None:
+            self.text_encoder = TransformersQueryEncoder.from_pretrained(self.settings.text_encoder)
+            return {"word_dim": self.text_encoder.dim, "text_encoder": self.settings.text_encoder}
+        if self.settings.word_vectors is None:
             raise ValueError(NO_WORDS)
         words = {word for sentence in sentences for word in self._tokenize(sentence)}
-        self.word_vectors = load_word_vectors(self.options.word_vectors, words)
+        self.word_vectors = load_word_vectors(self.settings.word_vectors, words)
         return {"word_dim": self.word_vectors.dim}
 
     def _tokenize(self, sentence: str) -> list[str]:

@@ -14,7 +14,8 @@ from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.evaluation import detection_scores
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.task import Item, LocalizerTask, TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.task import Item, LocalizerTask
 
 from .configuration_gtad import GTADConfig
 from .decoding import decode_activitynet, decode_thumos
@@ -41,9 +42,9 @@ class GTADTask(LocalizerTask):
     are attached to its segments, and mAP is that of the benchmark; without, all segments count as one class.
     """
 
-    presets: Mapping[str, TrainingSettings] = {
-        "activitynet": TrainingSettings(4e-3, 16, 10, weight_decay=1e-4, decay_epochs=5),
-        "thumos14": TrainingSettings(4e-5, 8, 10, weight_decay=1e-4, max_grad_norm=1.0, decay_epochs=5),
+    presets: Mapping[str, Hyperparameters] = {
+        "activitynet": Hyperparameters(4e-3, 16, 10, weight_decay=1e-4, decay_epochs=5),
+        "thumos14": Hyperparameters(4e-5, 8, 10, weight_decay=1e-4, max_grad_norm=1.0, decay_epochs=5),
     }
     metric = "average_map"
     unit = "videos"
@@ -57,19 +58,20 @@ class GTADTask(LocalizerTask):
         """Set `config`, and read the class scores."""
         make = GTADConfig.thumos14 if self.is_windowed else GTADConfig.activitynet
         self.class_scores = None
-        if self.options.class_scores is not None:
-            self.class_scores = read_class_score_file(self.options.class_scores)
+        if self.settings.class_scores is not None:
+            self.class_scores = read_class_score_file(self.settings.class_scores)
             lacking = set(self.split.evaluation.by_id) - set(self.class_scores.scores)
             if lacking:
                 raise ValueError(
-                    f"{self.options.class_scores} lacks {len(lacking)} videos to evaluate on, first "
+                    f"{self.settings.class_scores} lacks {len(lacking)} videos to evaluate on, first "
                     f"{min(lacking)!r}."
                 )
             annotated = self.split.evaluation.labels
             if not set(self.class_scores.names) & set(annotated):
                 raise ValueError(
-                    f"{self.options.class_scores} names classes such as {list(self.class_scores.names[:3])}, "
-                    f"the annotations others, such as {list(annotated[:3])}; give both the same names."
+                    f"{self.settings.class_scores} names classes such as "
+                    f"{list(self.class_scores.names[:3])}, the annotations others, such as "
+                    f"{list(annotated[:3])}; give both the same names."
                 )
             names = dict(enumerate(self.class_scores.names))
             fields = {"id2label": names, "label2id": {name: n for n, name in names.items()}, **fields}
@@ -98,7 +100,7 @@ class GTADTask(LocalizerTask):
         record = features.record
         if record is not None:
             return record.stride_frames, record.fps
-        return self.options.stride_frames or 5, item.video.fps or 30.0
+        return self.settings.stride_frames or 5, item.video.fps or 30.0
 
     def _first_frame(self, features: VideoFeatures, item: Item) -> int:
         """Return the frame of a window's first step; of our own snippets the one in their middle."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.task import TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
 
 from .configuration_lgi import LGIConfig
 from .decoding import decode_lgi
@@ -23,8 +23,8 @@ LGI = GroundingNetwork(
     config_class=LGIConfig,
     model_class=LGIForVideoGrounding,
     presets={
-        "charades": TrainingSettings(4e-4, 100, 500),
-        "activitynet_captions": TrainingSettings(4e-4, 100, 300),
+        "charades": Hyperparameters(4e-4, 100, 500),
+        "activitynet_captions": Hyperparameters(4e-4, 100, 300),
     },
     rule="lgi",
     make_sample=make_lgi_sample,

@@ -7,7 +7,7 @@ import torch
 
 from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.task import TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
 
 from .configuration_tan import TANConfig
 from .decoding import decode_tan
@@ -16,7 +16,7 @@ from .modeling_tan import TANForVideoGrounding, TANOutput
 from .proposal_map import proposal_layout
 from .samples import make_tan_sample
 
-PUBLISHED = TrainingSettings(1e-4, 32, 100, max_grad_norm=10.0)
+PUBLISHED = Hyperparameters(1e-4, 32, 100, max_grad_norm=10.0)
 # The published schedule acts only where there is a validation split beside the test split; Charades-STA has
 # none. Choice: what is evaluated on is taken for the validation split.
 WITH_PLATEAU = replace(PUBLISHED, plateau_factor=0.8, plateau_patience=20)

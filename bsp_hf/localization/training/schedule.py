@@ -5,35 +5,35 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from .task import TrainingSettings
+from .settings import Hyperparameters
 
 STEP_FACTOR = 0.1
 
 
 class LocalizerSchedule:
-    """Lowers the rate as [`TrainingSettings`] say; register it with Accelerate, and a resumed run is exact.
+    """Lowers the rate as [`Hyperparameters`] say; register it with Accelerate, and a resumed run is exact.
 
     Args:
         optimizer (`Optimizer`): The optimizer itself, not Accelerate's wrapper: the schedule is stepped once
             for all processes.
-        settings (`TrainingSettings`): The hyper-parameters.
+        hyperparameters (`Hyperparameters`): Those of the training.
         steps_per_epoch (`int`): Optimizer steps of an epoch.
     """
 
-    def __init__(self, optimizer: Optimizer, settings: TrainingSettings, steps_per_epoch: int) -> None:
+    def __init__(self, optimizer: Optimizer, hyperparameters: Hyperparameters, steps_per_epoch: int) -> None:
         self._optimizer = optimizer
         self._by_epochs: StepLR | None = None
         self._on_plateau: ReduceLROnPlateau | None = None
-        if settings.decay_epochs is not None:
-            self._by_epochs = StepLR(optimizer, settings.decay_epochs * steps_per_epoch, STEP_FACTOR)
-        if settings.watches_loss:
+        if hyperparameters.decay_epochs is not None:
+            self._by_epochs = StepLR(optimizer, hyperparameters.decay_epochs * steps_per_epoch, STEP_FACTOR)
+        if hyperparameters.watches_loss:
             self._on_plateau = ReduceLROnPlateau(
-                optimizer, "min", float(settings.plateau_factor or 1), settings.plateau_patience
+                optimizer, "min", float(hyperparameters.plateau_factor or 1), hyperparameters.plateau_patience
             )
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """Rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def after_step(self) -> None:
@@ -42,14 +42,7 @@ class LocalizerSchedule:
             self._by_epochs.step()
 
     def after_evaluation(self, loss: float | None) -> None:
-        """Look at the loss of an evaluation.
-
-        Args:
-            loss (`float`, *optional*): Mean over the evaluation samples; needed where the settings watch it.
-
-        Raises:
-            ValueError: If it is needed and missing.
-        """
+        """Lower the rate where the mean loss of the evaluation samples asks for it."""
         if self._on_plateau is None:
             return
         if loss is None:
@@ -62,12 +55,12 @@ class LocalizerSchedule:
         self._on_plateau.step(-loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where it stands; called by Accelerate."""
+        """Return where it stands, fit for JSON."""
         parts = {"by_epochs": self._by_epochs, "on_plateau": self._on_plateau}
         return {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; called by Accelerate. The rate itself is the optimizer's."""
+        """Go on from there; the rate itself is the optimizer's."""
         if self._by_epochs is not None:
             self._by_epochs.load_state_dict(state["by_epochs"])
         if self._on_plateau is not None:

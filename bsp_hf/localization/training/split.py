@@ -18,13 +18,9 @@ _LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE_S = 0.05, 1.0
 
 @dataclass(frozen=True)
 class LocalizerSplit:
-    """Videos to train on and videos to evaluate on, all of them with features and a duration.
+    """Videos to train on and to evaluate on, all of them with features and a duration.
 
-    Args:
-        train (`AnnotationSet`): The former.
-        evaluation (`AnnotationSet`): The latter.
-        missing_train (`tuple[str, ...]`): Annotated videos without features.
-        missing_evaluation (`tuple[str, ...]`): The same among those to evaluate on.
+    `missing_train` and `missing_evaluation` are annotated videos without features.
     """
 
     train: AnnotationSet
@@ -42,18 +38,9 @@ class LocalizerSplit:
 def split_at_random(
     annotations: AnnotationSet, fraction: float, seed: int = 0
 ) -> tuple[AnnotationSet, AnnotationSet]:
-    """Hold a share of the videos out, for annotations without subsets (the paper's 3:1 on CrossTask).
+    """Return videos to train on and held-out ones, in file order, for annotations without subsets.
 
-    Args:
-        annotations (`AnnotationSet`): All videos, two at least.
-        fraction (`float`): Share to hold out, between 0 and 1.
-        seed (`int`, *optional*, defaults to 0): Seed of the draw.
-
-    Returns:
-        `tuple`: Videos to train on and held-out videos, both in file order.
-
-    Raises:
-        ValueError: If the fraction is out of range or a part would be empty.
+    `fraction` is the share to hold out (the paper's 3:1 on CrossTask).
     """
     num_held_out = round(fraction * len(annotations))
     if not 0 < fraction < 1 or not 0 < num_held_out < len(annotations):
@@ -65,19 +52,7 @@ def split_at_random(
 
 
 def prepare_split(train: AnnotationSet, evaluation: AnnotationSet, source: FeatureSource) -> LocalizerSplit:
-    """Leave out videos without features, and take durations from the features where nobody else says them.
-
-    Args:
-        train (`AnnotationSet`): Videos to train on.
-        evaluation (`AnnotationSet`): Videos to evaluate on.
-        source (`FeatureSource`): Where the features are.
-
-    Returns:
-        `LocalizerSplit`: The rest, and the list of those left out.
-
-    Raises:
-        ValueError: If nothing is left of a part, a video is in both, or the duration of a video is unknown.
-    """
+    """Leave out videos without features; read durations from the features where the annotations have none."""
     shared = set(train.by_id) & set(evaluation.by_id)
     if shared:
         raise ValueError(
@@ -120,7 +95,7 @@ def _with_durations(annotations: AnnotationSet, source: FeatureSource) -> Annota
 
 
 def _warn_of_other_durations(annotations: AnnotationSet, source: FeatureSource) -> None:
-    """Features of other cuts of the videos train without complaint, and localize nothing."""
+    """Warn of features of other cuts of the videos, which train without complaint and localize nothing."""
     checked = annotations.videos[:_CHECKED_VIDEOS]
     others = []
     for video in checked:

@@ -1,8 +1,9 @@
 """What the training of every localizer shares: features at hand, samples, and the task itself."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,71 +16,12 @@ from bsp_hf.features.other_tools.source import TRACKS, FeatureSource, VideoFeatu
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.localization.localizer.config import LocalizerConfig, describe_features
 
+from .settings import Hyperparameters, LocalizerTrainingSettings
 from .split import LocalizerSplit
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Hyper-parameters of a training.
-
-    Args:
-        learning_rate (`float`): Rate of Adam.
-        batch_size (`int`): Samples of one step.
-        epochs (`int`): Passes over the training samples.
-        weight_decay (`float`, *optional*, defaults to 0.0): Weight decay of Adam (L2, not decoupled).
-        max_grad_norm (`float`, *optional*): Gradients are clipped to this norm; not at all by default.
-        decay_epochs (`int`, *optional*): The rate is divided by 10 every so many epochs; constant by default.
-        plateau_factor (`float`, *optional*): The rate is multiplied by this where the loss of the evaluation
-            has rested; 1 or `None` leaves it.
-        plateau_patience (`int`, *optional*, defaults to 20): Evaluations that may pass before.
-    """
-
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    weight_decay: float = 0.0
-    max_grad_norm: float | None = None
-    decay_epochs: int | None = None
-    plateau_factor: float | None = None
-    plateau_patience: int = 20
-
-    @property
-    def watches_loss(self) -> bool:
-        """Whether the rate depends on the loss of the evaluation."""
-        return self.plateau_factor not in (None, 1)
-
-
-@dataclass(frozen=True)
-class TaskOptions:
-    """What a task is made with, besides annotations and features.
-
-    Args:
-        preset (`str`, *optional*): Name of a published setting; by default the task's first one.
-        config (`Mapping`, *optional*): Fields of the localizer's config that shall differ.
-        word_vectors (`Path`, *optional*): File of word vectors, for grounding.
-        text_encoder (`str`, *optional*): Folder or Hub id of a text encoder in their place.
-        class_scores (`Path`, *optional*): Video-level class scores, for detection.
-        stride_frames (`int`, *optional*): Frames from one feature row to the next, for windowed detection
-            with features that do not record it; 5 by default.
-        seed (`int`, *optional*, defaults to 0): Seed of what samples draw.
-    """
-
-    preset: str | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    word_vectors: Path | None = None
-    text_encoder: str | None = None
-    class_scores: Path | None = None
-    stride_frames: int | None = None
-    seed: int = 0
-
-
 class FeatureCache:
-    """Reads features and keeps them in memory as long as there is room.
-
-    Args:
-        source (`FeatureSource`): Where they are.
-        max_bytes (`int`, *optional*, defaults to 2147483648): Room for features that were read.
-    """
+    """Reads features and keeps them in memory as long as there is room."""
 
     def __init__(self, source: FeatureSource, max_bytes: int = 2 * 1024**3) -> None:
         self.source = source
@@ -87,14 +29,7 @@ class FeatureCache:
         self._kept: dict[str, VideoFeatures] = {}
 
     def read(self, video_id: str) -> VideoFeatures:
-        """Return the features of one video.
-
-        Args:
-            video_id (`str`): The video.
-
-        Returns:
-            `VideoFeatures`: Its features, not to be changed.
-        """
+        """Return the features of one video, not to be changed."""
         if video_id in self._kept:
             return self._kept[video_id]
         found = self.source.read(video_id)
@@ -106,15 +41,8 @@ class FeatureCache:
     def describe(self, video_ids: Sequence[str]) -> dict[str, Any]:
         """Return the config fields that say what the features are.
 
-        Args:
-            video_ids (`Sequence[str]`): The videos.
-
-        Returns:
-            `dict`: `feature_dim`; of this package's tracks also `encoder`, `feature_fps` and
-            `feature_stride_frames`.
-
-        Raises:
-            ValueError: If tracks come from several encoders, or widths differ.
+        `feature_dim`; of this package's tracks also `encoder`, `feature_fps` and `feature_stride_frames`.
+        Features of several encoders or widths are refused.
         """
         if self.source.layout == TRACKS:
             return describe_features(self.source.read_track(video_id) for video_id in video_ids)
@@ -128,13 +56,7 @@ class FeatureCache:
 
 @dataclass(frozen=True)
 class Item:
-    """What one sample is made of.
-
-    Args:
-        video (`AnnotatedVideo`): The video.
-        query (`MomentQuery`, *optional*): The query, for grounding.
-        first_row (`int`, *optional*, defaults to 0): First feature row of a window.
-    """
+    """What one sample is made of: a video, its query for grounding, or the first row of a window."""
 
     video: AnnotatedVideo
     query: MomentQuery | None = None
@@ -154,11 +76,7 @@ Prepare = Callable[[VideoFeatures, Item, np.random.Generator], Any]  # Any: what
 class LocalizerSamples(Dataset):
     """The samples of one part of a split; `(seed, epoch, index)` fixes each completely.
 
-    Args:
-        items (`Sequence[Item]`): What each is made of.
-        features (`FeatureCache`): Where features come from.
-        prepare (`Callable`): Makes a sample of features, item and a generator of random numbers.
-        seed (`int`, *optional*, defaults to 0): Seed.
+    `prepare` makes a sample of features, item and a generator of random numbers.
     """
 
     def __init__(
@@ -187,41 +105,46 @@ class LocalizerTask(ABC):
     Args:
         split (`LocalizerSplit`): The videos.
         features (`FeatureCache`): Their features.
-        options (`TaskOptions`): The rest.
+        settings (`LocalizerTrainingSettings`): What the training was asked for.
 
     Raises:
-        ValueError: If the preset is unknown, or there is nothing to train or to evaluate on.
+        ValueError: If there is nothing to train or to evaluate on.
     """
 
-    presets: Mapping[str, TrainingSettings]
+    presets: Mapping[str, Hyperparameters]
     metric: ClassVar[str]
     unit: ClassVar[str] = "videos"
     has_evaluation_loss = False
 
     config: LocalizerConfig
 
-    def __init__(self, split: LocalizerSplit, features: FeatureCache, options: TaskOptions) -> None:
-        self.preset = options.preset or next(iter(self.presets))
-        if self.preset not in self.presets:
-            raise ValueError(f"preset {self.preset!r} is unknown; choose one of {', '.join(self.presets)}.")
-        self.split, self.features, self.options = split, features, options
+    def __init__(
+        self, split: LocalizerSplit, features: FeatureCache, settings: LocalizerTrainingSettings
+    ) -> None:
+        self.split, self.features, self.settings = split, features, settings
+        self.preset = settings.preset or next(iter(self.presets))
+        self.hyperparameters = settings.choose_hyperparameters(self.presets[self.preset])
         video_ids = [video.video_id for part in (split.train, split.evaluation) for video in part.videos]
-        self.feature_fields = features.describe(video_ids)
-        self.prepare_config({**self.feature_fields, **options.config})
+        self.prepare_config({**features.describe(video_ids), **settings.config_fields})
         self.train_samples = LocalizerSamples(
-            self.list_items(split.train, True), features, self.prepare_training, options.seed
+            self.list_items(split.train, True), features, self.prepare_training, settings.seed
         )
         self.eval_samples = LocalizerSamples(
-            self.list_items(split.evaluation, False), features, self.prepare_evaluation, options.seed
+            self.list_items(split.evaluation, False), features, self.prepare_evaluation, settings.seed
         )
         for name, samples in (("train", self.train_samples), ("evaluate", self.eval_samples)):
             if not len(samples):
                 raise ValueError(f"the annotations hold no {self.unit} to {name} on.")
 
-    @property
-    def settings(self) -> TrainingSettings:
-        """The published hyper-parameters of the preset."""
-        return self.presets[self.preset]
+    def describe_run(self) -> dict[str, Any]:
+        """Return what a resumed run must repeat to be the run it was, wherever its files lie; JSON values."""
+        lasting = self.settings.lasting()
+        if not self.hyperparameters.watches_loss:
+            del lasting["eval_every"]
+        items = self.train_samples.items
+        digest = hashlib.sha256(repr((items, self.eval_samples.items)).encode())
+        digest.update(self.features.read(items[0].video.video_id).features.tobytes())
+        return lasting | {"num_samples": len(items), "data": digest.hexdigest()[:16]}
 
     @property
     def companions(self) -> dict[str, Any]:
@@ -253,14 +176,7 @@ class LocalizerTask(ABC):
         """Return the arguments of the model's `forward`."""
 
     def collate(self, indexed: Sequence[tuple[int, Any]]) -> dict[str, Any]:
-        """Batch what [`LocalizerSamples`] gives.
-
-        Args:
-            indexed (`Sequence`): Indices and samples.
-
-        Returns:
-            `dict`: Arguments of the model's `forward`, and `indices`, which the loop takes out.
-        """
+        """Return the arguments of the model's `forward`, and `indices`, which the loop takes out."""
         indices = torch.tensor([index for index, _ in indexed])
         return {**self.batch_samples([sample for _, sample in indexed]), "indices": indices}
 
@@ -273,13 +189,7 @@ class LocalizerTask(ABC):
     ) -> dict[int, float]:
         """Return the loss of every evaluation sample of a batch, by its index.
 
-        Args:
-            output: What the model returned.
-            batch (`Mapping[str, torch.Tensor]`): What it was given.
-            indices (`Sequence[int]`): The samples.
-
-        Returns:
-            `dict[int, float]`: Empty unless `has_evaluation_loss`: one published schedule alone watches it.
+        Nothing unless `has_evaluation_loss`: one published schedule alone watches it.
         """
         return {}
 

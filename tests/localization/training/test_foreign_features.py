@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bsp_hf.localization.training_arguments import load_task, training_parser
+from bsp_hf.localization.training.settings import LocalizerTrainingSettings
+from bsp_hf.localization.training_arguments import load_task
+from bsp_hf.training.command_line import parse_settings
 
 DIM = 8
 VIDEOS = ("v_a", "v_b", "v_c", "v_d", "v_e")  # the last two are evaluated on, and v_e has no features
@@ -64,7 +66,7 @@ def load(annotations, features, layout):
     words = ["--localizer", "gtad", "--annotations", annotations, "--train_subset", "training"]
     words += ["--eval_subset", "validation", "--features", *features, "--feature_layout", layout]
     words += ["--output_dir", "out", "--config", json.dumps(TINY)]
-    return load_task(training_parser("").parse_args([str(word) for word in words]))
+    return load_task(parse_settings(LocalizerTrainingSettings, [str(word) for word in words]))
 
 
 @pytest.mark.parametrize("layout", ["gtad", "2dtan", "lgi", "actionformer", "tsp", "bmn", "opentad"])

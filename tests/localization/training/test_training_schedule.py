@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from bsp_hf.localization.training.schedule import LocalizerSchedule
-from bsp_hf.localization.training.task import TrainingSettings
+from bsp_hf.localization.training.settings import Hyperparameters
 
 
 def make(**settings):
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], 1.0)
-    return optimizer, LocalizerSchedule(optimizer, TrainingSettings(1.0, 1, 1, **settings), 3)
+    return optimizer, LocalizerSchedule(optimizer, Hyperparameters(1.0, 1, 1, **settings), 3)
 
 
 def run(optimizer, schedule, losses):

@@ -12,9 +12,11 @@ from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_tr
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.tan.samples import average_rows
+from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training.split import prepare_split, split_at_random
 from bsp_hf.localization.training.task import FeatureCache
-from bsp_hf.localization.training_arguments import PRESETS, load_task, training_parser, training_settings
+from bsp_hf.localization.training_arguments import PRESETS, load_task
+from bsp_hf.training.command_line import parse_settings
 
 TINY = {
     "gtad": {"num_steps": 16, "max_duration": 16, "hidden_dim": 16, "num_groups": 2, "group_width": 2},
@@ -36,7 +38,7 @@ def parse(folder, localizer, *more, config=None):
     if localizer == "tan":
         words += ["--word_vectors", folder / "words.npz"]
     words += ["--config", json.dumps(config or TINY[localizer])]
-    return training_parser("").parse_args([str(word) for word in words])
+    return parse_settings(LocalizerTrainingSettings, [str(word) for word in words])
 
 
 @pytest.mark.parametrize("localizer", PRESETS)
@@ -63,8 +65,8 @@ def test_batches_train_the_model_and_decoded_samples_are_scored_and_written(fold
 
 
 def test_published_hyper_parameters_are_the_defaults(folder):
-    args = parse(folder, "gtad", "--epochs", "3")
-    assert training_settings(args, PRESETS["gtad"]["activitynet"]).epochs == 3
+    settings = parse(folder, "gtad", "--epochs", "3")
+    assert settings.choose_hyperparameters(PRESETS["gtad"]["activitynet"]).epochs == 3
     published = {
         (name, preset): (found.learning_rate, found.weight_decay, found.batch_size, found.epochs,
                          found.max_grad_norm, found.decay_epochs, found.plateau_factor)
@@ -82,7 +84,7 @@ def test_published_hyper_parameters_are_the_defaults(folder):
         ("actionness", "crosstask"): (1e-3, 0.0, 8, 30, None, None, None),
     }
     assert PRESETS["tan"]["tacos"].plateau_patience == 20
-    constant = training_settings(parse(folder, "tan", "--plateau_factor", "1"), PRESETS["tan"]["tacos"])
+    constant = parse(folder, "tan", "--plateau_factor", "1").choose_hyperparameters(PRESETS["tan"]["tacos"])
     assert PRESETS["tan"]["tacos"].watches_loss and not constant.watches_loss
 
 
@@ -176,7 +178,6 @@ def test_tracks_of_two_encoders_are_refused(tmp_path):
     ("localizer", "more", "message"),
     [
         ("gtad", ["--preset", "charades"], "preset 'charades' is unknown"),
-        ("actionness", ["--eval_fraction", "0.5"], "say what to evaluate on"),
         ("lgi", ["--eval_subset", "val"], "subset 'val'"),
         ("actionness", ["--features", "nowhere"], "no features at nowhere"),
         ("lgi", ["--plateau_factor", "0.5"], "lgi does not compute; use --decay_epochs"),
@@ -188,10 +189,10 @@ def test_what_does_not_fit_together_is_said(folder, localizer, more, message):
 
 
 def test_queries_need_word_vectors_or_a_text_encoder(folder):
-    args = parse(folder, "tan")
-    args.word_vectors = None
+    settings = parse(folder, "tan")
+    settings.word_vectors = None
     with pytest.raises(ValueError, match="--word_vectors"):
-        load_task(args)
+        load_task(settings)
 
 
 def test_features_are_scaled_for_training_as_the_config_says(folder):

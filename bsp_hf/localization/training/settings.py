@@ -1,0 +1,199 @@
+"""Settings of a localizer's training: each field is an option of `examples/train_localizer.py`."""
+
+import json
+import math
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bsp_hf.features.other_tools.source import SOURCE_LAYOUTS, TRACKS
+from bsp_hf.localization.annotations.layouts import ANNOTATION_LAYOUTS
+from bsp_hf.training.command_line import settings_to_dict
+
+LOCALIZERS = ("gtad", "tan", "lgi", "actionness")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Hyper-parameters of a training.
+
+    Args:
+        learning_rate (`float`): Rate of Adam.
+        batch_size (`int`): Samples of one step.
+        epochs (`int`): Passes over the training samples.
+        weight_decay (`float`, *optional*, defaults to 0.0): Weight decay of Adam (L2, not decoupled).
+        max_grad_norm (`float`, *optional*): Gradients are clipped to this norm; not at all by default.
+        decay_epochs (`int`, *optional*): The rate is divided by 10 every so many epochs; constant by default.
+        plateau_factor (`float`, *optional*): The rate is multiplied by this where the loss of the evaluation
+            has rested; 1 or `None` leaves it.
+        plateau_patience (`int`, *optional*, defaults to 20): Evaluations that may pass before.
+    """
+
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = None
+    decay_epochs: int | None = None
+    plateau_factor: float | None = None
+    plateau_patience: int = 20
+
+    @property
+    def watches_loss(self) -> bool:
+        """Whether the rate depends on the loss of the evaluation."""
+        return self.plateau_factor not in (None, 1)
+
+
+@dataclass(kw_only=True)
+class LocalizerTrainingSettings:
+    """What the training of a localizer can be asked for; to add an option, add a field.
+
+    Raises:
+        ValueError: If a value makes no sense; the message names the option.
+    """
+
+    # Other values of these give the same weights. Moved files are the same data, which a run describes by its
+    # samples; the precision in effect is accelerate's to say.
+    free_to_change: ClassVar[frozenset[str]] = frozenset(
+        {"output_dir", "cpu", "num_workers", "restart", "encoder", "save_every", "epochs", "mixed_precision"}
+        | {"annotations", "eval_annotations", "durations", "eval_durations", "tasks", "validation_videos"}
+        | {"features", "word_vectors", "class_scores"}
+    )
+
+    localizer: str = field(metadata={"help": "what to train", "choices": LOCALIZERS})
+    preset: str | None = field(
+        default=None,
+        metadata={
+            "help": "published setting, by default the first: activitynet, thumos14 (gtad); charades, "
+            "activitynet_captions (tan, lgi), tacos (tan); crosstask (actionness)"
+        },
+    )
+    annotations: Path = field(metadata={"help": "file of annotations, or CrossTask's folder"})
+    annotation_layout: str | None = field(
+        default=None, metadata={"help": "default: found by the content", "choices": tuple(ANNOTATION_LAYOUTS)}
+    )
+    eval_annotations: Path | None = field(
+        default=None, metadata={"help": "file of the videos to evaluate on, if another"}
+    )
+    train_subset: str | None = field(
+        default=None, metadata={"help": "subset to train on, where a file has several"}
+    )
+    eval_subset: str | None = field(default=None, metadata={"help": "subset to evaluate on"})
+    eval_fraction: float | None = field(
+        default=None, metadata={"help": "share of the videos held out, where there are no subsets"}
+    )
+    durations: Path | None = field(
+        default=None, metadata={"help": "table of id and length (Charades_v1_train.csv)"}
+    )
+    eval_durations: Path | None = field(default=None, metadata={"help": "the same for --eval_annotations"})
+    tasks: Path | None = field(default=None, metadata={"help": "tasks_primary.txt of CrossTask"})
+    validation_videos: Path | None = field(default=None, metadata={"help": "videos_val.csv of CrossTask"})
+    strict: bool = field(default=False, metadata={"help": "stop at bad rows rather than leave them out"})
+    features: list[Path] = field(metadata={"help": "several (or a,b) are joined: two-stream"})
+    feature_layout: str = field(
+        default=TRACKS, metadata={"help": "who wrote them", "choices": SOURCE_LAYOUTS}
+    )
+    feature_format: str | None = field(default=None, metadata={"help": "npy, npz, pt or csv, for opentad"})
+    prefix: str = field(default="", metadata={"help": "in front of an id in names of features, such as v_"})
+    stride_frames: int | None = field(
+        default=None, metadata={"help": "frames from row to row, where features do not say it"}
+    )
+    word_vectors: Path | None = field(default=None, metadata={"help": "GloVe: glove.6B.300d.txt, or an npz"})
+    text_encoder: str | None = field(
+        default=None, metadata={"help": "folder or Hub id of a text encoder, in place of word vectors"}
+    )
+    class_scores: Path | None = field(
+        default=None, metadata={"help": "JSON of video-level class scores, for gtad"}
+    )
+    num_workers: int = field(default=0, metadata={"help": "processes that prepare samples"})
+    config: str = field(default="{}", metadata={"help": "JSON of config fields that differ from the preset"})
+    encoder: list[str] | None = field(
+        default=None, metadata={"help": "folder or Hub id of the encoder(s) to save with the localizer"}
+    )
+    output_dir: Path = field(metadata={"help": "folder of the localizer and of its checkpoints"})
+    epochs: int | None = field(
+        default=None, metadata={"help": "passes over the training samples; default: as published"}
+    )
+    batch_size: int | None = field(
+        default=None, metadata={"help": "samples of one process in one batch; default: as published"}
+    )
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches of an optimizer step"})
+    learning_rate: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
+    weight_decay: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
+    max_grad_norm: float | None = field(
+        default=None, metadata={"help": "gradients are scaled down to this norm; default: as published"}
+    )
+    decay_epochs: int | None = field(
+        default=None, metadata={"help": "divide the rate by 10 every so many epochs"}
+    )
+    plateau_factor: float | None = field(
+        default=None,
+        metadata={"help": "multiply the rate by this where the loss of the evaluation rests; 1 for never"},
+    )
+    plateau_patience: int | None = field(default=None, metadata={"help": "evaluations that may pass before"})
+    mixed_precision: str | None = field(
+        default=None, metadata={"help": "default: what accelerate says", "choices": ("no", "bf16", "fp16")}
+    )
+    cpu: bool = field(default=False, metadata={"help": "train on the CPU even where there is a GPU"})
+    seed: int = field(default=0, metadata={"help": "of weights, samples and their order"})
+    eval_every: int = field(default=1, metadata={"help": "epochs between evaluations"})
+    save_every: int = field(default=200, metadata={"help": "optimizer steps between checkpoints"})
+    restart: bool = field(default=False, metadata={"help": "ignore checkpoints in output_dir"})
+
+    def __post_init__(self) -> None:
+        if self.localizer not in LOCALIZERS:
+            raise ValueError(
+                f"argument --localizer: {self.localizer!r} is not one of {', '.join(LOCALIZERS)}."
+            )
+        counts = {"num_workers": 0, "seed": 0, "plateau_patience": 0}
+        counts |= dict.fromkeys(("stride_frames", "epochs", "batch_size", "decay_epochs"), 1)
+        counts |= dict.fromkeys(("gradient_accumulation_steps", "eval_every", "save_every"), 1)
+        for name, least in counts.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"argument --{name}: {value} must be at least {least}.")
+        for name in ("learning_rate", "max_grad_norm", "plateau_factor"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"argument --{name}: {value} must be positive.")
+        if self.weight_decay is not None and not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"argument --weight_decay: {self.weight_decay} must not be negative.")
+        if self.eval_fraction is not None and not 0 < self.eval_fraction < 1:
+            raise ValueError(f"argument --eval_fraction: {self.eval_fraction} must be between 0 and 1.")
+        if not self.features:
+            raise ValueError("argument --features: give at least one folder or file of features.")
+        is_named = self.eval_annotations is not None or self.eval_subset is not None
+        if is_named == (self.eval_fraction is not None):
+            raise ValueError(
+                "say what to evaluate on: --eval_annotations FILE, --eval_subset NAME (with --train_subset), "
+                "or --eval_fraction SHARE."
+            )
+        if not isinstance(self.config_fields, dict):
+            raise ValueError(f"argument --config: {self.config} is no JSON object of config fields.")
+
+    @property
+    def config_fields(self) -> dict[str, Any]:
+        """Fields of the localizer's config that differ from the preset."""
+        try:
+            return json.loads(self.config)
+        except ValueError as error:
+            raise ValueError(f"argument --config: {self.config} is no JSON ({error}).") from error
+
+    @property
+    def feature_paths(self) -> list[Path]:
+        """Where features lie; `a,b` is two places, as in G-TAD's own option, unless there is one so named."""
+        return [
+            Path(part)
+            for path in self.features
+            for part in ([path] if path.exists() else filter(None, str(path).split(",")))
+        ]
+
+    def choose_hyperparameters(self, published: Hyperparameters) -> Hyperparameters:
+        """Return the published hyper-parameters with those of the settings in their place."""
+        given = {item.name: getattr(self, item.name) for item in fields(Hyperparameters)}
+        return replace(published, **{name: value for name, value in given.items() if value is not None})
+
+    def lasting(self) -> dict[str, Any]:  # Any: JSON values
+        """Return the settings that a resumed run must repeat to be the run it was."""
+        values = settings_to_dict(self)
+        return {name: value for name, value in values.items() if name not in self.free_to_change}
