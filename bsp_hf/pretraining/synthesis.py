@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
+from bsp_hf.training.command_line import option
 
 from .shots.transitions import Cut, join_shots
 from .shots.views import View
@@ -33,12 +34,6 @@ _BEYOND_CONSECUTIVE = (
     "partner_choice",
     "num_changes",
 )
-
-
-def _option(default: Any, text: str, choices: tuple[Any, ...] | None = None) -> Any:  # Any: of a field
-    """Return a field that is an option of the scripts, with the text of its help."""
-    metadata = {"help": text} | ({"choices": choices} if choices else {})
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -116,11 +111,11 @@ class SynthesisConfig:
         ValueError: If the fields contradict each other; the message names them.
     """
 
-    half_length: int = _option(4, "frames on each side of a class boundary, tau")
-    blend_half_width: int = _option(1, "half the cross-fade of a diff-class boundary in frames, epsilon")
-    speeds: tuple[float, ...] = _option((2.0, 3.0, 4.0), "rates behind a change of speed, gamma")
-    min_side_frames: int = _option(2, "fewest frames in front of and behind a change point")
-    frame_stride: int = _option(1, "source frames from one frame to the next at the original rate")
+    half_length: int = option(4, "frames on each side of a class boundary, tau")
+    blend_half_width: int = option(1, "half the cross-fade of a diff-class boundary in frames, epsilon")
+    speeds: tuple[float, ...] = option((2.0, 3.0, 4.0), "rates behind a change of speed, gamma")
+    min_side_frames: int = option(2, "fewest frames in front of and behind a change point")
+    frame_stride: int = option(1, "source frames from one frame to the next at the original rate")
     preset: str = field(
         default="consecutive",
         metadata={
@@ -129,20 +124,20 @@ class SynthesisConfig:
             "help": "preset of the synthesis: sets the defaults of its fields",
         },
     )
-    first_index: int = _option(1, "number of the first frame in Eq. 1", (0, 1))
-    rounding: str = _option("even", "which of two equally near frames Eq. 3 takes", ROUNDINGS)
-    class_sampling: str = _option("stride", "frames of the videos of a class boundary", CLASS_SAMPLINGS)
-    segment_place: str = _option("random", "place of a frame in its segment", SEGMENT_PLACES)
-    action_sampling: str = _option("stride", "frames of clips of --task action", ACTION_SAMPLINGS)
-    max_spacing: int = _option(0, "draw the distance of frames up to this, for all labels; 0: frame_stride")
-    draws_change_point: bool = _option(False, "draw the change point of class boundaries too")
-    transitions: tuple[str, ...] = _option((), "transitions drawn whatever the label; none: the paper's")
-    transition_half_widths: tuple[int, ...] = _option((1, 2), "half the lengths of drawn transitions")
-    jump_counts: tuple[int, ...] = _option((), "visible jumps of a clip, whatever its label; none: as is")
-    partner_choice: str = _option("random", "second video of a class boundary", PARTNER_CHOICES)
-    num_alike: int = _option(8, "among how many videos of like colours an alike one is drawn")
-    num_changes: int = _option(1, "most changes of a clip")
-    ramp_epochs: float = _option(0.0, "epochs over which what closes shortcuts sets in")
+    first_index: int = option(1, "number of the first frame in Eq. 1", (0, 1))
+    rounding: str = option("even", "which of two equally near frames Eq. 3 takes", ROUNDINGS)
+    class_sampling: str = option("stride", "frames of the videos of a class boundary", CLASS_SAMPLINGS)
+    segment_place: str = option("random", "place of a frame in its segment", SEGMENT_PLACES)
+    action_sampling: str = option("stride", "frames of clips of --task action", ACTION_SAMPLINGS)
+    max_spacing: int = option(0, "draw the distance of frames up to this, for all labels; 0: frame_stride")
+    draws_change_point: bool = option(False, "draw the change point of class boundaries too")
+    transitions: tuple[str, ...] = option((), "transitions drawn whatever the label; none: the paper's")
+    transition_half_widths: tuple[int, ...] = option((1, 2), "half the lengths of drawn transitions")
+    jump_counts: tuple[int, ...] = option((), "visible jumps of a clip, whatever its label; none: as is")
+    partner_choice: str = option("random", "second video of a class boundary", PARTNER_CHOICES)
+    num_alike: int = option(8, "among how many videos of like colours an alike one is drawn")
+    num_changes: int = option(1, "most changes of a clip")
+    ramp_epochs: float = option(0.0, "epochs over which what closes shortcuts sets in")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speeds", tuple(float(speed) for speed in self.speeds))

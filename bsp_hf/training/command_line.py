@@ -23,6 +23,15 @@ MISTAKES = (ValueError, OSError, ImportError)
 _Settings = TypeVar("_Settings")
 
 
+# Any: the value of the field that this is, and what dataclasses make of it.
+def option(default: Any = MISSING, help_text: str = "", choices: Sequence[Any] = ()) -> Any:
+    """Return a field of a dataclass of settings with its help, and the few values it may have."""
+    metadata: dict[str, Any] = {"help": help_text} | ({"choices": tuple(choices)} if choices else {})
+    if isinstance(default, list):
+        return field(default_factory=partial(list, default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
 class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Shows defaults, and a script's docstring as it is written."""
 
@@ -117,12 +126,10 @@ def _as_option(item: Field) -> Any:  # Any: what dataclasses call a field
     metadata = {name: item.metadata[name] for name in ("help", "choices") if name in item.metadata}
     # Without a text, argparse shows no default.
     metadata.setdefault("help", item.name.replace("_", " "))
-    default, factory = item.default, item.default_factory
-    if factory is not MISSING:
-        return field(default_factory=factory, metadata=metadata)
-    if isinstance(default, tuple):
-        return field(default_factory=partial(list, default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+    if item.default_factory is not MISSING:
+        return field(default_factory=item.default_factory, metadata=metadata)
+    default = list(item.default) if isinstance(item.default, tuple) else item.default
+    return option(default, metadata["help"], metadata.get("choices", ()))
 
 
 def _option_name(item: Field) -> str:

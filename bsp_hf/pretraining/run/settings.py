@@ -9,7 +9,7 @@ from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import TASKS, find_pretext
 from bsp_hf.pretraining.synthesis import SEGMENT_PLACES, SynthesisConfig
-from bsp_hf.training.command_line import settings_to_dict
+from bsp_hf.training.command_line import option, settings_to_dict
 
 from .optimization import OPTIMIZERS, SCHEDULES
 
@@ -65,108 +65,62 @@ class PretrainingSettings:
         "synthesis": {name: _with_segments(config) for name, config in SYNTHESIS_PRESETS.items()}
     }
 
-    preset: str = field(
-        default="paper", metadata={"help": "sets the defaults of the rest", "choices": tuple(PRESETS)}
+    preset: str = option("paper", "sets the defaults of the rest", tuple(PRESETS))
+    video_dir: Path | None = option(None, "CLASS/clip.mp4 files; rendered clips when left out")
+    metadata: Path | None = option(None, "CSV: file, class, and optionally split and group")
+    eval_fraction: float = option(0.1, "share of groups held out, without a split")
+    num_workers: int = option(0, "processes that decode")
+    frame_cache: Path | None = option(None, "folder for decoded frames; trades disk for decoding")
+    short_side: int = option(256, "pixels of the shorter side, for the encoder's users")
+    augmentation: str = option(
+        "multi-scale",
+        "of training clips: TSM's multi-scale corner crops and flip, or none",
+        ("multi-scale", "none"),
     )
-    video_dir: Path | None = field(
-        default=None, metadata={"help": "CLASS/clip.mp4 files; rendered clips when left out"}
+    crop_size: int = option(224, "pixels of the square that the encoder sees")
+    task: str = option(
+        "boundary", f"{', '.join(TASKS)}, or a class of your own as module:Class or folder/file.py:Class"
     )
-    metadata: Path | None = field(
-        default=None, metadata={"help": "CSV: file, class, and optionally split and group"}
-    )
-    eval_fraction: float = field(default=0.1, metadata={"help": "share of groups held out, without a split"})
-    num_workers: int = field(default=0, metadata={"help": "processes that decode"})
-    frame_cache: Path | None = field(
-        default=None, metadata={"help": "folder for decoded frames; trades disk for decoding"}
-    )
-    short_side: int = field(
-        default=256, metadata={"help": "pixels of the shorter side, for the encoder's users"}
-    )
-    augmentation: str = field(
-        default="multi-scale",
-        metadata={
-            "help": "of training clips: TSM's multi-scale corner crops and flip, or none",
-            "choices": ("multi-scale", "none"),
-        },
-    )
-    crop_size: int = field(default=224, metadata={"help": "pixels of the square that the encoder sees"})
-    task: str = field(
-        default="boundary",
-        metadata={
-            "help": f"{', '.join(TASKS)}, or a class of your own as module:Class or folder/file.py:Class"
-        },
-    )
-    case_repeats: list[int] | None = field(
-        default=None, metadata={"help": "clips a source gives to each case in an epoch"}
-    )
+    case_repeats: list[int] | None = option(None, "clips a source gives to each case in an epoch")
     synthesis: SynthesisConfig = field(default_factory=lambda: _with_segments(SynthesisConfig()))
-    eval_segment_place: str = field(
-        default="center",
-        metadata={
-            "help": "that of held-out clips; twice and dense average 2 and 10 clips of a video",
-            "choices": SEGMENT_PLACES,
-        },
+    eval_segment_place: str = option(
+        "center", "that of held-out clips; twice and dense average 2 and 10 clips of a video", SEGMENT_PLACES
     )
-    backbone: str = field(
-        default="resnet50",
-        metadata={
-            "help": f"{', '.join(RESNET_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
-            "another image or video model; its weights are fresh"
-        },
+    backbone: str = option(
+        "resnet50",
+        f"{', '.join(RESNET_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
+        "another image or video model; its weights are fresh",
     )
-    width_multiplier: float = field(
-        default=1.0, metadata={"help": "scales every layer's channels of a named ResNet"}
+    width_multiplier: float = option(1.0, "scales every layer's channels of a named ResNet")
+    init_from: str | None = option(
+        None, "folder or Hub id of an image or video model to start from, weights and all"
     )
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "folder or Hub id of an image or video model to start from, weights and all"},
+    shift_div: int = option(8, "one channel in so many is shifted forwards in time, and one backwards")
+    dropout: float = option(0.5, "in front of the classifier")
+    gradient_checkpointing: bool = option(False, "compute activations twice, to save memory")
+    output_dir: Path = option(help_text="folder of the encoder and of its checkpoints")
+    epochs: int = option(50, "times that every clip is shown")
+    max_steps: int | None = option(
+        None,
+        "stop after so many optimizer steps, whatever the epochs; 0 saves the model as it "
+        "starts, the baseline without pre-training",
     )
-    shift_div: int = field(
-        default=8, metadata={"help": "one channel in so many is shifted forwards in time, and one backwards"}
-    )
-    dropout: float = field(default=0.5, metadata={"help": "in front of the classifier"})
-    gradient_checkpointing: bool = field(
-        default=False, metadata={"help": "compute activations twice, to save memory"}
-    )
-    output_dir: Path = field(metadata={"help": "folder of the encoder and of its checkpoints"})
-    epochs: int = field(default=50, metadata={"help": "times that every clip is shown"})
-    max_steps: int | None = field(
-        default=None,
-        metadata={
-            "help": "stop after so many optimizer steps, whatever the epochs; 0 saves the model as it "
-            "starts, the baseline without pre-training"
-        },
-    )
-    batch_size: int = field(default=16, metadata={"help": "clips of one process in one batch"})
-    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches of an optimizer step"})
-    optimizer: str = field(
-        default="sgd", metadata={"help": "TSM's groups of parameters, or AdamW", "choices": OPTIMIZERS}
-    )
-    learning_rate: float | None = field(
-        default=None, metadata={"help": "default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)"}
-    )
-    weight_decay: float = field(
-        default=1e-4, metadata={"help": "of weights; biases and normalization have none"}
-    )
-    momentum: float = field(default=0.9, metadata={"help": "of sgd"})
-    schedule: str = field(default="step", metadata={"help": "of the learning rate", "choices": SCHEDULES})
-    warmup_share: float = field(
-        default=0.0, metadata={"help": "share of the steps over which the learning rate rises"}
-    )
-    max_grad_norm: float = field(default=20.0, metadata={"help": "gradients are scaled down to this norm"})
-    mixed_precision: str | None = field(
-        default=None, metadata={"help": "default: what accelerate says", "choices": ("no", "bf16", "fp16")}
-    )
-    cpu: bool = field(default=False, metadata={"help": "train on the CPU even where there is a GPU"})
-    seed: int = field(default=0, metadata={"help": "of weights, clips and their order"})
-    eval_every: int | None = field(
-        default=None, metadata={"help": "optimizer steps between evaluations; default: every epoch"}
-    )
-    save_every: int = field(default=500, metadata={"help": "optimizer steps between checkpoints"})
-    restart: bool = field(default=False, metadata={"help": "ignore checkpoints in output_dir"})
-    report_to: list[str] = field(
-        default_factory=list, metadata={"help": "trackers", "choices": ("tensorboard", "trackio")}
-    )
+    batch_size: int = option(16, "clips of one process in one batch")
+    gradient_accumulation_steps: int = option(1, "batches of an optimizer step")
+    optimizer: str = option("sgd", "TSM's groups of parameters, or AdamW", OPTIMIZERS)
+    learning_rate: float | None = option(None, "default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)")
+    weight_decay: float = option(1e-4, "of weights; biases and normalization have none")
+    momentum: float = option(0.9, "of sgd")
+    schedule: str = option("step", "of the learning rate", SCHEDULES)
+    warmup_share: float = option(0.0, "share of the steps over which the learning rate rises")
+    max_grad_norm: float = option(20.0, "gradients are scaled down to this norm")
+    mixed_precision: str | None = option(None, "default: what accelerate says", ("no", "bf16", "fp16"))
+    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+    seed: int = option(0, "of weights, clips and their order")
+    eval_every: int | None = option(None, "optimizer steps between evaluations; default: every epoch")
+    save_every: int = option(500, "optimizer steps between checkpoints")
+    restart: bool = option(False, "ignore checkpoints in output_dir")
+    report_to: list[str] = option([], "trackers", ("tensorboard", "trackio"))
 
     def __post_init__(self) -> None:
         counts = {"num_workers": 0, "max_steps": 0, "seed": 0, "shift_div": 2}
@@ -189,15 +143,22 @@ class PretrainingSettings:
         repeats = self.case_repeats
         if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
             raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")
+        self._check_task()
+
+    def _check_task(self) -> None:
         try:
             find_pretext(self.task)
         except (ValueError, OSError, ImportError) as error:
             raise ValueError(f"argument --task: {error}") from error
 
     def lasting(self) -> dict[str, Any]:  # Any: JSON values
-        """Return the options that a resumed run must repeat to be the run it was."""
+        """Return the options that a resumed run must repeat to be the run it was; paths are absolute."""
         values = settings_to_dict(self)
         values |= values.pop("synthesis")
+        for name in ("backbone", "init_from", "task"):
+            path, colon, rest = (values[name] or "").partition(":")
+            if path and Path(path).exists():
+                values[name] = f"{Path(path).resolve()}{colon}{rest}"
         return {name: value for name, value in values.items() if name not in self.free_to_change}
 
 
@@ -213,28 +174,17 @@ class FusedPretrainingSettings(PretrainingSettings):
         *("action_teacher", "boundary_teacher", "teacher_features")
     }
 
-    fusion: str = field(
-        metadata={"help": "way of fusion", "choices": ("two-stream", "two-head", "distillation")}
-    )
-    action_teacher: str | None = field(
-        default=None, metadata={"help": "trained encoder of actions; with two-stream, a stream"}
-    )
-    boundary_teacher: str | None = field(
-        default=None, metadata={"help": "trained encoder of boundaries; likewise"}
-    )
-    teacher_features: Path | None = field(
-        default=None, metadata={"help": "folder that keeps the teachers' features"}
-    )
-    action_weight: float = field(default=1.0, metadata={"help": "of the action loss or features"})
-    boundary_weight: float = field(default=1.0, metadata={"help": "of the boundary loss or features"})
-    cross_entropy_weight: float = field(default=1.0, metadata={"help": "distillation only"})
-    squared_error_reduction: str = field(
-        default="sum", metadata={"help": "distillation only", "choices": ("sum", "mean")}
-    )
+    fusion: str = option(help_text="way of fusion", choices=("two-stream", "two-head", "distillation"))
+    action_teacher: str | None = option(None, "trained encoder of actions; with two-stream, a stream")
+    boundary_teacher: str | None = option(None, "trained encoder of boundaries; likewise")
+    teacher_features: Path | None = option(None, "folder that keeps the teachers' features")
+    action_weight: float = option(1.0, "of the action loss or features")
+    boundary_weight: float = option(1.0, "of the boundary loss or features")
+    cross_entropy_weight: float = option(1.0, "distillation only")
+    squared_error_reduction: str = option("sum", "distillation only", ("sum", "mean"))
     task: str = field(default="boundary-with-action", init=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_task(self) -> None:
         has_store = self.teacher_features is not None and self.teacher_features.is_dir()
         needs_both = self.fusion == "two-stream" or (self.fusion == "distillation" and not has_store)
         if needs_both and not (self.action_teacher and self.boundary_teacher):
