@@ -29,7 +29,7 @@ from bsp_hf import (
     BSPTwoStreamModel,
     save_checkpoint_folder,
 )
-from bsp_hf.encoder.configuration_fusion import feature_size
+from bsp_hf.encoder.backbone_family import feature_size
 from bsp_hf.encoder.modeling_fusion import TEACHERS
 from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.pretexts import BoundaryWithAction

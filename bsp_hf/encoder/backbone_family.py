@@ -1,4 +1,4 @@
-"""What every family of backbones tells the encoder: how to build one, its width, how it encodes clips."""
+"""What the encoder asks of a family of backbones: how to build one, its width, how it encodes clips."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,14 +11,15 @@ from transformers import AutoModel
 # Any in this file: backbones and their configs, of as many classes as there are families.
 
 
+def feature_size(config: Any) -> int:
+    """Return the width of a model's pooled feature: its `hidden_size`, or the last of its `hidden_sizes`."""
+    size = getattr(config, "hidden_size", None)
+    return int(config.hidden_sizes[-1] if size is None else size)
+
+
 @dataclass(frozen=True)
 class ShiftSettings:
-    """How the frames of an image network exchange channels; see [`BSPConfig`].
-
-    Args:
-        div (`int`): One channel in `div` moves in each direction.
-        place (`str`): `"blockres"`, `"block"` or `"none"`.
-    """
+    """How frames of an image network exchange channels: `shift_div`, `shift_place` of [`BSPConfig`]."""
 
     div: int
     place: str
@@ -46,14 +47,7 @@ class BackboneFamily(ABC):
     idle_parts: ClassVar[tuple[str, ...]] = ()
 
     def build(self, config: Any) -> nn.Module:
-        """Build a backbone with fresh weights.
-
-        Args:
-            config (`PreTrainedConfig`): The backbone's own config.
-
-        Returns:
-            `nn.Module`: The backbone.
-        """
+        """Build the backbone of a config, with fresh weights."""
         return self.trim(AutoModel.from_config(config))
 
     def trim(self, backbone: Any) -> Any:
@@ -62,13 +56,13 @@ class BackboneFamily(ABC):
             setattr(backbone, name, None)
         return backbone
 
-    @abstractmethod
     def hidden_size(self, config: Any) -> int:
         """Return the width of a frame feature."""
+        return feature_size(config)
 
-    @abstractmethod
     def num_channels(self, config: Any) -> int:
         """Return the number of colours of a frame."""
+        return int(config.num_channels)
 
     def num_frames(self, config: Any) -> int | None:
         """Return the number of frames that the backbone was made for; `None` if any will do."""

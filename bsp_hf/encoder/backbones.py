@@ -27,17 +27,7 @@ BACKBONES: dict[str, BackboneFamily] = {
 
 
 def find_family(config: Any) -> BackboneFamily:  # Any: a field may hold a dict until it is resolved
-    """Return how the encoder runs the backbone of a config.
-
-    Args:
-        config (`PreTrainedConfig`): The backbone's own config.
-
-    Returns:
-        `BackboneFamily`: The family.
-
-    Raises:
-        ValueError: If the encoder knows no such backbone.
-    """
+    """Return how the encoder runs the backbone that has this config; an unknown one is a `ValueError`."""
     if config.model_type not in BACKBONES:
         raise ValueError(
             f"A backbone of model_type {config.model_type!r} is neither a network with residual stages to "
@@ -51,12 +41,6 @@ def to_channels_last(model: _Module) -> _Module:
     """Store the weights of 2-D convolutions with channels last, in place.
 
     `model.to(memory_format=torch.channels_last)` does the same, but fails where there are 3-D convolutions.
-
-    Args:
-        model (`nn.Module`): Any model.
-
-    Returns:
-        `nn.Module`: The model.
     """
     for parameter in model.parameters():
         if parameter.ndim == 4:

@@ -43,10 +43,7 @@ class ShippedConfig(PreTrainedConfig):
 
 
 SHIFT_PLACES = ("blockres", "block", "none")
-
-
 DEFAULT_NUM_FRAMES = 8  # Sec. 4.1
-
 
 RESNET_VARIANTS: dict[str, dict[str, Any]] = {
     "resnet18": {"layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
+from .backbone_family import feature_size
 from .configuration_bsp import BSPConfig, ShippedConfig
 
 SQUARED_ERROR_REDUCTIONS = ("sum", "mean")
@@ -236,19 +237,6 @@ _OWN_CONFIGS: dict[str, type[PreTrainedConfig]] = {
     config_class.model_type: config_class
     for config_class in (BSPConfig, BSPTwoStreamConfig, BSPTwoHeadConfig, BSPDistilledConfig)
 }
-
-
-def feature_size(config: Any) -> int:  # Any: the config of whatever model a stream is
-    """Return the width of the pooled feature of a model.
-
-    Args:
-        config (`PreTrainedConfig`): The model's config.
-
-    Returns:
-        `int`: Its `hidden_size`, or the last of its `hidden_sizes`.
-    """
-    size = getattr(config, "hidden_size", None)
-    return int(config.hidden_sizes[-1] if size is None else size)
 
 
 def _stream_fields(config: PreTrainedConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which frames a file holds, as far as its packets tell, and the way to them by seeking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,6 @@ _NUM_PROBED = 12
 _MOST_DELAY = 6
 # Reading past so many packets costs less than seeking.
 _NEAR_PACKETS = 64
-
-_INTEGER_ARRAYS = ("pts", "positions", "keyframe_positions", "keyframe_stamps")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,22 +73,11 @@ class FrameIndex:
             height=metadata.height,
             complete=report.complete,
             reason=report.reason,
-            **dict.fromkeys(_INTEGER_ARRAYS, nothing),
+            pts=nothing,
+            positions=nothing,
+            keyframe_positions=nothing,
+            keyframe_stamps=nothing,
         )
-
-    def to_dict(self) -> dict[str, Any]:  # Any: numbers, words and lists of numbers
-        """Return the index as plain values, fit for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "FrameIndex":  # Any: as in to_dict
-        """Return the index whose `to_dict` returned these values; one that is missing is a `KeyError`."""
-        arrays: dict[str, Any] = {name: np.array(values[name], dtype=np.int64) for name in _INTEGER_ARRAYS}
-        arrays["times_s"] = np.array(values["times_s"], dtype=np.float64)
-        return cls(**arrays, **{f.name: values[f.name] for f in fields(cls) if f.name not in arrays})
 
 
 def index_packets(opened: VideoFile) -> FrameIndex | str:

@@ -1,5 +1,6 @@
 """Image networks as backbones: frame by frame, with the temporal shift in front of residual branches."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from .backbone_family import BackboneFamily, EncodedClips, ShiftSettings
 from .modeling_efficientnet_lite import EfficientNetLiteModel
-from .modeling_tsm import checkpoint_block, join_resnet_block, run_residual_block, shifted_blocks
+from .modeling_tsm import checkpoint_block, run_residual_block, shifted_blocks
 
 # Any in this file: networks, blocks and configs of transformers, whose attributes mypy takes for tensors.
 
@@ -35,24 +36,16 @@ class ImageFamily(BackboneFamily):
         return maps
 
     def has_shortcut(self, block: Any) -> bool:
-        """Say whether the block has a shortcut; one without could only be shifted as a whole."""
+        """Return whether the block has a shortcut; one without could only be shifted as a whole."""
         return True
 
+    @abstractmethod
     def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
         """Run a block whose branch and shortcut may see different inputs."""
-        return join_resnet_block(block, branch_input, shortcut_input)
 
     def pool(self, backbone: Any, maps: Tensor) -> Tensor:
         """Pool feature maps to frame features `(batch * num_frames, hidden_size)`."""
         return maps.mean((2, 3))
-
-    def hidden_size(self, config: Any) -> int:
-        """Return the width of a frame feature."""
-        return int(config.hidden_sizes[-1])
-
-    def num_channels(self, config: Any) -> int:
-        """Return the number of colours of a frame."""
-        return int(config.num_channels)
 
     def input_embeddings(self, backbone: Any) -> nn.Module:
         """Return the first convolution."""
@@ -76,11 +69,10 @@ class ImageFamily(BackboneFamily):
             for block, is_shifted in zip(stages[number], shifts, strict=True):
                 run = partial(
                     run_residual_block,
-                    block,
                     num_frames=num_frames,
                     shift_div=shift.div,
                     shift_place=shift.place if is_shifted and self.has_shortcut(block) else "none",
-                    join=self.join,
+                    join=partial(self.join, block),
                 )
                 maps = run(maps) if checkpoint is None else checkpoint_block(checkpoint, block, run, maps)
             maps = _keep(maps, num_frames, kept)
@@ -98,6 +90,10 @@ def _keep(maps: Tensor, num_frames: int, kept: list[Tensor] | None) -> Tensor:
 
 class ResNetFamily(ImageFamily):
     """ResNet and RegNet, whose blocks have a `layer`, a `shortcut` and an `activation` behind their sum."""
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Run the branch, add the shortcut, rectify."""
+        return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
 
 
 class ConvNextFamily(ImageFamily):
@@ -169,7 +165,7 @@ class MobileNetV2Family(ImageFamily):
         return stages
 
     def has_shortcut(self, block: Any) -> bool:
-        """Say whether the block keeps size and channels."""
+        """Return whether the block keeps size and channels."""
         return block.use_residual
 
     def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
@@ -215,7 +211,7 @@ class EfficientNetLiteFamily(ImageFamily):
         return [list(stage.layers) for stage in backbone.stages]
 
     def has_shortcut(self, block: Any) -> bool:
-        """Say whether the block keeps size and channels."""
+        """Return whether the block keeps size and channels."""
         return block.has_shortcut
 
     def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ class BSPPreTrainedModel(HubPreTrainedModel):
     def from_pretrained(
         cls: type[_Model], pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> _Model:
-        """Load a model from a folder or the Hub, and say how to get one where there is none.
+        """Load a model from a folder or the Hub; where there is none, the error names ways to get one.
 
         Args:
             pretrained_model_name_or_path (`str` or `os.PathLike`): A local folder, or `org/name` on the Hub.
@@ -265,15 +265,9 @@ class BSPModel(BSPPreTrainedModel):
 def select_hidden_states(
     hidden_states: tuple[Tensor, ...] | None, wanted: bool | Sequence[int] | None
 ) -> tuple[Tensor | None, ...] | None:
-    """Keep the hidden states whose places are named.
+    """Return as many hidden states, with None in place of those whose places are not among the wanted.
 
-    Args:
-        hidden_states (`tuple[torch.Tensor]`, *optional*): All of them, in order.
-        wanted (`bool` or `Sequence[int]`, *optional*): The places to keep, negative ones counted from the
-            end; a bool keeps all.
-
-    Returns:
-        `tuple[torch.Tensor]` or `None`: As many, with None in place of those that are not kept.
+    Negative places count from the end; a bool keeps all.
     """
     if hidden_states is None or isinstance(wanted, bool) or wanted is None:
         return hidden_states

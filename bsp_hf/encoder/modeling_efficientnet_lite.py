@@ -31,15 +31,7 @@ def same_padding(pixels: Tensor, kernel_size: int, stride: int) -> list[int]:
 
 
 class SamePaddedConv2d(nn.Conv2d):
-    """A strided convolution padded as TensorFlow's "SAME" does, by the size of its input.
-
-    Args:
-        in_channels (`int`): Channels of the input.
-        out_channels (`int`): Channels of the output.
-        kernel_size (`int`): Edge of the kernel.
-        stride (`int`): Step of the kernel.
-        groups (`int`, *optional*, defaults to 1): Groups of channels.
-    """
+    """A strided convolution padded as TensorFlow's "SAME" does, by the size of its input."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int = 1):
         super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups, bias=False)
@@ -50,17 +42,7 @@ class SamePaddedConv2d(nn.Conv2d):
 
 
 class EfficientNetLiteLayer(nn.Module):
-    """A convolution, its batch norm and, unless it ends a block, ReLU6.
-
-    Args:
-        config (`EfficientNetLiteConfig`): Says what the batch norm does.
-        in_channels (`int`): Channels of the input.
-        out_channels (`int`): Channels of the output.
-        kernel_size (`int`, *optional*, defaults to 1): Edge of the kernel.
-        stride (`int`, *optional*, defaults to 1): Step of the kernel.
-        groups (`int`, *optional*, defaults to 1): Groups of channels.
-        rectifies (`bool`, *optional*, defaults to `True`): Whether ReLU6 follows.
-    """
+    """A convolution, its batch norm and, unless it ends a block, ReLU6."""
 
     def __init__(
         self,
@@ -91,16 +73,7 @@ class EfficientNetLiteLayer(nn.Module):
 
 
 class EfficientNetLiteBlock(nn.Module):
-    """An inverted residual: expand, convolve each channel, reduce; with a shortcut where the shape stays.
-
-    Args:
-        config (`EfficientNetLiteConfig`): The network's configuration.
-        in_channels (`int`): Channels that enter.
-        out_channels (`int`): Channels that leave.
-        kernel_size (`int`): Edge of the depthwise kernel.
-        stride (`int`): Of the depthwise convolution.
-        expand_ratio (`int`): Channels inside over those that enter.
-    """
+    """An inverted residual: expand, convolve each channel, reduce; with a shortcut where the shape stays."""
 
     def __init__(
         self,
@@ -121,16 +94,7 @@ class EfficientNetLiteBlock(nn.Module):
         self.project = EfficientNetLiteLayer(config, inner, out_channels, rectifies=False)
 
     def forward(self, hidden_states: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Run the block.
-
-        Args:
-            hidden_states (`torch.Tensor`): `(batch, in_channels, height, width)`, what the branch sees.
-            shortcut (`torch.Tensor`, *optional*): What is added, if the block has a shortcut, where it is not
-                the same.
-
-        Returns:
-            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`.
-        """
+        """Run the block; its shortcut adds what its branch sees, unless `shortcut` is given."""
         output = self.project(self.depthwise(self.expand(hidden_states)))
         if not self.has_shortcut:
             return output
@@ -138,12 +102,7 @@ class EfficientNetLiteBlock(nn.Module):
 
 
 class EfficientNetLiteStage(nn.Module):
-    """Blocks of one width; the first one may halve the maps.
-
-    Args:
-        config (`EfficientNetLiteConfig`): The network's configuration.
-        number (`int`): Which stage, counted from 0.
-    """
+    """Blocks of one width; the first one may halve the maps. Stages are counted from 0."""
 
     def __init__(self, config: EfficientNetLiteConfig, number: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The two-stream fusion: any number of encoders side by side, their features concatenated (Fig. 3a)."""
+"""The three ways to fuse boundary and action features: two streams, two heads, distillation (Sec. 3.4)."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,11 @@ from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel, select_h
 from .pretrained_model import refuse_unknown_arguments
 from .provenance import identify_weights, preprocessing_settings
 
+logger = logging.get_logger(__name__)
+
 # As everywhere in torch: a label that stands for none.
 NO_ACTION = -100
+TEACHERS = ("action", "boundary")
 
 
 @dataclass
@@ -58,7 +61,7 @@ class BSPTwoHeadModel(BSPModel):
 
 
 class BSPForTwoHeadClassification(BSPPreTrainedModel):
-    """A BSP encoder that tells boundary types and actions apart with two linear heads (Sec. 3.4).
+    """A BSP encoder that classifies boundary types and actions with two linear heads (Sec. 3.4).
 
     Args:
         config (`BSPTwoHeadConfig`): The model's configuration.
@@ -150,23 +153,13 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, num_expected: float | Non
     """Average the cross-entropy over the clips that have a label.
 
     torch's own mean is NaN where no clip has one; this is 0, and still a part of the graph, so that processes
-    whose batch happens to hold none go on together.
-
-    Args:
-        logits (`torch.Tensor`): `(batch, num_classes)`.
-        labels (`torch.Tensor`): `(batch,)`, int64; -100 for a clip without a label.
-        num_expected (`float`, *optional*): Divide the sum by this instead of by the number of labels.
-
-    Returns:
-        `torch.Tensor`: float32 scalar.
+    whose batch happens to hold none go on together. Labels of -100 stand for none; `num_expected` replaces
+    the number of labels that the sum is divided by.
     """
     total = F.cross_entropy(logits.float(), labels, ignore_index=NO_ACTION, reduction="sum")
     if num_expected is not None:
         return total / num_expected
     return total / (labels != NO_ACTION).sum().clamp(min=1)
-
-
-TEACHERS = ("action", "boundary")
 
 
 @dataclass
@@ -332,9 +325,6 @@ class BSPForFeatureDistillation(BSPPreTrainedModel):
         return channels.mean()
 
 
-logger = logging.get_logger(__name__)
-
-
 class BSPTwoStreamModel(BSPPreTrainedModel):
     """Encoders that see the same clips; what each makes of them, one behind the other (Sec. 3.4).
 
@@ -419,7 +409,7 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
         encoders: Mapping[str, str | os.PathLike | PreTrainedModel],
         extractors: Mapping[str, Any] | None = None,
     ) -> "BSPTwoStreamModel":
-        """Put trained encoders side by side; their weights are copied, in float32.
+        """Fuse trained encoders; their weights are copied, in float32.
 
         Args:
             encoders (`Mapping[str, str or PathLike or PreTrainedModel]`): The encoders by the names of their
@@ -460,18 +450,7 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
 
     @classmethod
     def from_backbone(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> "BSPTwoStreamModel":
-        """Refuse, because the streams are whole encoders; see [`~BSPTwoStreamModel.from_encoders`].
-
-        Args:
-            pretrained_model_name_or_path (`str`): Not used.
-            kwargs: Not used.
-
-        Returns:
-            `BSPTwoStreamModel`: Never.
-
-        Raises:
-            TypeError: Always.
-        """
+        """Raise a `TypeError`: streams are whole encoders; see [`~BSPTwoStreamModel.from_encoders`]."""
         raise TypeError(f"{cls.__name__} starts from encoders, not from an image model: use from_encoders.")
 
 
@@ -494,27 +473,13 @@ def _run_stream(stream: Any, pixel_values: Tensor, output_hidden_states: bool) -
 
 
 def pooled_features(output: Any) -> Tensor:  # Any: the output of whatever video model
-    """Return the snippet feature, as the feature pipeline takes it from a single model.
-
-    Args:
-        output (`ModelOutput`): What a video model gave.
-
-    Returns:
-        `torch.Tensor`: `(batch, dim)`, the pooled output, or the mean of the tokens.
-    """
+    """Return the snippet features `(batch, dim)` of a model's output: pooled, or the mean of the tokens."""
     pooled = output.get("pooler_output")
     return output.last_hidden_state.mean(1) if pooled is None else pooled
 
 
 def saved_preprocessing(name: str) -> dict[str, Any] | None:
-    """Read the preprocessing that is saved beside an encoder.
-
-    Args:
-        name (`str`): Folder or Hub id.
-
-    Returns:
-        `dict` or `None`: Its settings that change a feature's value; `None` where nothing is saved.
-    """
+    """Read the preprocessing saved beside an encoder (folder or Hub id): what changes a feature, or None."""
     if not name:
         return None
     try:
@@ -525,14 +490,9 @@ def saved_preprocessing(name: str) -> dict[str, Any] | None:
 
 
 def check_preprocessing(preprocessing: Mapping[str, dict[str, Any] | None]) -> None:
-    """Refuse encoders that were trained to see different pictures, where all will see the same.
+    """Raise a `ValueError` if encoders that will see the same pictures were trained to see different ones.
 
-    Args:
-        preprocessing (`Mapping[str, dict]`): The settings of every encoder by its name; `None` where they are
-            not known.
-
-    Raises:
-        ValueError: If they differ; the message says in what.
+    Takes the settings of every encoder by its name, `None` where they are not known.
     """
     unknown = [name for name, settings in preprocessing.items() if settings is None]
     if unknown and len(preprocessing) > 1:

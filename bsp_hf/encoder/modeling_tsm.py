@@ -10,25 +10,15 @@ from torch import Tensor, nn
 
 
 def temporal_shift(hidden_states: Tensor, num_frames: int, shift_div: int) -> Tensor:
-    """Let every frame see one channel group of its successor and one of its predecessor.
+    """Shift one group of channels to each frame from its successor, and one from its predecessor.
 
     Channels `[0, fold)` take the value of the next frame, channels `[fold, 2 * fold)` that of the previous
     frame, with `fold = channels // shift_div`; what comes from outside the clip is zero (SPEC of TSM,
     "blockres" and "block" alike). The memory format is kept, because a fall back from channels_last costs
     the convolution behind it a quarter of its speed.
 
-    Args:
-        hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`, frames of a clip
-            next to each other.
-        num_frames (`int`): Frames of a clip.
-        shift_div (`int`): One channel in `shift_div` moves in each direction; at least 2.
-
-    Returns:
-        `torch.Tensor`: New tensor of the same shape, dtype and memory format; the input itself if it has
-        fewer channels than `shift_div`.
-
-    Raises:
-        ValueError: If the first dimension is not a multiple of `num_frames`, or `shift_div` is below 2.
+    Takes `(batch * num_frames, channels, height, width)`, frames of a clip next to each other, and returns a
+    new tensor of the same shape; the input itself if it has fewer channels than `shift_div`.
     """
     if hidden_states.shape[0] % num_frames:
         raise ValueError(
@@ -80,70 +70,36 @@ class _TemporalShift(torch.autograd.Function):
 
 
 def shifted_blocks(depths: list[int]) -> list[list[bool]]:
-    """Say which residual blocks shift.
+    """Return for each block of each stage whether it shifts; `depths` counts the blocks of the stages.
 
-    All of them, except that networks whose third stage has 23 or more blocks (ResNet-101 and deeper) shift
-    in every second block only, as the published TSM does.
-
-    Args:
-        depths (`list[int]`): Blocks of each stage.
-
-    Returns:
-        `list[list[bool]]`: One flag for each block of each stage.
+    All do, except that networks whose third stage has 23 or more blocks (ResNet-101 and deeper) shift in
+    every second block only, as the published TSM does.
     """
     every = 2 if len(depths) > 2 and depths[2] >= 23 else 1
     return [[block % every == 0 for block in range(depth)] for depth in depths]
 
 
-def join_resnet_block(block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
-    """Run a block of a ResNet or RegNet whose branch and shortcut may see different inputs.
-
-    Args:
-        block (`nn.Module`): Has `layer` (the residual branch), `shortcut` and `activation`; or a `join` of
-            its own, as blocks made for speed have.
-        branch_input (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
-        shortcut_input (`torch.Tensor`): Of the same shape.
-
-    Returns:
-        `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
-    """
-    if hasattr(block, "join"):
-        return block.join(branch_input, shortcut_input)
-    return block.activation(block.layer(branch_input) + block.shortcut(shortcut_input))
-
-
 def run_residual_block(
-    block: Any,  # Any: mypy takes a module's attributes for tensors
     hidden_states: Tensor,
     num_frames: int,
     shift_div: int,
     shift_place: str,
-    join: Callable[[Any, Tensor, Tensor], Tensor] = join_resnet_block,
+    join: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Run one residual block, shifting where `shift_place` says.
 
-    Args:
-        block (`nn.Module`): The block.
-        hidden_states (`torch.Tensor`): `(batch * num_frames, channels, height, width)`.
-        num_frames (`int`): Frames of a clip.
-        shift_div (`int`): Denominator of the shifted part.
-        shift_place (`str`): `"blockres"`, `"block"` or `"none"`.
-        join (`Callable`, *optional*): Computes the block from the block, the input of its branch and that of
-            its shortcut; by default that of a ResNet.
-
-    Returns:
-        `torch.Tensor`: `(batch * num_frames, out_channels, out_height, out_width)`.
+    `join` computes the block from what its branch sees and what its shortcut sees.
     """
     branch_input = hidden_states
     if shift_place != "none":
         branch_input = temporal_shift(hidden_states, num_frames, shift_div)
     shortcut_input = branch_input if shift_place == "block" else hidden_states
-    return join(block, branch_input, shortcut_input)
+    return join(branch_input, shortcut_input)
 
 
 @contextmanager
 def _spare_statistics(module: nn.Module) -> Iterator[None]:
-    """Let batch norms update copies of their running statistics, which are thrown away afterwards.
+    """Have batch norms update copies of their running statistics, which are thrown away afterwards.
 
     Turning the update off would change what autograd saves, and non-reentrant checkpointing then refuses the
     recomputation.
@@ -165,16 +121,9 @@ def checkpoint_block(
 ) -> Tensor:
     """Run a block under gradient checkpointing and update its batch-norm statistics only once.
 
-    Recomputing the block in the backward pass would otherwise count every batch twice.
-
-    Args:
-        checkpoint (`Callable`): `torch.utils.checkpoint.checkpoint` with its options bound.
-        block (`nn.Module`): The module that `run` calls.
-        run (`Callable`): Maps the block's input to its output.
-        x (`torch.Tensor`): The block's input.
-
-    Returns:
-        `torch.Tensor`: The block's output.
+    Recomputing the block in the backward pass would otherwise count every batch twice. `checkpoint` is
+    `torch.utils.checkpoint.checkpoint` with its options bound; `run` maps `x`, the block's input, to its
+    output.
     """
     calls = 0
 

@@ -24,19 +24,7 @@ class HubPreTrainedModel(PreTrainedModel):
     def from_pretrained(
         cls: type[_Model], pretrained_model_name_or_path: str | os.PathLike | None, *args: Any, **kwargs: Any
     ) -> _Model:
-        """Load a model from a folder or the Hub.
-
-        Args:
-            pretrained_model_name_or_path (`str` or `os.PathLike`): A local folder, or `org/name` on the Hub.
-            args: As for [`PreTrainedModel.from_pretrained`].
-            kwargs: As for [`PreTrainedModel.from_pretrained`].
-
-        Returns:
-            `PreTrainedModel`: The model, in evaluation mode.
-
-        Raises:
-            OSError: If there is no such model, or its folder lacks a file.
-        """
+        """Load a model as [`PreTrainedModel.from_pretrained`] does, and remember what it was loaded from."""
         name = pretrained_model_name_or_path
         places = {key: kwargs[key] for key in ("revision", "cache_dir", "subfolder") if key in kwargs}
         loaded: Any = super().from_pretrained(name, *args, **kwargs)

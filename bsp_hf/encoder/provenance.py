@@ -51,12 +51,8 @@ class HubOrigin:
 def loaded_revision(model: PreTrainedModel) -> str | None:
     """Return the revision that a model of the package was loaded from, to read more files of it.
 
-    Args:
-        model (`PreTrainedModel`): The model.
-
-    Returns:
-        `str` or `None`: The commit on the Hub, or what was asked for where that is not known. None for a
-        model from a folder or from memory, and for one whose `name_or_path` was changed since.
+    It is the commit on the Hub, or what was asked for where that is not known; None for a model from a folder
+    or from memory, and for one whose `name_or_path` was changed since.
     """
     origin = _origin(model)
     return None if origin is None else origin.revision
@@ -219,8 +215,6 @@ _GENERAL_FIELDS = frozenset(
 
 # The version of its weights and their digest, for every model that was asked about and still lives.
 _DIGESTS: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
-
-
 # The name of a model and the digest of its weights, and the commit that was found for them.
 _COMMITS: WeakKeyDictionary[PreTrainedModel, tuple[tuple[str, str], str | None]] = WeakKeyDictionary()
 
@@ -250,14 +244,7 @@ def describe_encoder(model: PreTrainedModel, extractor: Any) -> dict[str, Any]:
 
 
 def identify_weights(model: PreTrainedModel) -> dict[str, str]:
-    """Say where the weights of an encoder come from.
-
-    Args:
-        model (`PreTrainedModel`): The encoder.
-
-    Returns:
-        `dict[str, str]`: `id` and `revision` as in [`describe_encoder`], and `weights`, a digest of them.
-    """
+    """Return `id` and `revision` of an encoder as in [`describe_encoder`], and a digest of its `weights`."""
     digest = _weights_digest(model)
     return {
         "id": _identity(model),

@@ -13,17 +13,10 @@ from .backbone_family import BackboneFamily, EncodedClips, ShiftSettings
 
 @dataclass(frozen=True)
 class ClipGrid:
-    """How a video model cuts a clip into tokens.
+    """How a video model cuts a clip into tokens; sizes are height and width in pixels."""
 
-    Args:
-        num_frames (`int`, *optional*): Frames that it takes; `None` for any multiple of `tubelet_frames`.
-        tubelet_frames (`int`): Frames that share a token.
-        size (`tuple[int, int]`): Height and width of a frame, in pixels.
-        patch_size (`tuple[int, int]`): Height and width of a token, in pixels.
-    """
-
-    num_frames: int | None
-    tubelet_frames: int
+    num_frames: int | None  # that it takes; None for any multiple of `tubelet_frames`
+    tubelet_frames: int  # that share a token
     size: tuple[int, int]
     patch_size: tuple[int, int]
 
@@ -59,14 +52,6 @@ class VideoFamily(BackboneFamily):
             size=_pair(config.image_size),
             patch_size=_pair(config.patch_size),
         )
-
-    def hidden_size(self, config: Any) -> int:
-        """Return the width of a token."""
-        return int(config.hidden_size)
-
-    def num_channels(self, config: Any) -> int:
-        """Return the number of colours of a frame."""
-        return int(config.num_channels)
 
     def num_frames(self, config: Any) -> int:
         """Return the number of frames that the model was made for."""

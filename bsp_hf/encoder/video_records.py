@@ -53,11 +53,6 @@ class VideoMetadata:
     num_frames_declared: int | None
     duration_declared_s: float | None
 
-    @property
-    def frame_duration_s(self) -> float:
-        """Nominal seconds for which one frame is shown."""
-        return 1 / self.fps
-
 
 @dataclass(frozen=True)
 class VideoReport:

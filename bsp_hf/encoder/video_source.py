@@ -32,14 +32,7 @@ class PartialVideoWarning(UserWarning):
 
 
 class GuardedFile:
-    """The caller's file as FFmpeg may use it: from its beginning, no more than was asked for, never closed.
-
-    Args:
-        file (`BinaryIO`): A file opened for reading in binary mode.
-
-    Raises:
-        TypeError: If it has no `read`.
-    """
+    """The caller's file as FFmpeg may use it: from its beginning, no more than asked for, never closed."""
 
     before_read: Callable[[], None] | None = None
     """Called before each read; raises when it is time to give up."""
@@ -70,7 +63,7 @@ class GuardedFile:
         return data
 
     def seekable(self) -> bool:
-        """Say whether the file can go back."""
+        """Return whether the file can go back."""
         return self._is_seekable
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -78,18 +71,12 @@ class GuardedFile:
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Say where in the file we are."""
+        """Return the place in the file."""
         return self._file.tell()
 
 
 def resolve_source(source: VideoSource) -> tuple[str, str | GuardedFile]:
-    """Return the name of a source for messages, and what to hand to the demuxer.
-
-    Args:
-        source: A path, the bytes of a file, or an open binary file.
-
-    Returns:
-        `tuple`: The name, and an absolute path or a `GuardedFile`.
+    """Return the name of a source for messages, and what the demuxer reads: an absolute path or a file.
 
     Raises:
         FileNotFoundError: If there is no such file. An address (`https://...`) is no file: nothing is
@@ -121,14 +108,7 @@ def resolve_source(source: VideoSource) -> tuple[str, str | GuardedFile]:
 
 
 def begins_like_mp4(opened: str | GuardedFile) -> bool:
-    """Say whether the first bytes are those of an mp4 or QuickTime file.
-
-    Args:
-        opened: What `resolve_source` returned.
-
-    Returns:
-        `bool`: Whether a `ftyp`, `moov`, `mdat`, `free`, `wide` or `skip` box stands first.
-    """
+    """Return whether the first bytes are those of an mp4 or QuickTime file."""
     try:
         if isinstance(opened, str):
             with open(opened, "rb") as file:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import ResNetConfig, ResNetModel
 
+from bsp_hf.encoder.image_backbones import ResNetFamily
 from bsp_hf.encoder.modeling_tsm import (
     _shift_functional,
     checkpoint_block,
@@ -165,8 +166,9 @@ def test_shift_place_decides_what_the_shortcut_sees(layer_type):
         "block": block(shifted),
         "blockres": block.activation(block.layer(shifted) + block.shortcut(x)),
     }
+    join = partial(ResNetFamily().join, block)
     for place, value in expected.items():
-        assert torch.equal(run_residual_block(block, x, 4, 8, place), value), place
+        assert torch.equal(run_residual_block(x, 4, 8, place, join), value), place
     assert not torch.equal(expected["blockres"], expected["block"])
 
 
@@ -176,7 +178,8 @@ def test_checkpointed_block_counts_a_batch_once_and_gives_the_same_gradients(use
     x = torch.randn(4, 16, 4, 4)
     results = []
     for block in (plain, checkpointed):
-        run = partial(run_residual_block, block, num_frames=2, shift_div=8, shift_place="blockres")
+        join = partial(ResNetFamily().join, block)
+        run = partial(run_residual_block, num_frames=2, shift_div=8, shift_place="blockres", join=join)
         block_input = x.clone().requires_grad_()
         if block is checkpointed:
             output = checkpoint_block(

@@ -1,7 +1,7 @@
 """Random access to frames: the same pixels as the full decode, with less work."""
 
-import json
 import pickle
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -77,13 +77,11 @@ def test_the_index_of_another_file_does_not_give_its_frames(render):
         read_frames(render("short.mp4", 20), [39], index)
 
 
-def test_an_index_survives_pickling_and_json(render):
+def test_an_index_survives_pickling(render):
     path = render("a.mp4", 40)
     index = index_frames(path)
-    for copy in (
-        pickle.loads(pickle.dumps(index)),
-        type(index).from_dict(json.loads(json.dumps(index.to_dict()))),
-    ):
-        assert copy.to_dict() == index.to_dict()
-        assert copy.pts.dtype == np.int64
-        assert read_numbers(read_frames(path, [9], copy)) == [9]
+    copy = pickle.loads(pickle.dumps(index))
+    for field in fields(index):
+        np.testing.assert_array_equal(getattr(copy, field.name), getattr(index, field.name))
+    assert copy.pts.dtype == np.int64
+    assert read_numbers(read_frames(path, [9], copy)) == [9]

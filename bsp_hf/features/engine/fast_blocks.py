@@ -8,6 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import PreTrainedModel
 
+from bsp_hf.encoder.image_backbones import ResNetFamily
 from bsp_hf.encoder.modeling_efficientnet_lite import EfficientNetLiteBlock
 from bsp_hf.encoder.video_snippets import encode_clips
 
@@ -101,9 +102,19 @@ class JoinedBlock(nn.Module):
             and all(type(child) is nn.Identity for child in (last.normalization, last.activation))
         )
 
-    def join(self, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+    def forward(self, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
         """Return the output for what branch and shortcut see, both `(batch, channels, height, width)`."""
         return self.last(self.before(branch_input), self.shortcut(shortcut_input))
+
+
+class JoinedResNetFamily(ResNetFamily):
+    """ResNet and RegNet with a [`JoinedBlock`] in the place of some blocks."""
+
+    def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
+        """Run a block of either kind."""
+        if isinstance(block, JoinedBlock):
+            return block(branch_input, shortcut_input)
+        return super().join(block, branch_input, shortcut_input)
 
 
 class JoinedInvertedResidual(nn.Module):
@@ -142,4 +153,9 @@ def join_blocks(encoder: nn.Module) -> int:
     found = [(name, kind) for name, m in encoder.named_modules() for kind in _JOINED if kind.takes(m)]
     for name, kind in found:
         replace_module(encoder, name, kind(encoder.get_submodule(name)))
+    model: Any  # mypy takes a module's attributes for tensors
+    for model in encoder.modules():
+        # By attribute, not by class: code from a checkpoint and code of the package have different classes.
+        if hasattr(model, "family") and any(isinstance(m, JoinedBlock) for m in model.modules()):
+            model.family = JoinedResNetFamily()
     return len(found)
