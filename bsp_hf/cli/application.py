@@ -14,7 +14,7 @@ STOPPED = 130
 
 app = typer.Typer(
     name="bsp-hf",
-    help="Boundary-sensitive pre-training of video encoders, and what they are good for.\n\n"
+    help="Boundary-sensitive pre-training of video encoders, their features, and temporal localization.\n\n"
     "Exit status: 0 all done, 1 some of it failed, 2 nothing done.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -44,13 +44,10 @@ def _set_up(
 
 @contextmanager
 def report_errors(registers: bool = True) -> Iterator[None]:
-    """Turn what a user can mend into one line and exit status 2; anything else stays a traceback.
+    """Turn what a user can correct into one line and exit status 2, and Ctrl-C into one and status 130.
 
-    Ctrl-C gives exit status 130, and one line too.
-
-    Args:
-        registers (`bool`, *optional*, defaults to `True`): Registers with transformers first, which is slow
-            and which `import bsp_hf` leaves to the commands of `bsp_hf_command`.
+    Anything else keeps its traceback. With `registers`, the package is registered with transformers first,
+    which is slow and which `import bsp_hf` leaves to the commands of `bsp_hf_command`.
     """
     try:
         if registers:

@@ -1,4 +1,4 @@
-"""Mistakes that are told before anything slow is imported."""
+"""Checks of arguments that run before anything slow is imported."""
 
 import os
 import re
@@ -7,14 +7,7 @@ from pathlib import Path
 
 
 def check_model(name: str) -> None:
-    """Refuse a model that is neither a checkpoint folder nor can come from the Hub or its cache.
-
-    Args:
-        name (`str`): A folder, or `OWNER/NAME`.
-
-    Raises:
-        ValueError: If it can be neither.
-    """
+    """Check that a model is a checkpoint folder, or an id `OWNER/NAME` that the Hub or its cache may have."""
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -33,14 +26,7 @@ def check_model(name: str) -> None:
 
 
 def check_inputs(inputs: Iterable[str]) -> None:
-    """Refuse a file or folder that is not there; patterns and addresses pass.
-
-    Args:
-        inputs (`Iterable[str]`): What was given on the command line.
-
-    Raises:
-        ValueError: If one is missing.
-    """
+    """Check that files and folders exist; patterns and addresses pass."""
     for word in inputs:
         if not (re.search(r"[*?\[{]", word) or "://" in word or os.path.lexists(word)):
             raise ValueError(f"{word} does not exist: give a folder, a video, a list or a pattern.")

@@ -192,24 +192,15 @@ def segments(
     """
     _check_output(output)
     with report_errors(registers=False):
-        from bsp_hf.visualization import SegmentRow, plot_segments
+        from bsp_hf.visualization import plot_segments
 
         from .picture_inputs import read_segments
 
         shown = read_segments(results, annotations, video, most)
-        rows = [
-            SegmentRow("true", [part.span_s for part in shown.true], [part.label for part in shown.true]),
-            SegmentRow(
-                "predicted",
-                [part.span_s for part in shown.predicted],
-                [part.label for part in shown.predicted],
-                [part.score for part in shown.predicted],
-            ),
-        ]
-        figure = plot_segments(
-            rows, shown.duration_s, title=f"Predicted and true segments of {shown.video_id}"
-        )
-        _save(figure, output, f"{len(shown.predicted)} predicted, {len(shown.true)} true segments")
+        title = f"Predicted and true segments of {shown.video_id}"
+        figure = plot_segments([shown.true, shown.predicted], shown.duration_s, title=title)
+        num_true, num_predicted = len(shown.true.segments_s), len(shown.predicted.segments_s)
+        _save(figure, output, f"{num_predicted} predicted, {num_true} true segments")
 
 
 @picture.command("training")

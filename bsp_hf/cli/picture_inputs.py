@@ -9,6 +9,7 @@ from bsp_hf.localization.annotations.reading import BadRowError, to_window
 from bsp_hf.metrics import read_results
 from bsp_hf.metrics.text_files import read_json
 from bsp_hf.publishing.cards.files import read_record
+from bsp_hf.visualization import SegmentRow
 
 # Names under which reports of this package and files of others keep a list of boundaries.
 _BOUNDARY_NAMES = ("true_boundaries", "boundaries", "boundaries_s")
@@ -76,22 +77,13 @@ def _read_ends(content: Any, path: Path) -> KnownBoundaries:  # Any: JSON
 
 
 @dataclass(frozen=True)
-class LabelledSpan:
-    """One segment: start and end in seconds, its label, and its score where it was predicted."""
-
-    span_s: tuple[float, float]
-    label: str
-    score: float = 1.0
-
-
-@dataclass(frozen=True)
 class SegmentsOfVideo:
     """True and predicted segments of one video, the latter by falling score."""
 
     video_id: str
     duration_s: float
-    true: tuple[LabelledSpan, ...]
-    predicted: tuple[LabelledSpan, ...]
+    true: SegmentRow
+    predicted: SegmentRow
 
 
 def read_segments(results: Path, annotations: Path, video_id: str | None, most: int) -> SegmentsOfVideo:
@@ -116,17 +108,12 @@ def read_segments(results: Path, annotations: Path, video_id: str | None, most: 
     video, scores = shared[video_id], found.require_scores()
     rows = (found.video_index == spelled[video_id.removeprefix("v_")]).nonzero()[0]
     rows = rows[(-scores[rows]).argsort(kind="stable")][:most]
-    true = [LabelledSpan((s.start_s, s.end_s), s.label or "action") for s in video.segments]
-    predicted = [
-        LabelledSpan(
-            (float(found.segments_s[row, 0]), float(found.segments_s[row, 1])),
-            str(found.labels[found.label_index[row]] or "action"),
-            float(scores[row].clip(0, 1)),
-        )
-        for row in rows
-    ]
-    last_s = max((span.span_s[1] for span in (*true, *predicted)), default=1.0)
-    return SegmentsOfVideo(video_id, video.duration_s or last_s, tuple(true), tuple(predicted))
+    true_s = [(segment.start_s, segment.end_s) for segment in video.segments]
+    true = SegmentRow("true", true_s, [segment.label or "action" for segment in video.segments])
+    labels = [str(found.labels[number] or "action") for number in found.label_index[rows]]
+    predicted = SegmentRow("predicted", found.segments_s[rows], labels, scores[rows].clip(0, 1))
+    last_s = max((end_s for _, end_s in (*true_s, *found.segments_s[rows].tolist())), default=1.0)
+    return SegmentsOfVideo(video_id, video.duration_s or last_s, true, predicted)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

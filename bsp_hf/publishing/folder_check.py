@@ -69,19 +69,12 @@ _TASK = "video-feature-extraction"
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """Which files of a folder are published, and what is wrong with it.
+    """Which files of a folder are published, and what is wrong with it."""
 
-    Args:
-        files (`tuple[str, ...]`): What is published, relative to the folder, with `/` between the parts.
-        left_out (`tuple[str, ...]`): Working files that are not.
-        problems (`tuple[str, ...]`): Why it cannot be published, one sentence each; empty if it can.
-        notes (`tuple[str, ...]`): What the owner should know.
-    """
-
-    files: tuple[str, ...]
-    left_out: tuple[str, ...]
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    files: tuple[str, ...]  # relative to the folder, with `/` between the parts
+    left_out: tuple[str, ...]  # working files
+    problems: tuple[str, ...]  # why it cannot be published, one sentence each; empty if it can
+    notes: tuple[str, ...]  # what the owner should know
 
 
 def check_folder(folder: str | Path) -> FolderCheck:
@@ -101,7 +94,7 @@ def check_folder(folder: str | Path) -> FolderCheck:
     try:
         if (folder / _CONFIG_FILE).is_file():
             config = json.loads((folder / _CONFIG_FILE).read_text("utf-8"))
-            model_class = _find_class(config)
+            model_class = find_model_class(config.get("architectures"))
     except (ValueError, AttributeError, TypeError) as error:
         problems.append(f"{_CONFIG_FILE} cannot be read: {error}")
     is_localizer = _is_localizer(model_class)
@@ -153,10 +146,12 @@ def check_folder(folder: str | Path) -> FolderCheck:
     return FolderCheck(tuple(files), tuple(left_out), tuple(problems), tuple(notes))
 
 
-def _find_class(config: dict[str, Any]) -> type[PreTrainedModel] | None:
-    saved_class = (config.get("architectures") or [""])[0]
+def find_model_class(architectures: list[str] | None) -> type[PreTrainedModel] | None:
+    """Return the class of the package that a config names; `None` if it has no such class."""
     package = import_module(__name__.partition(".")[0])
-    found = getattr(package, saved_class) if saved_class in package.__all__ else None
+    found = (
+        getattr(package, architectures[0]) if architectures and architectures[0] in package.__all__ else None
+    )
     return found if isinstance(found, type) and issubclass(found, PreTrainedModel) else None
 
 

@@ -33,44 +33,26 @@ class RemoteChangedError(ValueError):
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One file of a published folder.
+    """One file of a published folder."""
 
-    Args:
-        path (`str`): Its path in the repository.
-        size_bytes (`int`): Its size.
-        state (`str`): `"new"`, `"changed"` or `"unchanged"`, compared with what the repository held before;
-            in a dry run, which asks nobody, `"planned"`.
-    """
-
-    path: str
+    path: str  # in the repository
     size_bytes: int
+    # "new", "changed" or "unchanged", compared with what the repository held before; "planned" in a dry run.
     state: str
 
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What [`publish_folder`] did; `str()` of it is a readable summary.
-
-    Args:
-        repo_id (`str`): The repository.
-        revision (`str`): The branch.
-        files (`tuple[PublishedFile, ...]`): Everything that the folder publishes.
-        left_out (`tuple[str, ...]`): Working files that were not published.
-        kept (`tuple[str, ...]`): What the repository holds besides them.
-        notes (`tuple[str, ...]`): What the owner should know.
-        commit (`str`, *optional*): The commit that holds the files; `None` in a dry run.
-        url (`str`, *optional*): Where to see it: the commit, or the pull request.
-        tag (`str`, *optional*): Tag that was set.
-    """
+    """What [`publish_folder`] did; `str()` of it is a readable summary."""
 
     repo_id: str
-    revision: str
-    files: tuple[PublishedFile, ...]
-    left_out: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    commit: str | None = None
-    url: str | None = None
+    revision: str  # the branch
+    files: tuple[PublishedFile, ...]  # everything that the folder publishes
+    left_out: tuple[str, ...] = ()  # working files that were not published
+    kept: tuple[str, ...] = ()  # what the repository holds besides
+    notes: tuple[str, ...] = ()  # what the owner should know
+    commit: str | None = None  # the commit that holds the files; None in a dry run
+    url: str | None = None  # of the commit or the pull request
     tag: str | None = None
 
     @property

@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression, BSPPreTrainedModel
+from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.files import atomic_file
+
+from .folder_check import find_model_class
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-# Largest difference from PyTorch that is let pass. Half precision has three decimal digits.
+# Largest difference from PyTorch that is accepted. Half precision has three decimal digits.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
 _METADATA_PREFIX = "bsp_hf."
 _CHECKED_BATCHES = (1, 3)
@@ -30,23 +32,13 @@ _CHECKED_BATCHES = (1, 3)
 
 @dataclass(frozen=True)
 class OnnxReport:
-    """What was exported, and how far it is from PyTorch.
-
-    Args:
-        path (`Path`): The file.
-        input_shape (`tuple[int, ...]`): Shape of `pixel_values` without the batch: `(num_frames, 3, height,
-            width)`.
-        max_abs_diffs (`dict[str, float]`): Of each output, the largest difference from PyTorch.
-        dtype (`str`): Number type of weights, input and outputs.
-        opset (`int`): Version of ONNX's operators.
-        num_bytes (`int`): Size of the file.
-    """
+    """What was exported, and how far it is from PyTorch."""
 
     path: Path
-    input_shape: tuple[int, ...]
-    max_abs_diffs: dict[str, float]
-    dtype: str
-    opset: int
+    input_shape: tuple[int, ...]  # of `pixel_values` without the batch: (num_frames, 3, height, width)
+    max_abs_diffs: dict[str, float]  # largest difference from PyTorch, by output
+    dtype: str  # number type of weights, input and outputs
+    opset: int  # version of ONNX's operators
     num_bytes: int
 
     def __str__(self) -> str:
@@ -70,7 +62,7 @@ def export_onnx(
 ) -> OnnxReport:
     """Export an encoder to one ONNX file and check in onnxruntime that it computes the same.
 
-    The file takes `pixel_values` `(batch, num_frames, 3, height, width)` with any batch, and gives
+    The file takes `pixel_values` `(batch, num_frames, 3, height, width)` with any batch, and returns
     `last_hidden_state` (unless a stream of a fusion has none), `pooler_output` and, of a model with a
     classifier, its logits. Its metadata holds the encoder's record, its preprocessing and its class names;
     see [`read_onnx_metadata`].
@@ -93,12 +85,6 @@ def export_onnx(
         OSError: If there is no such checkpoint, or the file cannot be written.
         ValueError: If an option is out of range, or an output differs from PyTorch's by more than 1e-4 (2e-2
             of its largest value in float16).
-
-    Example:
-    ```python
-    >>> from bsp_hf.publishing.onnx import export_onnx
-    >>> print(export_onnx("bsp-tsm-r50", "bsp-tsm-r50.onnx"))  # doctest: +SKIP
-    ```
     """
     _require_packages()
     if dtype not in TOLERANCES:
@@ -120,7 +106,7 @@ def export_onnx(
     with torch.inference_mode(False), torch.no_grad(), atomic_file(path) as temporary:
         names = list(exported.outputs(clips[:1]))
         with _quiet():
-            # Any: the stubs know the old exporter's answer, which is none
+            # Any: the stubs know what the old exporter returns, which is None
             program: Any = torch.onnx.export(
                 exported,
                 (clips,),
@@ -140,39 +126,20 @@ def export_onnx(
 
 
 def load_with_head(source: str | Path) -> PreTrainedModel:
-    """Load a checkpoint as the class of the package that saved it, with its head.
+    """Load a checkpoint, a folder or Hub id, as the package's class that saved it, with its head.
 
-    Args:
-        source (`str` or `Path`): Folder or Hub id.
-
-    Returns:
-        `PreTrainedModel`: The model; what `AutoModel` makes of it where the package has no such class.
+    Where the package has no such class, it is what `AutoModel` makes of it.
     """
-    names = AutoConfig.from_pretrained(source).architectures or ()
-    for model_class in _derived_from(BSPPreTrainedModel):
-        if model_class.__name__ in names:
-            return model_class.from_pretrained(source)
-    return AutoModel.from_pretrained(source)
-
-
-def _derived_from(base: type) -> Iterator[Any]:  # Any: mypy knows no classmethods of an iterated type
-    derived: Any
-    for derived in base.__subclasses__():
-        if derived.__module__.startswith("bsp_hf."):
-            yield derived
-        yield from _derived_from(derived)
+    model_class = find_model_class(AutoConfig.from_pretrained(source).architectures) or AutoModel
+    return model_class.from_pretrained(source)
 
 
 def read_onnx_metadata(path: str | Path) -> dict[str, Any]:
-    """Read what [`export_onnx`] wrote about an encoder.
+    """Return what [`export_onnx`] wrote about an encoder.
 
-    Args:
-        path (`str` or `Path`): The ONNX file.
-
-    Returns:
-        `dict`: `encoder` (its record: id, revision, settings hash), `preprocessing` (the settings of
-        [`BSPFeatureExtractor`]), `config`, `labels` (names of the classes; `None` without a classifier) and
-        `format_version`.
+    The entries are `encoder` (its record: id, revision, settings hash), `preprocessing` (the settings of
+    [`BSPFeatureExtractor`]), `config`, `labels` (names of the classes; `None` without a classifier) and
+    `format_version`.
 
     Raises:
         ImportError: If onnxruntime is not installed.
@@ -254,7 +221,7 @@ def _compare(
                     f"{name} came out of onnxruntime as {array.shape}, not {tuple(value.shape)}."
                 )
             diff = (torch.from_numpy(array).double() - value.double()).abs().max().item()
-            # Of numbers in half precision, the digits count, not their place.
+            # In half precision the tolerance is relative.
             scale = 1.0 if dtype == "float32" else max(1.0, value.abs().max().item())
             if not diff <= TOLERANCES[dtype] * scale:
                 raise ValueError(
@@ -276,7 +243,7 @@ def _require_packages() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself away from the user."""
+    """Suppress the exporter's messages about itself."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [log.level for log in loggers]
     for log in loggers:

@@ -1,4 +1,4 @@
-"""What all pictures share: how a figure is made, colours that everybody can tell apart, the time axis."""
+"""What all pictures share: new figures, colours that everybody can tell apart, the time axis."""
 
 from __future__ import annotations
 
@@ -25,18 +25,7 @@ _TICK_STEPS_S = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 864
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """Return an empty figure that stands outside pyplot's global state and lays itself out.
-
-    Args:
-        width_in (`float`): Width in inches.
-        height_in (`float`): Height in inches.
-
-    Returns:
-        `Figure`: With a canvas that can draw; the caller owns it.
-
-    Raises:
-        ImportError: If matplotlib is not installed.
-    """
+    """Return an empty figure of this size in inches, outside pyplot's global state, with automatic layout."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -71,18 +60,9 @@ def format_time(time_s: float, longest_s: float) -> str:
 def mark_boundaries(
     all_axes: Sequence[Axes], boundaries_s: np.ndarray, kinds: Sequence[str] | None = None
 ) -> list[Artist]:
-    """Draw a vertical line at every boundary through all axes.
+    """Draw a vertical line at every boundary through all axes, whose x axes hold seconds.
 
-    Args:
-        all_axes (`Sequence[Axes]`): Axes whose x axis holds seconds.
-        boundaries_s (`np.ndarray`): `(num_boundaries,)`, seconds.
-        kinds (`Sequence[str]`, *optional*): Kind of every boundary; each kind has its colour and line style.
-
-    Returns:
-        `list[Artist]`: One line of every kind, with its label, for a legend.
-
-    Raises:
-        ValueError: If there are not as many kinds as boundaries.
+    Each kind has its colour and line style. Returned is one line of every kind, with its label, for a legend.
     """
     from matplotlib.patheffects import withStroke
 

@@ -93,11 +93,12 @@ def test_picture_of_predicted_and_true_segments(tmp_path):
     truth = {"v_v1": {"duration": 10, "annotations": [{"segment": [1, 5], "label": "jump"}]}}
     (tmp_path / "truth.json").write_text(json.dumps({"database": truth}))
     shown = read_segments(tmp_path / "results.json", tmp_path / "truth.json", None, 1)
-    assert shown.video_id == "v_v1" and shown.duration_s == 10 and shown.true[0].span_s == (1.0, 5.0)
-    assert [(part.label, part.score) for part in shown.predicted] == [("run", 0.8)]
+    assert shown.video_id == "v_v1" and shown.duration_s == 10 and shown.true.segments_s == [(1.0, 5.0)]
+    assert shown.predicted.labels == ["run"] and shown.predicted.scores == [0.8]
     (tmp_path / "bare.json").write_text(json.dumps({"database": {"v1": truth["v_v1"]}}))
     (tmp_path / "named.json").write_text(json.dumps({"results": {"v_v1": found}}))
-    assert len(read_segments(tmp_path / "named.json", tmp_path / "bare.json", None, 9).predicted) == 2
+    named = read_segments(tmp_path / "named.json", tmp_path / "bare.json", None, 9)
+    assert len(named.predicted.segments_s) == 2
     words = ("picture", "segments", tmp_path / "results.json", tmp_path / "truth.json", "-o")
     assert "2 predicted, 1 true" in bsp(*words, tmp_path / "segments.png")
     assert is_picture(tmp_path / "segments.png")

@@ -9,36 +9,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CardMetric:
-    """One measured number, and what makes it traceable.
+    """One measured number, and what makes it traceable."""
 
-    Args:
-        name (`str`): For instance `"accuracy"`.
-        value (`float`): The number, as a share and not in per cent where it is one.
-        data (`str`): What it was measured on, and on how much of it.
-        seed (`int`, *optional*): Seed of the run.
-        command (`str`): The command that printed it.
-        commit (`str`): The code's commit, or `"Not recorded"`.
-        metric_type (`str`): Name of the metric as the Hub knows it, for instance `"accuracy"`.
-        task (`str`): What was evaluated, for instance `"Boundary classification"`.
-    """
-
-    name: str
-    value: float
-    data: str
+    name: str  # for instance "accuracy"
+    value: float  # a share, not per cent
+    data: str  # what it was measured on, and on how much of it
     seed: int | None
-    command: str
-    commit: str
-    metric_type: str
-    task: str
+    command: str  # that printed it
+    commit: str  # of the code, or "Not recorded"
+    metric_type: str  # the Hub's name of the metric, for instance "accuracy"
+    task: str  # what was evaluated, for instance "Boundary classification"
 
 
 def collect_metrics(record: Mapping[str, Any], task: str | None = None) -> tuple[CardMetric, ...]:
-    """Return the finite numbers that a record lists, else those of its evaluation.
-
-    Args:
-        record (`Mapping`): What `training_record.json` holds.
-        task (`str`, *optional*): Task of the localizer's pipeline; `None` for an encoder.
-    """
+    """Return the finite numbers that a record lists, else those of its evaluation; no task for an encoder."""
     if "metrics" in record:
         common = {**_describe_run(record), "task": _as_title(task) if task else "Boundary classification"}
         return tuple(CardMetric(**{"metric_type": row["name"], **common, **row}) for row in record["metrics"])

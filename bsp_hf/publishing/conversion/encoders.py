@@ -166,7 +166,7 @@ def _settle_settings(
     place_in_keys: str,
     classifier: str | None,
 ) -> tuple[ConvertedSetting, ...]:
-    """Take each setting from the first that knows it: caller, keys, name of the file, defaults of TSM."""
+    """Return each setting from its first source: caller, keys, name of the file, TSM's defaults."""
     name_facts = parse_checkpoint_name(weight_file) if keys.records_shift else None
     if name_facts and name_facts.shift_place not in (None, place_in_keys) and given["shift_place"] is None:
         raise ValueError(
@@ -222,7 +222,7 @@ def _name_labels(
 
 
 def _find_extras(weights: Mapping[str, Tensor], heads: Sequence[str]) -> list[str]:
-    """List what may stay in the file: pixel statistics, and the classifier if it is not wanted."""
+    """Return the keys that are not taken: pixel statistics, and the classifier if it is not wanted."""
     return [key for key in weights if key in _KNOWN_EXTRAS or key.rpartition(".")[0] in heads]
 
 
@@ -251,7 +251,7 @@ def _check_weights(
 
 
 def _take_weight(tensor: Tensor | None) -> Tensor:
-    """Copy a weight in the precision of the model; a missing one is a batch counter."""
+    """Return a copy of a weight in the model's precision; 0 for a batch counter that is missing."""
     if tensor is None:
         return torch.zeros((), dtype=torch.long)
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.long, copy=True).contiguous()
@@ -260,7 +260,7 @@ def _take_weight(tensor: Tensor | None) -> Tensor:
 def _find_pixel_statistics(
     checkpoint: ForeignCheckpoint, keys: KeyLayout
 ) -> dict[str, Any]:  # Any: fields of the extractor
-    """Return mean and deviation that lie beside the weights, for pixels in 0..1; else the layout's."""
+    """Return mean and deviation from the files beside the weights, for pixels in 0..1; else the layout's."""
     timm = checkpoint.config.get("pretrained_cfg")
     candidates = [(checkpoint.preprocessor, "image_mean", "image_std")]
     if isinstance(timm, dict):

@@ -20,15 +20,7 @@ EXPORT_LAYOUTS = ("mit-han-lab", "mmaction2")
 
 
 def export_tsm_state_dict(model: PreTrainedModel, layout: str = "mit-han-lab") -> dict[str, Tensor]:
-    """Name the weights of an encoder as another code base does.
-
-    Args:
-        model (`PreTrainedModel`): A [`BSPModel`] or [`BSPForBoundaryClassification`] on a ResNet.
-        layout (`str`, *optional*, defaults to `"mit-han-lab"`): `"mit-han-lab"` or `"mmaction2"`.
-
-    Returns:
-        `dict[str, torch.Tensor]`: The same tensors, sharing memory with the model, under the keys of the bare
-        network; the files of TSM's authors have `module.` in front of each.
+    """Return an encoder's tensors, in the same memory, under the keys of another code base's bare network.
 
     Raises:
         ValueError: If the layout is unknown, or its code would compute something else with these weights.

@@ -37,23 +37,14 @@ _TORCH_READ_ERRORS = (
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """A checkpoint of another code base, as it lies on disk.
-
-    Args:
-        weight_file (`Path`): The file that holds the weights.
-        state_dict (`dict[str, torch.Tensor]`): The weights under the keys they were saved with, on the CPU.
-        extras (`tuple[str, ...]`): What else the file holds, for instance `"optimizer"`.
-        facts (`dict`): Those extras that are one number or one word, for instance the epoch.
-        config (`dict`): `config.json` beside the weights; empty where there is none.
-        preprocessor (`dict`): `preprocessor_config.json`, likewise.
-    """
+    """A checkpoint of another code base, as it lies on disk."""
 
     weight_file: Path
-    state_dict: dict[str, Tensor]
-    extras: tuple[str, ...]
-    facts: dict[str, str | int | float]
-    config: dict[str, Any]  # Any: another library's JSON
-    preprocessor: dict[str, Any]
+    state_dict: dict[str, Tensor]  # under the keys they were saved with, on the CPU
+    extras: tuple[str, ...]  # what else the file holds, for instance "optimizer"
+    facts: dict[str, str | int | float]  # extras that are one number or one word, for instance the epoch
+    config: dict[str, Any]  # `config.json` beside the weights, if any; Any: another library's JSON
+    preprocessor: dict[str, Any]  # `preprocessor_config.json`, likewise
 
 
 def read_checkpoint(source: str | Path) -> ForeignCheckpoint:

@@ -18,14 +18,7 @@ _CARDS = Path(__file__).with_name("known_files.json")
 
 @dataclass(frozen=True)
 class FileNameFacts:
-    """What the file names of published TSM checkpoints say.
-
-    Args:
-        num_frames (`int`): Frames of a clip.
-        shift_div (`int`, *optional*): Denominator of the shifted part; `None` if the name is silent.
-        shift_place (`str`, *optional*): `"none"` for a network without shift; `None` if the name is silent.
-        architecture (`str`, *optional*): For instance `"resnet50"`.
-    """
+    """What the name of a published TSM checkpoint contains; `None` for what it does not."""
 
     num_frames: int
     shift_div: int | None = None

@@ -11,17 +11,11 @@ from bsp_hf.localization.localizer.state_dicts import shorten_names
 
 @dataclass(frozen=True)
 class ConvertedSetting:
-    """One setting of a converted model and where its value comes from.
-
-    Args:
-        name (`str`): Field of its config.
-        value: Its value.
-        origin (`str`): `"argument"`, `"file name"`, `"keys"` or `"default"`; of a localizer `"argument"`,
-            `"weights"` or its preset, as in `"preset thumos14"`.
-    """
+    """One field of a converted model's config and where its value comes from."""
 
     name: str
     value: Any  # Any: fields of a config have different types
+    # "argument", "file name", "keys" or "default"; of a localizer "argument", "weights" or "preset thumos14".
     origin: str
 
     def __str__(self) -> str:
@@ -30,38 +24,23 @@ class ConvertedSetting:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What [`convert_checkpoint`] found in a checkpoint and made of it; `str()` of it is a readable summary.
+    """What [`convert_checkpoint`] found and made; `str()` of it is a readable summary."""
 
-    Args:
-        source (`str`): Name of the file the weights come from.
-        source_sha256 (`str`): Digest of that file.
-        output_folder (`Path`): The folder that was written.
-        layout (`str`): Name of the layout of the keys.
-        architecture (`str`): For instance `"resnet50"`.
-        model_class (`str`): Class of the saved model.
-        num_labels (`int`, *optional*): Classes of its classifier; `None` without one.
-        settings (`tuple[ConvertedSetting, ...]`): Settings of the encoder.
-        preprocessing (`str`): How a frame is prepared for the network.
-        renamed (`tuple[tuple[str, str], ...]`): Key in the file and key in the model of every tensor taken.
-        filled (`tuple[str, ...]`): Batch counters that the file lacks. They start at zero; no output depends
-            on them.
-        left (`tuple[str, ...]`): What the file holds beyond the weights that were taken.
-        notes (`tuple[str, ...]`): What the owner should know.
-    """
-
-    source: str
+    source: str  # name of the file
     source_sha256: str
     output_folder: Path
-    layout: str
-    architecture: str
+    layout: str  # of the keys
+    architecture: str  # for instance "resnet50"
     model_class: str
-    num_labels: int | None
+    num_labels: int | None  # None without a classifier
     settings: tuple[ConvertedSetting, ...]
     preprocessing: str
-    renamed: tuple[tuple[str, str], ...]
-    filled: tuple[str, ...]
-    left: tuple[str, ...]
-    notes: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...]  # key in the file and key in the model of every tensor taken
+    filled: tuple[
+        str, ...
+    ]  # batch counters that the file lacks; they start at 0, and no output depends on them
+    left: tuple[str, ...]  # what the file holds beyond the weights that were taken
+    notes: tuple[str, ...]  # what the owner should know
 
     @property
     def num_matched(self) -> int:
@@ -104,28 +83,16 @@ class ConversionReport:
 
 @dataclass(frozen=True)
 class LocalizerReport:
-    """What [`convert_localizer_checkpoint`] found and made; `str()` of it is a readable summary.
+    """What [`convert_localizer_checkpoint`] found and made; `str()` of it is a readable summary."""
 
-    Args:
-        source (`str`): Name of the file the weights come from.
-        source_sha256 (`str`): Digest of that file.
-        output_folder (`Path`): The folder that was written.
-        kind (`str`): `"gtad"`, `"tan"` or `"lgi"`.
-        preset (`str`): The published setting it was read as.
-        settings (`tuple[ConvertedSetting, ...]`): Every field of the config. Those that come from the preset
-            are assumed: the weights do not show them.
-        num_tensors (`int`): Tensors that were taken.
-        left (`tuple[str, ...]`): What the file holds beyond them.
-    """
-
-    source: str
+    source: str  # name of the file
     source_sha256: str
     output_folder: Path
-    kind: str
-    preset: str
-    settings: tuple[ConvertedSetting, ...]
-    num_tensors: int
-    left: tuple[str, ...]
+    kind: str  # "gtad", "tan" or "lgi"
+    preset: str  # the published setting it was read as
+    settings: tuple[ConvertedSetting, ...]  # every field of the config
+    num_tensors: int  # taken from the file
+    left: tuple[str, ...]  # what the file holds beyond them
 
     @property
     def assumed(self) -> tuple[ConvertedSetting, ...]:
