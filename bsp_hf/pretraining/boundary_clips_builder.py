@@ -22,20 +22,12 @@ _MOST_SHARDS = 128
 
 @dataclass
 class BoundaryClipsConfig(datasets.BuilderConfig):
-    """What [`BoundaryClipsBuilder`] generates; [`load_boundary_clips`] fills it.
-
-    Args:
-        clips (`PretextClips`, *optional*): The clips, which row order picks from.
-        names (`tuple[str, ...]`): Relative name of every source of `clips`.
-        epoch (`int`, *optional*, defaults to 0): Epoch of the first rows.
-        num_clips (`int`, *optional*, defaults to 0): Rows. More than an epoch has go on in the next epoch.
-        split (`str`, *optional*, defaults to `"train"`): Name of the only split.
-    """
+    """What [`BoundaryClipsBuilder`] generates; [`load_boundary_clips`] fills it."""
 
     clips: PretextClips | None = None
-    names: tuple[str, ...] = field(default=())
-    epoch: int = 0
-    num_clips: int = 0
+    names: tuple[str, ...] = field(default=())  # relative ones of the sources
+    epoch: int = 0  # of the first row
+    num_clips: int = 0  # rows; more than an epoch has go on in the next epoch
     split: str = "train"
 
 

@@ -26,26 +26,11 @@ def save_clip_picture(
     frame_size: int = 160,
     seed: int = 0,
 ) -> int:
-    """Draw clips of every kind, one row each, with their boundaries; under each frame stands its number.
+    """Draw clips of every kind, one row each, with their boundaries and frame numbers; return how many.
 
     The kinds start from the same sources, so that their rows differ by the boundary alone. Of the sources
-    that the seed draws, those that move most are shown: where nothing moves, no speed is seen.
-
-    Args:
-        sources (`list[TrimmedVideo]`): Counted videos.
-        path (`str` or `Path`): The picture to write; its suffix says the format (`.png`, `.pdf`, `.svg`).
-        kinds (`Sequence[BoundaryType]`, *optional*): Boundary types to show; all four by default.
-        clips_per_kind (`int`, *optional*, defaults to 2): Rows of each.
-        synthesis (`SynthesisConfig`, *optional*): Settings of the clips; `SynthesisConfig()` by default.
-        frame_size (`int`, *optional*, defaults to 160): Height and width of a frame, in pixels.
-        seed (`int`, *optional*, defaults to 0): Seed of the sources and of the clips.
-
-    Returns:
-        `int`: The number of clips in the picture.
-
-    Raises:
-        ValueError: If no kind or no clip is asked for, or the videos do not suffice.
-        ImportError: If matplotlib is not installed.
+    that the seed draws, those that move most are shown: where nothing moves, no speed is seen. The suffix of
+    `path` says the format (`.png`, `.pdf`, `.svg`); `frame_size` is height and width in pixels.
     """
     from bsp_hf.visualization import plot_boundary_clips
 

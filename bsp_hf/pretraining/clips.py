@@ -26,13 +26,9 @@ _MOST_ATTEMPTS = 4
 
 
 class ClipDraw(NamedTuple):
-    """What was drawn for one clip before a frame is decoded.
+    """What was drawn for one clip before a frame is decoded: its case, first source and plan.
 
-    Args:
-        case (`int`): The case of the pretext.
-        anchor (`int`): The first source, in the catalog.
-        plan (`ClipPlan`): The clip.
-        rng (`np.random.Generator`): For whatever is drawn after the plan.
+    `rng` is for whatever is drawn after the plan.
     """
 
     case: int
@@ -121,7 +117,7 @@ class PretextClips(Dataset):
         return len(self.catalog) * len(self.cases)
 
     def set_epoch(self, epoch: int) -> None:
-        """Let every index stand for a new clip."""
+        """Choose the epoch: every index stands for a new clip."""
         self._epoch.fill_(epoch)
 
     def plan(self, index: int, attempt: int = 0, epoch: int | None = None) -> ClipDraw:

@@ -108,7 +108,7 @@ class BoundaryClassification(Pretext):
         return case
 
 
-class BoundaryRegression(Pretext):
+class BoundaryRegression(BoundaryClassification):
     """Regress a Gaussian heatmap around the change point (Sec. 3.3).
 
     Choice: the Gaussian's variance is tau (`half_length`), reading the paper's tau as that of Eq. 1; the
@@ -118,16 +118,12 @@ class BoundaryRegression(Pretext):
     head = "regression"
 
     def __init__(self, synthesis: SynthesisConfig, kinds: tuple[BoundaryType, ...]):
-        super().__init__(synthesis)
-        self.kinds = kinds
-        self.num_cases = len(kinds)
-        self.partner_kinds = tuple(kind for kind in kinds if kind in CLASS_BOUNDARIES)
+        super().__init__(synthesis, kinds)
+        self.label_names = ()
 
-    def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
-        """Draw a clip with the boundary `kinds[case]`."""
-        return self._plan_boundary(self.kinds[case], anchor, catalog, rng)
-
-    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> np.ndarray:
+    def target(  # type: ignore[override]  # a value for every frame where the base has one for the clip
+        self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog
+    ) -> np.ndarray:
         """Return the heatmap, float32 `(num_frames,)` in (0, 1]."""
         return boundary_heatmap(self.synthesis.num_frames, plan.boundary_frame, self.synthesis.half_length)
 
@@ -135,12 +131,7 @@ class BoundaryRegression(Pretext):
 class ActionClassification(Pretext):
     """Name the action of a clip: the paper's "vanilla" pre-training.
 
-    Args:
-        synthesis (`SynthesisConfig`): The settings of synthesized clips.
-        label_names (`tuple[str, ...]`): The classes to tell apart; sources of others are left out.
-
-    Raises:
-        ValueError: If there are fewer than two classes.
+    Sources of other classes than `label_names` are left out.
     """
 
     def __init__(self, synthesis: SynthesisConfig, label_names: tuple[str, ...]):
@@ -231,15 +222,9 @@ class Speediness(Pretext):
 
 
 def boundary_heatmap(num_frames: int, boundary_frame: int, variance: float) -> np.ndarray:
-    """Return the regression target of Sec. 3.3, `exp(-(t - mu)^2 / (2 * variance))`.
+    """Return the regression target of Sec. 3.3, `exp(-(t - mu)^2 / (2 * variance))`, float32 in (0, 1].
 
-    Args:
-        num_frames (`int`): Frames of the clip.
-        boundary_frame (`int`): First frame behind the boundary, 0-based; mu lies half a frame before it.
-        variance (`float`): Variance of the Gaussian, in frames squared.
-
-    Returns:
-        `np.ndarray`: float32 `(num_frames,)`, in (0, 1].
+    mu lies half a frame before `boundary_frame`, the first behind the boundary; the variance is in frames^2.
     """
     distance = np.arange(num_frames) - (boundary_frame - 0.5)
     return np.exp(-(distance**2) / (2 * variance)).astype(np.float32)
@@ -272,14 +257,11 @@ TASKS = tuple(PRETEXTS)
 
 
 def find_pretext(task: str) -> PretextFactory:
-    """Find what builds a pretext task.
+    """Return what builds a task of the settings of the synthesis and the names of the action classes.
 
     Args:
         task (`str`): A name in `PRETEXTS`; or `"module:Class"` or `"folder/file.py:Class"`, a class derived
             from [`Pretext`] that lies elsewhere. Its module is imported, so its code runs.
-
-    Returns:
-        `Callable`: Makes the task from the synthesis settings and the names of the action classes.
 
     Raises:
         ValueError: If the name is unknown, or names no pretext.
@@ -309,22 +291,10 @@ def find_pretext(task: str) -> PretextFactory:
 
 
 def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, ...] = ()) -> Pretext:
-    """Build a pretext task by its name.
+    """Build a pretext task by its name, as [`find_pretext`] takes it.
 
-    Args:
-        task (`str`): A name in `PRETEXTS`, or the place of a class; see [`find_pretext`]. A boundary's name
-            alone is that boundary against same-speed; `"regression"` takes all three boundaries,
-            `"regression-diff-class"` and so on one.
-        synthesis (`SynthesisConfig`): The settings of synthesized clips.
-        class_names (`tuple[str, ...]`, *optional*): The action classes, for `"action"`.
-
-    Returns:
-        `Pretext`: The task.
-
-    Raises:
-        ValueError: If the name is unknown, or names no pretext.
-        OSError: If there is no such file.
-        ImportError: If there is no such module.
+    A boundary's name alone is that boundary against same-speed; `"regression"` takes all three boundaries,
+    `"regression-diff-class"` and so on one. `"action"` needs the names of the classes.
     """
     return find_pretext(task)(synthesis, class_names)
 
@@ -333,13 +303,7 @@ class BoundaryWithAction(BoundaryClassification):
     """Tell the four boundary types apart, and the action wherever a clip shows a single one.
 
     A diff-class clip shows two actions, so it has no action label; all others have that of their source.
-
-    Args:
-        synthesis (`SynthesisConfig`): The settings of synthesized clips.
-        action_names (`tuple[str, ...]`): The actions to tell apart; sources of others are left out.
-
-    Raises:
-        ValueError: If there are fewer than two actions.
+    Sources of other actions than `action_names` are left out.
     """
 
     head = "two-head"
@@ -371,12 +335,5 @@ class BoundaryWithAction(BoundaryClassification):
         return self.kinds[case] is not BoundaryType.DIFF_CLASS
 
     def action_share(self, cases: Sequence[int]) -> float:
-        """Return the share of clips that show a single action.
-
-        Args:
-            cases (`Sequence[int]`): The cases of an epoch, as `PretextClips.cases` has them.
-
-        Returns:
-            `float`: In [0, 1].
-        """
+        """Return the share of clips that show a single action, of the cases of an epoch."""
         return sum(map(self.has_action, cases)) / len(cases)

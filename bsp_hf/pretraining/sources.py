@@ -69,15 +69,9 @@ class TrimmedVideo:
 
 
 class SourceCatalog:
-    """The sources that clips are synthesized from, with the lookups that drawing needs.
+    """The counted sources that clips are synthesized from, with the lookups that drawing needs.
 
-    Args:
-        sources (`Sequence[TrimmedVideo]`): The videos, counted by [`count_frames`].
-        appearance (`np.ndarray`, *optional*): `(num_sources, dim)`, what each looks like; for partners that
-            look alike.
-
-    Raises:
-        ValueError: If there are not as many rows as sources.
+    `appearance`, `(num_sources, dim)`, says what each looks like, for partners that look alike.
     """
 
     def __init__(self, sources: Sequence[TrimmedVideo], appearance: np.ndarray | None = None):
@@ -141,7 +135,7 @@ class SourceCatalog:
 
 
 def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None) -> list[TrimmedVideo]:
-    """List the videos of a folder, found by the same rules as for extraction.
+    """List the videos of a folder, sorted by path, by the same rules as for extraction; count no frames.
 
     Without a table, the first folder under `video_dir` is the class (`CLASS/clip.mp4`). Folders called
     `train`, `test`, `val` or the like, in any case, give the split (`train/CLASS/clip.mp4`) if there are no
@@ -152,9 +146,6 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
         metadata (`str` or `Path`, *optional*):
             CSV file with a column `file` or `file_name` (relative to `video_dir`), `class` or `label`, and
             optionally `split` (`train`, or `test` / `val` / `validation`) and `group`.
-
-    Returns:
-        `list[TrimmedVideo]`: The videos, sorted by path, frames not yet counted.
 
     Raises:
         ValueError: If the folder holds no video, or folders of splits beside others, or the table lacks a
@@ -215,13 +206,7 @@ def split_sources(
 ) -> tuple[list[TrimmedVideo], list[TrimmedVideo]]:
     """Divide sources into training and held-out ones, never through a group.
 
-    Args:
-        sources (`Sequence[TrimmedVideo]`): All of them. Where their `split` is given, it decides.
-        eval_fraction (`float`, *optional*, defaults to 0.1): Share of the groups of every class to hold out.
-        seed (`int`, *optional*, defaults to 0): Seed of the draw.
-
-    Returns:
-        `tuple`: Training and held-out sources.
+    Where their `split` is given, it decides; else `eval_fraction` of the groups of every class are held out.
 
     Raises:
         ValueError: If only some sources have a split, `eval_fraction` is not between 0 and 1, or either part
@@ -255,16 +240,10 @@ def split_sources(
 def count_frames(
     sources: Sequence[TrimmedVideo], num_workers: int = 0, cache: str | Path | None = None
 ) -> tuple[list[TrimmedVideo], list[tuple[Path, str]]]:
-    """Count the decodable frames of every source.
+    """Return the readable sources with their number of frames, and `(path, reason)` of every other.
 
-    Args:
-        sources (`Sequence[TrimmedVideo]`): The videos.
-        num_workers (`int`, *optional*, defaults to 0): Processes to count in; 0 counts in this one.
-        cache (`str` or `Path`, *optional*): JSON file that remembers what was counted, by
-            [`~TrimmedVideo.stamp`]. What was counted before an interruption is kept.
-
-    Returns:
-        `tuple`: The readable sources with their number of frames, and `(path, reason)` of every other.
+    The JSON file `cache` keeps what was counted, by [`~TrimmedVideo.stamp`], also before an interruption.
+    Without `num_workers`, frames are counted in this process.
     """
     cache = Path(cache) if cache is not None else None
     counts = _read_counts(cache)

@@ -323,18 +323,9 @@ def blend_weights(
 
 
 def join_different_classes(first: np.ndarray, second: np.ndarray, blend_half_width: int) -> np.ndarray:
-    """Cross-fade from one video to another (Eq. 1).
+    """Cross-fade from one video to another (Eq. 1), uint8 `(2 * half_length, height, width, 3)`.
 
-    Args:
-        first (`np.ndarray`): uint8 `(half_length + blend_half_width, height, width, 3)`.
-        second (`np.ndarray`): uint8, the same shape.
-        blend_half_width (`int`): Half the cross-fade, in frames; epsilon.
-
-    Returns:
-        `np.ndarray`: New uint8 array `(2 * half_length, height, width, 3)`.
-
-    Raises:
-        ValueError: If the shapes differ or are too short for the cross-fade.
+    Both give `half_length + blend_half_width` frames.
     """
     if first.shape != second.shape:
         raise ValueError(f"both parts must have one shape, got {first.shape} and {second.shape}.")
@@ -351,18 +342,7 @@ def join_different_classes(first: np.ndarray, second: np.ndarray, blend_half_wid
 
 
 def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Put one video behind another without a transition (Eq. 2).
-
-    Args:
-        first (`np.ndarray`): uint8 `(half_length, height, width, 3)`.
-        second (`np.ndarray`): uint8, the same shape.
-
-    Returns:
-        `np.ndarray`: New uint8 array `(2 * half_length, height, width, 3)`.
-
-    Raises:
-        ValueError: If the shapes differ.
-    """
+    """Join one video to another without a transition (Eq. 2), uint8 `(2 * half_length, height, width, 3)`."""
     if first.shape != second.shape:
         raise ValueError(f"both parts must have one shape, got {first.shape} and {second.shape}.")
     return np.concatenate([first, second])
@@ -371,21 +351,14 @@ def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def speed_change_indices(
     num_frames: int, change_point: int, speed: float, frame_stride: int = 1, rounding: str = "even"
 ) -> np.ndarray:
-    """Return the source frames of a clip whose speed changes once (Eq. 3).
+    """Return the source frames of a clip whose speed changes once (Eq. 3), int64, from its first frame on.
 
     Args:
         num_frames (`int`): Frames of the clip; 2 tau.
         change_point (`int`): Frames at the original rate; t. `change_point=num_frames` changes nothing.
         speed (`float`): Sampling rate behind the change point; gamma.
         frame_stride (`int`, *optional*, defaults to 1): Source frames of one step at the original rate.
-        rounding (`str`, *optional*, defaults to `"even"`): Of two equally near frames the `"even"` one,
-            counted from 0, or the later one (`"up"`).
-
-    Returns:
-        `np.ndarray`: int64 `(num_frames,)`, 0-based source frames counted from the clip's first frame.
-
-    Raises:
-        ValueError: If `change_point` is not in `[1, num_frames]`, or `speed` is not positive and finite.
+        rounding (`str`, *optional*, defaults to `"even"`): As in [`nearest_frames`].
     """
     if not 1 <= change_point <= num_frames:
         raise ValueError(f"change_point={change_point} must be between 1 and num_frames={num_frames}.")
@@ -397,7 +370,7 @@ def speed_change_indices(
 
 
 def nearest_frames(positions: np.ndarray, rounding: str = "even") -> np.ndarray:
-    """Return the frame nearest to every position, int64."""
+    """Return the frame nearest to every position, int64; of two the `"even"` one or the later (`"up"`)."""
     # Choice: round half to even; Sec. 3.2 only asks for the temporally nearest frame.
     nearest = np.rint(positions) if rounding == "even" else np.floor(positions + 0.5)
     return nearest.astype(np.int64)
@@ -406,19 +379,7 @@ def nearest_frames(positions: np.ndarray, rounding: str = "even") -> np.ndarray:
 def speed_change_span(
     num_frames: int, change_point: int, speed: float, frame_stride: int = 1, rounding: str = "even"
 ) -> int:
-    """Return how many source frames a speed-change clip and its unchanged twin may touch.
-
-    Args:
-        num_frames (`int`): Frames of the clip.
-        change_point (`int`): Frames at the original rate.
-        speed (`float`): Sampling rate behind the change point.
-        frame_stride (`int`, *optional*, defaults to 1): Source frames of one step at the original rate.
-        rounding (`str`, *optional*, defaults to `"even"`): As in [`speed_change_indices`].
-
-    Returns:
-        `int`: Number of source frames, enough for [`speed_change_indices`] and for `num_frames` steps at the
-        original rate.
-    """
+    """Return how many source frames a speed-change clip and its unchanged twin may touch."""
     changed = int(speed_change_indices(num_frames, change_point, speed, frame_stride, rounding)[-1])
     return max(changed, (num_frames - 1) * frame_stride) + 1
 
@@ -474,12 +435,6 @@ def plan_boundary(
         source_lengths (`Sequence[int]`): Frames of every source.
         config (`SynthesisConfig`): The settings.
         rng (`np.random.Generator`): Source of all randomness.
-
-    Returns:
-        `ClipPlan`: The clip.
-
-    Raises:
-        ValueError: If a source is too short, or a class boundary has no partner.
     """
     num_frames, stride = config.num_frames, config.frame_stride
     length = _check_length(anchor, source_lengths, config)
@@ -531,16 +486,7 @@ def _steps_inside(start: int, length: int, steps: int, stride: int, rng: np.rand
 
 
 def render_clip(plan: ClipPlan, parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Put decoded frames together as the plan says.
-
-    Args:
-        plan (`ClipPlan`): The clip.
-        parts (`Sequence[np.ndarray]`): For every source of the plan its frames, uint8 `(num_frames, height,
-            width, 3)`, all of one size.
-
-    Returns:
-        `np.ndarray`: uint8 `(2 * half_length, height, width, 3)`; may share memory with `parts[0]`.
-    """
+    """Join the decoded frames of each source, all of one size, as the plan says; may return `parts[0]`."""
     parts = [view.apply(part) for view, part in zip(plan.views, parts, strict=True)] if plan.views else parts
     if plan.cuts:
         return join_shots(parts, plan.cuts)

@@ -224,17 +224,7 @@ def render_long_video(
     The four kinds of boundary take turns in random order: cuts to another or to the same action, and changes
     of speed or action without a cut. `NAME.boundaries.json` beside `NAME.mp4` holds the boundaries, the
     segments between them (seconds, half-open) and the arguments. An existing video of the same arguments is
-    kept.
-
-    Args:
-        path (`Path`): The mp4 file to write; missing folders are made.
-        seed (`int`, *optional*, defaults to 0): Non-negative; fixes everything that is drawn.
-        num_actions (`int`, *optional*, defaults to 8): Segments between which the boundaries lie, at least 1.
-        width (`int`, *optional*, defaults to 128): Width in pixels, even, at least 32.
-        height (`int`, *optional*, defaults to 96): Height in pixels, even, at least 32.
-        fps (`int`, *optional*, defaults to 25): Frames per second.
-        min_action_s (`float`, *optional*, defaults to 2.0): Shortest segment, in seconds.
-        max_action_s (`float`, *optional*, defaults to 4.5): Longest segment, in seconds.
+    kept. A segment lasts from `min_action_s` to `max_action_s`.
 
     Raises:
         ValueError: If an argument is out of range.
