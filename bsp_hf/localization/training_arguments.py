@@ -12,7 +12,8 @@ from bsp_hf.localization.grounding.task import GroundingTask
 from bsp_hf.localization.gtad.training import GTADTask
 from bsp_hf.localization.lgi.training import LGI
 from bsp_hf.localization.tan.training import TAN
-from bsp_hf.localization.training.settings import Hyperparameters, LocalizerTrainingSettings
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
+from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training.split import LocalizerSplit, prepare_split, split_at_random
 from bsp_hf.localization.training.task import FeatureCache, LocalizerTask
 

@@ -16,7 +16,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
-from bsp_hf.localization.localizer.model import LocalizerModel
+from bsp_hf.localization.localizer.model import LocalizerModel, check_shape
 
 from .configuration_actionness import ActionnessConfig
 
@@ -96,16 +96,11 @@ class ActionnessModel(LocalizerModel):
         """
         refuse_unknown_arguments(self, kwargs)
         config = self.config
-        if features.ndim != 3 or features.shape[2] != config.feature_dim:
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}, expected (batch, num_segments, "
-                f"{config.feature_dim}). Set feature_dim in the config."
-            )
+        advice = "Set feature_dim in the config."
+        check_shape("features", features, "batch", "num_segments", config.feature_dim, advice=advice)
         for name, value in (("segment_mask", segment_mask), ("labels", labels)):
-            if value is not None and value.shape != features.shape[:2]:
-                raise ValueError(
-                    f"{name} has shape {tuple(value.shape)}, expected {tuple(features.shape[:2])}."
-                )
+            if value is not None:
+                check_shape(name, value, *features.shape[:2])
         if config.normalize:  # in float32 at least: in float16 a row of zeros would be divided by zero
             features = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=2)
         logits = self.classifier(features.to(self.dtype)).squeeze(2)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.result_files import write_actionness
-from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 from bsp_hf.localization.training.task import Item, LocalizerTask
 from bsp_hf.metrics import StepAnnotation, evaluate_actionness, label_segments
 
@@ -23,12 +23,7 @@ from .modeling_actionness import ActionnessModel, ActionnessOutput, features_of_
 
 @dataclass(frozen=True, eq=False)
 class ActionnessSample:
-    """The short segments of one video.
-
-    Args:
-        features (`np.ndarray`): float32 `(num_segments, feature_dim)`.
-        labels (`np.ndarray`, *optional*): float32 `(num_segments,)`, 1 where a step is.
-    """
+    """The short segments of one video: features `(num_segments, feature_dim)`, and 1 where a step is."""
 
     features: np.ndarray
     labels: np.ndarray | None = None

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 
 from .configuration import GroundingConfig
 from .samples import GroundingSample

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import cached_file
 
 from bsp_hf.files import atomic_write_text
@@ -36,13 +37,9 @@ def tokenize_query(sentence: str, strip_punctuation: bool) -> list[str]:
 
 @dataclass(frozen=True)
 class QueryVocabulary:
-    """The words a trained embedding knows. LGI's checkpoints are useless without them: save both together.
+    """The words a trained embedding knows; the first one has the number 4, and none is repeated.
 
-    Args:
-        words (`tuple[str, ...]`): The words without repeats; the first one has the number 4.
-
-    Raises:
-        ValueError: If a word is repeated.
+    LGI's checkpoints are useless without them: save both together.
     """
 
     words: tuple[str, ...]
@@ -86,22 +83,10 @@ class QueryVocabulary:
         return np.array([ids.get(word, UNKNOWN_ID) for word in tokens[:max_words]], dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class PaddedWords:
-    """A batch of queries of unequal length.
-
-    Args:
-        words (`torch.Tensor`): int64 `(batch, num_words)` or float32 `(batch, num_words, word_dim)`, zero
-            past the end of a query.
-        mask (`torch.Tensor`): float32 `(batch, num_words)`, 1 for a word.
-    """
-
-    words: torch.Tensor
-    mask: torch.Tensor
-
-
-def pad_words(queries: Sequence[np.ndarray], num_words: int | None = None) -> PaddedWords:
-    """Stack encoded queries, the short ones padded with zeros to the longest one or to `num_words`."""
+def pad_words(
+    queries: Sequence[np.ndarray], num_words: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return queries padded with zeros to the longest one or to `num_words`, and the mask of their words."""
     if not queries:
         raise ValueError("no query to pad.")
     lengths = [len(query) for query in queries]
@@ -112,12 +97,10 @@ def pad_words(queries: Sequence[np.ndarray], num_words: int | None = None) -> Pa
         raise ValueError(
             f"query {lengths.index(max(lengths))} has {max(lengths)} words, num_words is {width}."
         )
-    batch = np.zeros((len(queries), width, *np.shape(queries[0])[1:]), dtype=np.asarray(queries[0]).dtype)
-    mask = np.zeros((len(queries), width), dtype=np.float32)
-    for row, query in enumerate(queries):
-        batch[row, : len(query)] = query
-        mask[row, : len(query)] = 1
-    return PaddedWords(torch.from_numpy(batch), torch.from_numpy(mask))
+    words = pad_sequence([torch.from_numpy(np.asarray(query)) for query in queries], batch_first=True)
+    words = torch.cat([words, words.new_zeros(len(words), width - words.shape[1], *words.shape[2:])], dim=1)
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    return words, mask.float()
 
 
 def fill_embedding(embedding: torch.nn.Embedding, vocabulary: QueryVocabulary, vectors: WordVectors) -> int:

@@ -14,16 +14,9 @@ from .word_vectors import GLOVE_SOURCE, WordVectors, load_word_vectors
 
 
 class QueryReader:
-    """Encode sentences as a grounding network was trained to read them.
+    """Encodes sentences as a grounding network was trained to read them.
 
-    Args:
-        config (`GroundingConfig`): The network's config; it says which of the others is read.
-        vocabulary (`QueryVocabulary`, *optional*): Words of a trained embedding.
-        word_vectors (`WordVectors`, *optional*): Vectors of words, for instance GloVe.
-        text_encoder (`TransformersQueryEncoder`, *optional*): A text encoder of transformers.
-
-    Raises:
-        ValueError: If what the config asks for is missing, or its width is another.
+    The config names which of vocabulary, word vectors and text encoder is read; that one must be given.
     """
 
     def __init__(

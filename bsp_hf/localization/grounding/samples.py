@@ -16,13 +16,9 @@ from .queries import pad_words
 class GroundingSample:
     """One query of one video, ready to be batched.
 
-    Args:
-        features (`np.ndarray`): float32 `(num_rows, feature_dim)`.
-        query (`np.ndarray`): Word vectors float32 `(num_words, word_dim)`, word numbers int64 `(num_words,)`
-            or a sentence vector float32 `(word_dim,)`.
-        labels (`np.ndarray`, *optional*): 2D-TAN: float32 `(num_clips, num_clips)`, tIoU of every cell. LGI:
-            float32 `(2,)`, start and end as fractions.
-        attention_labels (`np.ndarray`, *optional*): LGI: float32 `(num_rows,)`, 1 for rows inside the span.
+    `features` is float32 `(num_rows, feature_dim)`. `query` is word vectors float32 `(num_words, word_dim)`,
+    word numbers int64 `(num_words,)` or a sentence vector float32 `(word_dim,)`. `labels` are for 2D-TAN the
+    tIoU of every cell, for LGI start and end as fractions; `attention_labels` are 1 for rows in the span.
     """
 
     features: np.ndarray
@@ -51,9 +47,8 @@ def collate_grounding_samples(
     if queries[0].ndim == 1 and not is_ids:
         batch["sentence_vectors"] = torch.from_numpy(np.stack(queries))
     else:
-        padded = pad_words(queries, num_words)
-        batch["word_ids" if is_ids else "word_vectors"] = padded.words
-        batch["word_mask"] = padded.mask
+        words = "word_ids" if is_ids else "word_vectors"
+        batch[words], batch["word_mask"] = pad_words(queries, num_words)
     for name in ("labels", "attention_labels"):
         values = [getattr(sample, name) for sample in samples]
         num_missing = sum(value is None for value in values)

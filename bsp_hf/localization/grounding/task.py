@@ -39,12 +39,6 @@ class GroundingTask(LocalizerTask):
 
     Where the network has an embedding of its own, its vocabulary is that of the training queries. As
     published the embedding starts at random; word vectors, if given, are where it starts.
-
-    Args:
-        network (`GroundingNetwork`): The network.
-        split (`LocalizerSplit`): The videos.
-        features (`FeatureCache`): Their features.
-        settings (`LocalizerTrainingSettings`): What the training was asked for.
     """
 
     metric = "recall@1,0.5"

@@ -15,12 +15,8 @@ from bsp_hf.localization.localizer.companions import TEXT_ENCODER_FOLDER
 class EncodedQueries:
     """Queries read by a text encoder.
 
-    Args:
-        words (`torch.Tensor`): float32 `(batch, num_tokens, dim)`, zero in the padding: `word_vectors` of the
-            grounding networks.
-        mask (`torch.Tensor`): float32 `(batch, num_tokens)`, 1 for a token: their `word_mask`.
-        sentences (`torch.Tensor`): float32 `(batch, dim)`, the mean over the tokens: `sentence_vectors` of
-            2D-TAN.
+    `words` is float32 `(batch, num_tokens, dim)`, zero in the padding, `mask` `(batch, num_tokens)`, and
+    `sentences` the mean over the tokens, `(batch, dim)`.
     """
 
     words: torch.Tensor
@@ -29,14 +25,10 @@ class EncodedQueries:
 
 
 class TransformersQueryEncoder:
-    """Read queries with a frozen encoder of transformers instead of GloVe (beyond the published systems).
+    """A frozen encoder of transformers instead of GloVe (beyond the published systems), with its tokenizer.
 
     Choice: the sentence vector is the mean over all tokens, the special ones included, which is how most
     sentence encoders are trained; it is not normalised.
-
-    Args:
-        model (`PreTrainedModel`): A text encoder with a `last_hidden_state`; set to eval, never trained.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -15,14 +15,9 @@ GLOVE_SOURCE = "https://nlp.stanford.edu/projects/glove/"
 
 
 class WordVectors:
-    """A table of word vectors; a word that it does not hold is a zero vector, as in 2D-TAN.
+    """A table of float32 word vectors `(num_words, dim)`; of a repeated word the first row counts.
 
-    Args:
-        words (`Sequence[str]`): The words; of a repeated one the first row counts.
-        vectors (`np.ndarray`): `(num_words, dim)`, kept as float32.
-
-    Raises:
-        ValueError: If there is no word or the shapes disagree.
+    A word that it does not hold is a zero vector, as in 2D-TAN.
     """
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray) -> None:
@@ -70,19 +65,9 @@ class WordVectors:
 def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = None) -> WordVectors:
     """Read word vectors from the user's file; this package ships none and downloads none.
 
-    Args:
-        path (`str` or `PathLike`): GloVe's text layout (`word value value ...` a line, also gzipped, also
-            with word2vec's `count dim` line in front) or an `.npz` with `words` `(num_words,)` and `vectors`
-            `(num_words, dim)`.
-        only (`Iterable[str]`, *optional*): Keep these words alone. GloVe 6B 300-d is 400 000 words and 480 MB
-            in memory; the words of a data set are a few thousand.
-
-    Returns:
-        `WordVectors`: The table.
-
-    Raises:
-        FileNotFoundError: If the file is absent; the message says where GloVe comes from.
-        ValueError: If the file has another layout, or holds none of the words asked for.
+    GloVe's text layout (`word value value ...` a line, also gzipped, also with word2vec's `count dim` line in
+    front) or an `.npz` with `words` `(num_words,)` and `vectors` `(num_words, dim)`. `only` keeps these words
+    alone: GloVe 6B 300-d is 400 000 words and 480 MB in memory, the words of a data set are a few thousand.
     """
     source = Path(path)
     if not source.is_file():

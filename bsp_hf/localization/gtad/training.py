@@ -14,7 +14,7 @@ from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.localization.evaluation import detection_scores
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 from bsp_hf.localization.training.task import Item, LocalizerTask
 
 from .configuration_gtad import GTADConfig

@@ -138,9 +138,6 @@ class LGIConfig(GroundingConfig):
 
         Args:
             kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
-
-        Returns:
-            `LGIConfig`: The config.
         """
         return cls(**kwargs)
 
@@ -150,9 +147,6 @@ class LGIConfig(GroundingConfig):
 
         Args:
             kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
-
-        Returns:
-            `LGIConfig`: The config.
         """
         preset = {
             "feature_dim": 500,

@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
 from bsp_hf.localization.grounding.lstm import run_lstm
-from bsp_hf.localization.localizer.model import LocalizerModel
+from bsp_hf.localization.localizer.model import LocalizerModel, check_shape
 
 from .configuration_lgi import LGIConfig
 from .loss import attention_guidance_loss, distinct_attention_loss, span_loss
@@ -414,18 +414,13 @@ class LGIForVideoGrounding(LocalizerModel):
     def _pad_rows(
         self, features: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        num_rows, feature_dim = self.config.num_rows, self.config.feature_dim
-        if features.ndim != 3 or features.shape[2] != feature_dim or features.shape[1] > num_rows:
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}, expected (batch, at most {num_rows}, "
-                f"{feature_dim}). Prepare each video with make_lgi_sample(), or set feature_dim."
-            )
-        if mask is None:
-            mask = features.new_ones(features.shape[:2])
-        if mask.shape != features.shape[:2]:
-            raise ValueError(
-                f"feature_mask has shape {tuple(mask.shape)}, expected {tuple(features.shape[:2])}."
-            )
+        num_rows = self.config.num_rows
+        advice = f"There are at most num_rows={num_rows}; prepare each video with make_lgi_sample()."
+        check_shape("features", features, "batch", "rows", self.config.feature_dim, advice=advice)
+        if features.shape[1] > num_rows:
+            raise ValueError(f"features has {features.shape[1]} rows. {advice}")
+        mask = features.new_ones(features.shape[:2]) if mask is None else mask
+        check_shape("feature_mask", mask, *features.shape[:2])
         missing = num_rows - features.shape[1]
         return F.pad(features.to(self.dtype), (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
@@ -437,18 +432,13 @@ class LGIForVideoGrounding(LocalizerModel):
         batch: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         by_id = self.config.query_input == "word_ids"
-        words = word_ids if by_id else word_vectors
-        fits = words is not None and words.ndim == (2 if by_id else 3) and len(words) == batch
-        if words is None or not fits or not (by_id or words.shape[2] == self.config.word_dim):
-            found = "nothing" if words is None else f"shape {tuple(words.shape)}"
-            expected = f"({batch}, num_words)" if by_id else f"({batch}, num_words, {self.config.word_dim})"
-            raise ValueError(f"{self.config.query_input} must have shape {expected}, found {found}.")
+        if by_id:
+            words = check_shape("word_ids", word_ids, batch, "num_words")
+        else:
+            words = check_shape("word_vectors", word_vectors, batch, "num_words", self.config.word_dim)
         if word_mask is None:
             word_mask = (words > 0) if by_id else words.new_ones(words.shape[:2])
-        if word_mask.shape != words.shape[:2]:
-            raise ValueError(
-                f"word_mask has shape {tuple(word_mask.shape)}, expected {tuple(words.shape[:2])}."
-            )
+        check_shape("word_mask", word_mask, *words.shape[:2])
         return (self.query_enc.embedding(words) if by_id else words), word_mask
 
     def _losses(
@@ -466,15 +456,12 @@ class LGIForVideoGrounding(LocalizerModel):
         }
         total = losses["regression_loss"] + config.distinct_loss_weight * losses["distinct_loss"]
         if config.attention_loss_weight:
-            if attention_labels is None:
-                raise ValueError("attention_labels are missing; make them with attention_target().")
-            missing = config.num_rows - attention_labels.shape[-1]
-            if attention_labels.shape[:-1] != spans.shape[:1] or missing < 0:
-                raise ValueError(
-                    f"attention_labels have shape {tuple(attention_labels.shape)}, "
-                    f"expected ({len(spans)}, at most {config.num_rows})."
-                )
-            target = F.pad(attention_labels, (0, missing))
+            advice = f"Make them with attention_target(), for at most num_rows={config.num_rows}."
+            target = check_shape("attention_labels", attention_labels, len(spans), "rows", advice=advice)
+            missing = config.num_rows - target.shape[1]
+            if missing < 0:
+                raise ValueError(f"attention_labels has the shape {tuple(target.shape)}. {advice}")
+            target = F.pad(target, (0, missing))
             losses["attention_loss"] = attention_guidance_loss(attention, target)
             total = total + config.attention_loss_weight * losses["attention_loss"]
         return {"loss": total, **losses}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 
 from .configuration_lgi import LGIConfig
 from .decoding import decode_lgi

@@ -150,9 +150,6 @@ class TANConfig(GroundingConfig):
         Args:
             proposals (`str`, *optional*, defaults to `"pool"`): `"pool"` or `"conv"`.
             kwargs: Any other field of the config.
-
-        Returns:
-            `TANConfig`: The config.
         """
         preset = {"nms_threshold": 0.5 if proposals == "conv" else 0.45}
         return cls(**{"proposals": proposals, **preset, **kwargs})
@@ -164,9 +161,6 @@ class TANConfig(GroundingConfig):
         Args:
             proposals (`str`, *optional*, defaults to `"pool"`): `"pool"`, the published one, or `"conv"`.
             kwargs: Any other field of the config.
-
-        Returns:
-            `TANConfig`: The config.
         """
         preset = {
             "feature_dim": 500,
@@ -185,9 +179,6 @@ class TANConfig(GroundingConfig):
         Args:
             proposals (`str`, *optional*, defaults to `"pool"`): `"pool"` or `"conv"`.
             kwargs: Any other field of the config.
-
-        Returns:
-            `TANConfig`: The config.
         """
         preset = {
             "num_clips": 128,

@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
 from bsp_hf.localization.grounding.lstm import run_lstm
-from bsp_hf.localization.localizer.model import LocalizerModel
+from bsp_hf.localization.localizer.model import LocalizerModel, check_shape
 
 from .configuration_tan import TANConfig
 from .loss import tan_loss
@@ -284,28 +284,15 @@ class TANForVideoGrounding(LocalizerModel):
         sentence_vectors: torch.Tensor | None,
         labels: torch.Tensor | None,
     ) -> torch.Tensor:
-        config = self.config
-        if features.ndim != 3 or tuple(features.shape[1:]) != (config.num_rows, config.feature_dim):
-            raise ValueError(
-                f"features have shape {tuple(features.shape)}, expected (batch, {config.num_rows}, "
-                f"{config.feature_dim}). Average each video with average_rows(), or set feature_dim."
-            )
-        name, dims = ("word_vectors", 3) if config.query_encoder == "lstm" else ("sentence_vectors", 2)
-        query = word_vectors if config.query_encoder == "lstm" else sentence_vectors
-        if query is None:
-            raise ValueError(f"{name} are missing: query_encoder={config.query_encoder!r} reads them.")
-        if query.ndim != dims or query.shape[-1] != config.word_dim or len(query) != len(features):
-            raise ValueError(
-                f"{name} have shape {tuple(query.shape)}, expected {dims} axes with the batch of "
-                f"{len(features)} first and word_dim={config.word_dim} last."
-            )
-        if word_mask is not None and word_mask.shape != query.shape[:2]:
-            raise ValueError(
-                f"word_mask has shape {tuple(word_mask.shape)}, expected {tuple(query.shape[:2])}."
-            )
-        side = config.num_clips
-        if labels is not None and tuple(labels.shape) != (len(features), side, side):
-            raise ValueError(
-                f"labels have shape {tuple(labels.shape)}, expected {(len(features), side, side)}."
-            )
+        config, batch = self.config, len(features)
+        advice = "Average each video with average_rows(), or set feature_dim."
+        check_shape("features", features, "batch", config.num_rows, config.feature_dim, advice=advice)
+        if config.query_encoder == "lstm":
+            query = check_shape("word_vectors", word_vectors, batch, "num_words", config.word_dim)
+        else:
+            query = check_shape("sentence_vectors", sentence_vectors, batch, config.word_dim)
+        if word_mask is not None:
+            check_shape("word_mask", word_mask, *query.shape[:2])
+        if labels is not None:
+            check_shape("labels", labels, batch, config.num_clips, config.num_clips)
         return query

@@ -7,7 +7,7 @@ import torch
 
 from bsp_hf.localization.grounding.network import GroundingNetwork
 from bsp_hf.localization.suppression import Detections
-from bsp_hf.localization.training.settings import Hyperparameters
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 
 from .configuration_tan import TANConfig
 from .decoding import decode_tan

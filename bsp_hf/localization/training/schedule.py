@@ -5,31 +5,26 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from .settings import Hyperparameters
+from .hyperparameters import Hyperparameters
 
 STEP_FACTOR = 0.1
 
 
 class LocalizerSchedule:
-    """Lowers the rate as [`Hyperparameters`] say; register it with Accelerate, and a resumed run is exact.
+    """Lowers the rate as [`Hyperparameters`] say; its state makes a resumed run exact.
 
-    Args:
-        optimizer (`Optimizer`): The optimizer itself, not Accelerate's wrapper: the schedule is stepped once
-            for all processes.
-        hyperparameters (`Hyperparameters`): Those of the training.
-        steps_per_epoch (`int`): Optimizer steps of an epoch.
+    `optimizer` is the optimizer itself, not Accelerate's wrapper: one schedule is stepped for all processes.
     """
 
     def __init__(self, optimizer: Optimizer, hyperparameters: Hyperparameters, steps_per_epoch: int) -> None:
         self._optimizer = optimizer
-        self._by_epochs: StepLR | None = None
-        self._on_plateau: ReduceLROnPlateau | None = None
+        self._by_epochs = self._on_plateau = None
         if hyperparameters.decay_epochs is not None:
-            self._by_epochs = StepLR(optimizer, hyperparameters.decay_epochs * steps_per_epoch, STEP_FACTOR)
+            num_steps = hyperparameters.decay_epochs * steps_per_epoch
+            self._by_epochs = StepLR(optimizer, num_steps, STEP_FACTOR)
         if hyperparameters.watches_loss:
-            self._on_plateau = ReduceLROnPlateau(
-                optimizer, "min", float(hyperparameters.plateau_factor or 1), hyperparameters.plateau_patience
-            )
+            factor = float(hyperparameters.plateau_factor or 1)
+            self._on_plateau = ReduceLROnPlateau(optimizer, "min", factor, hyperparameters.plateau_patience)
 
     @property
     def learning_rate(self) -> float:
@@ -56,12 +51,13 @@ class LocalizerSchedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where it stands, fit for JSON."""
-        parts = {"by_epochs": self._by_epochs, "on_plateau": self._on_plateau}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; the rate itself is the optimizer's."""
-        if self._by_epochs is not None:
-            self._by_epochs.load_state_dict(state["by_epochs"])
-        if self._on_plateau is not None:
-            self._on_plateau.load_state_dict(state["on_plateau"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:  # Any: torch's schedulers have no common type that loads
+        parts = {"by_epochs": self._by_epochs, "on_plateau": self._on_plateau}
+        return {name: part for name, part in parts.items() if part is not None}

@@ -16,7 +16,8 @@ from bsp_hf.features.other_tools.source import TRACKS, FeatureSource, VideoFeatu
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.localization.localizer.config import LocalizerConfig, describe_features
 
-from .settings import Hyperparameters, LocalizerTrainingSettings
+from .hyperparameters import Hyperparameters
+from .settings import LocalizerTrainingSettings
 from .split import LocalizerSplit
 
 

@@ -119,7 +119,7 @@ def test_wrong_inputs_are_named():
     model = small_model()
     with pytest.raises(ValueError, match="feature_dim"):
         model(features=torch.zeros(1, 4, 5))
-    with pytest.raises(ValueError, match="labels has shape"):
+    with pytest.raises(ValueError, match="labels has the shape"):
         model(features=torch.zeros(1, 4, 3), labels=torch.zeros(1, 3))
     with pytest.raises(ValueError, match="every segment"):
         model(features=torch.zeros(1, 4, 3), labels=torch.zeros(1, 4), segment_mask=torch.zeros(1, 4))

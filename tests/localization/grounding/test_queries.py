@@ -29,7 +29,7 @@ def test_tokens_vocabulary_and_numbers_are_lgis(golden_json):
     assert len(vocabulary) == len(expected["word_to_index"])
     encoded = [vocabulary.encode(words, expected["max_length"]) for words in tokens]
     assert [len(ids) for ids in encoded] == expected["lengths"]
-    assert pad_words(encoded, expected["max_length"]).words.tolist() == expected["encoded"]
+    assert pad_words(encoded, expected["max_length"])[0].tolist() == expected["encoded"]
 
 
 def test_words_and_batch_are_2d_tans(golden):
@@ -40,9 +40,9 @@ def test_words_and_batch_are_2d_tans(golden):
         found = table.lookup(tokenize_query(annotation["description"], strip_punctuation=False))
         case.check(f"item{index}_words", found)
         queries.append(found)
-    batch = pad_words(queries)
-    case.check("batch_words", batch.words)
-    case.check("batch_word_mask", batch.mask.unsqueeze(2))
+    words, mask = pad_words(queries)
+    case.check("batch_words", words)
+    case.check("batch_word_mask", mask.unsqueeze(2))
 
 
 def test_2d_tan_keeps_punctuation_and_lgi_drops_it():
@@ -158,10 +158,10 @@ def test_foreign_npz_is_refused_without_unpickling(tmp_path):
 
 
 def test_padding_is_zero_and_masked():
-    batch = pad_words([np.array([5, 6]), np.array([7])], num_words=3)
-    assert batch.words.tolist() == [[5, 6, 0], [7, 0, 0]]
-    assert batch.mask.tolist() == [[1, 1, 0], [1, 0, 0]]
-    assert batch.words.dtype == torch.int64 and batch.mask.dtype == torch.float32
+    words, mask = pad_words([np.array([5, 6]), np.array([7])], num_words=3)
+    assert words.tolist() == [[5, 6, 0], [7, 0, 0]]
+    assert mask.tolist() == [[1, 1, 0], [1, 0, 0]]
+    assert words.dtype == torch.int64 and mask.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

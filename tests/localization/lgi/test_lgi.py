@@ -418,14 +418,14 @@ def test_wrong_inputs_are_named():
     inputs = tiny_inputs(model.config)
     with pytest.raises(ValueError, match="make_lgi_sample"):
         model(**{**inputs, "features": torch.zeros(3, 21, 12), "feature_mask": None})
-    with pytest.raises(ValueError, match="word_ids must have shape"):
+    with pytest.raises(ValueError, match="word_ids is missing, expected with the shape"):
         model(features=inputs["features"])
     with pytest.raises(ValueError, match=r"queries \[1\] of the batch hold no word"):
         model(**{**inputs, "word_ids": inputs["word_ids"] * torch.tensor([[1], [0], [1]])})
-    with pytest.raises(ValueError, match=r"attention_labels have shape \(3, 21\)"):
+    with pytest.raises(ValueError, match=r"attention_labels has the shape \(3, 21\)"):
         model(**inputs, **{**tiny_labels(), "attention_labels": torch.ones(3, 21)})
-    with pytest.raises(ValueError, match=r"word_vectors must have shape \(3, num_words, 10\)"):
+    with pytest.raises(ValueError, match=r"word_vectors .* expected \(3, num_words, 10\)"):
         vectors = tiny_model(query_input="word_vectors")
         vectors(features=inputs["features"], word_vectors=torch.zeros(3, 4, 9))
-    with pytest.raises(ValueError, match="feature_mask has shape"):
+    with pytest.raises(ValueError, match="feature_mask has the shape"):
         model(**{**inputs, "feature_mask": torch.ones(3, 4)})

@@ -436,13 +436,13 @@ def test_wrong_inputs_are_named():
     inputs = tiny_inputs(model.config)
     with pytest.raises(ValueError, match="average_rows"):
         model(features=inputs["features"][:, :5], word_vectors=inputs["word_vectors"])
-    with pytest.raises(ValueError, match="word_vectors are missing"):
+    with pytest.raises(ValueError, match="word_vectors is missing"):
         model(features=inputs["features"])
-    with pytest.raises(ValueError, match="word_dim=10"):
+    with pytest.raises(ValueError, match=r"word_vectors has the shape .* expected \(3, num_words, 10\)"):
         model(features=inputs["features"], word_vectors=inputs["word_vectors"][..., :4])
-    with pytest.raises(ValueError, match="word_mask has shape"):
+    with pytest.raises(ValueError, match="word_mask has the shape"):
         model(**{**inputs, "word_mask": inputs["word_mask"].unsqueeze(2)})
-    with pytest.raises(ValueError, match="labels have shape"):
+    with pytest.raises(ValueError, match="labels has the shape"):
         model(**inputs, labels=torch.zeros(3, 4, 4))
 
 

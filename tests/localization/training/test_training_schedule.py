@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
 from bsp_hf.localization.training.schedule import LocalizerSchedule
-from bsp_hf.localization.training.settings import Hyperparameters
 
 
 def make(**settings):

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bsp_hf.localization.training.settings import (
-    LOCALIZERS,
-    Hyperparameters,
-    LocalizerTrainingSettings,
-)
+from bsp_hf.localization.training.hyperparameters import Hyperparameters
+from bsp_hf.localization.training.settings import LOCALIZERS, LocalizerTrainingSettings
 from bsp_hf.localization.training_arguments import PRESETS, TASKS
 from bsp_hf.training.command_line import parse_settings, settings_to_dict
 
