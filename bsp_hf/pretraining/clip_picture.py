@@ -1,6 +1,7 @@
 """A picture of synthesized clips of every boundary type, as in the paper's Figure 2."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 
 from .clips import PretextClip, PretextClips
 from .pretexts import BoundaryClassification
+from .shots.transitions import Cut
 from .sources import SourceCatalog, TrimmedVideo
-from .synthesis import SynthesisConfig
+from .synthesis import ClipPlan, SynthesisConfig
 
 _CANDIDATES_PER_CLIP = 4
 
@@ -51,12 +53,14 @@ def save_clip_picture(
         for case in range(pretext.num_cases)
         for anchor in anchors
     ]
+    jumps = [[cut.frame for cut in clip.draw.plan.cuts if cut.frame != _boundary_cut(clip)] for clip in shown]
     figure = plot_boundary_clips(
         [clip.frames for clip in shown],
         [_describe(clip, pretext.kinds[clip.draw.case], clips.catalog) for clip in shown],
         [clip.draw.plan.boundary_frame for clip in shown],
         [clip.draw.plan.blend_half_width for clip in shown],
         max_frames=pretext.synthesis.num_frames,
+        **({"jump_frames": jumps} if any(jumps) else {}),
     )
     for axes, clip in zip(figure.axes, shown, strict=True):
         axes.set_xticks(axes.get_xticks(), _source_frames(clip))
@@ -65,6 +69,12 @@ def save_clip_picture(
     figure.axes[-1].set_xlabel("number of the frame in its video", fontsize=9)
     figure.savefig(path)
     return len(shown)
+
+
+def _boundary_cut(clip: PretextClip) -> int:
+    """Return the frame at which the boundary of a clip is a join of two videos; 0 for none."""
+    plan = clip.draw.plan
+    return plan.boundary_frame if len(set(plan.sources)) > 1 else 0
 
 
 def _draw_anchors(catalog: SourceCatalog, count: int, rng: np.random.Generator) -> list[int]:
@@ -90,26 +100,41 @@ def _measure_motion(clips: PretextClips, anchor: int) -> float:
 
 def _describe(clip: PretextClip, kind: BoundaryType, catalog: SourceCatalog) -> str:
     plan = clip.draw.plan
-    names = [catalog.sources[source].label or catalog.sources[source].path.stem for source in plan.sources]
+    # Shots of one source in a row are one video.
+    shown = [source for source, _ in groupby(plan.sources)]
+    names = [catalog.sources[source].label or catalog.sources[source].path.stem for source in shown]
+    text = f"{kind.label}: {', then '.join(names)}"
     if kind is BoundaryType.DIFF_SPEED:
-        return f"{kind.label}: {names[0]}, then at {plan.speed:g} times the speed"
-    if kind is BoundaryType.SAME_CLASS:
-        return f"{kind.label}: {names[0]}, then another {names[1]}"
-    return f"{kind.label}: {', then '.join(names)}"
+        text = f"{kind.label}: {names[0]}, then at {plan.speed:.3g} times the speed"
+    elif kind is BoundaryType.SAME_CLASS:
+        text = f"{kind.label}: {names[0]}, then another {names[1]}"
+    if plan.spacing > 1:
+        text += f", {plan.spacing:.1f} frames a step"
+    transitions = [cut.transition for cut in plan.cuts if cut.half_width and cut.transition != "fade"]
+    return text + (f" ({', '.join(transitions)})" if transitions else "")
+
+
+def _cuts(plan: ClipPlan) -> tuple[Cut, ...]:
+    """Return where the shots of a clip meet, also for the two that Eq. 1 or 2 joins."""
+    if plan.cuts or len(plan.sources) == 1:
+        return plan.cuts
+    return (Cut(plan.boundary_frame, plan.blend_half_width, "fade"),)
 
 
 def _source_frames(clip: PretextClip) -> list[str]:
-    """Return the source frame behind every frame of a clip; both where two are blended."""
-    plan = clip.draw.plan
-    if len(plan.sources) == 1:
-        return [str(number) for number in plan.frames[0]]
-    num_frames, blend = len(clip.frames), plan.blend_half_width
-    half = num_frames // 2
-    first, second = plan.frames
-    labels = []
-    for frame in range(num_frames):
-        parts = [str(first[frame])] if frame < half + blend else []
-        parts += [str(second[frame - half + blend])] if frame >= half - blend else []
-        # At its end, the cross-fade gives the first video no weight any more.
-        labels.append(parts[-1] if frame == half + blend - 1 else " + ".join(parts))
-    return labels
+    """Return the source frame behind every frame of a clip; both where two are mixed."""
+    plan, num_frames = clip.draw.plan, len(clip.frames)
+    cuts = _cuts(plan)
+    starts = [0, *(cut.frame - cut.half_width for cut in cuts)]
+    labels: list[list[str]] = [[] for _ in range(num_frames)]
+    for number, frames in enumerate(plan.frames):
+        for offset, frame in enumerate(frames):
+            place = starts[number] + offset
+            # At one end of its transition, a video has no weight.
+            begins = number and cuts[number - 1].half_width
+            before = begins and offset + cuts[number - 1].first_index == 0
+            ends = number < len(cuts) and cuts[number].half_width
+            behind = ends and len(frames) - 1 - offset < cuts[number].first_index
+            if not before and not behind:
+                labels[place].append(str(frame))
+    return [" + ".join(parts) for parts in labels]

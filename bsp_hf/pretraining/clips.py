@@ -172,13 +172,24 @@ class PretextClips(Dataset):
         for attempt in range(_MOST_ATTEMPTS - 1):
             draw = self.plan(index, attempt, epoch)
             try:
-                return self._render(draw)
+                return self.render(draw)
             # The last two: files that have disappeared, or been cut, since their frames were counted.
             except (VideoDecodeError, FileNotFoundError, IndexError) as error:
                 logger.warning("another source replaces one that cannot be read: %s", error)
-        return self._render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
+        return self.render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
 
-    def _render(self, draw: ClipDraw) -> PretextClip:
+    def render(self, draw: ClipDraw) -> PretextClip:
+        """Decode and join the frames of a drawn clip.
+
+        Args:
+            draw (`ClipDraw`): What [`~PretextClips.plan`] returned; its generator goes on.
+
+        Returns:
+            `PretextClip`: The clip.
+
+        Raises:
+            VideoDecodeError: If a video does not decode.
+        """
         parts = []
         for number, frames in zip(draw.plan.sources, draw.plan.frames, strict=True):
             images = self.store.read(self.catalog.sources[number], frames)

@@ -21,6 +21,7 @@ def plot_boundary_clips(
     boundary_frames: Sequence[int | None],
     blend_half_widths: Sequence[int] | None = None,
     max_frames: int = 16,
+    jump_frames: Sequence[Sequence[int]] | None = None,
 ) -> Figure:
     """Show synthesized clips as rows of frames with their boundaries (the paper's Figure 2).
 
@@ -32,6 +33,8 @@ def plot_boundary_clips(
         blend_half_widths (`Sequence[int]`, *optional*): For each clip half its cross-fade, in frames.
         max_frames (`int`, *optional*, defaults to 16): Most frames of a row; of a longer clip as many are
             shown, evenly spread. Their numbers count from 0.
+        jump_frames (`Sequence[Sequence[int]]`, *optional*): For each clip the first frames behind jumps that
+            are no boundary, as where the same event goes on in another view.
 
     Returns:
         `Figure`: One axes a clip.
@@ -47,7 +50,8 @@ def plot_boundary_clips(
         2
     """
     blends = [0] * len(clips) if blend_half_widths is None else list(blend_half_widths)
-    if not clips or not len(clips) == len(titles) == len(boundary_frames) == len(blends):
+    jumps = [()] * len(clips) if jump_frames is None else list(jump_frames)
+    if not clips or not len(clips) == len(titles) == len(boundary_frames) == len(blends) == len(jumps):
         raise ValueError(
             f"Got {len(clips)} clips, {len(titles)} titles, {len(boundary_frames)} boundary frames and "
             f"{len(blends)} blends; pass one of each for every clip, and at least one."
@@ -63,16 +67,23 @@ def plot_boundary_clips(
     row_heights_in = [width_in / num_columns * clip.shape[1] / clip.shape[2] + 0.55 for clip in clips]
     figure = new_figure(width_in, sum(row_heights_in) + 0.4)
     rows = figure.subplots(len(clips), 1, squeeze=False, height_ratios=row_heights_in)[:, 0]
-    for axes, clip, title, boundary_frame, blend in zip(
-        rows, clips, titles, boundary_frames, blends, strict=True
+    for axes, clip, title, boundary_frame, blend, jump in zip(
+        rows, clips, titles, boundary_frames, blends, jumps, strict=True
     ):
-        _draw_row(axes, clip, num_columns, boundary_frame or 0, blend)
+        _draw_row(axes, clip, num_columns, boundary_frame or 0, blend, jump)
         axes.set_title(title, loc="left", fontsize=10, pad=9)
-    _add_row_legend(figure, any(boundary_frames), any(blends))
+    _add_row_legend(figure, any(boundary_frames), any(blends), any(len(jump) for jump in jumps))
     return figure
 
 
-def _draw_row(axes: Axes, clip: np.ndarray, num_columns: int, boundary_frame: int, blend: int) -> None:
+def _draw_row(
+    axes: Axes,
+    clip: np.ndarray,
+    num_columns: int,
+    boundary_frame: int,
+    blend: int,
+    jump_frames: Sequence[int],
+) -> None:
     numbers = np.unique(np.rint(np.linspace(0, len(clip) - 1, min(num_columns, len(clip)))).astype(int))
     for column, number in enumerate(numbers):
         axes.imshow(clip[number], extent=(column + 0.02, column + 0.98, 0, 1), aspect="auto")
@@ -83,6 +94,8 @@ def _draw_row(axes: Axes, clip: np.ndarray, num_columns: int, boundary_frame: in
     axes.set_xticks(np.arange(len(numbers)) + 0.5, [str(number) for number in numbers], fontsize=8)
     axes.tick_params(length=0, pad=2)
     axes.spines[:].set_visible(False)
+    for place in np.searchsorted(numbers, jump_frames):
+        axes.axvline(place, color=GREY, linewidth=2.5, linestyle=(0, (2, 1)))
     if boundary_frame > 0:
         # Between the last shown frame before the boundary and the first behind it.
         place, blend_start, blend_end = np.searchsorted(
@@ -96,7 +109,7 @@ def _draw_row(axes: Axes, clip: np.ndarray, num_columns: int, boundary_frame: in
             )
 
 
-def _add_row_legend(figure: Figure, has_boundary: bool, has_blend: bool) -> None:
+def _add_row_legend(figure: Figure, has_boundary: bool, has_blend: bool, has_jump: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles = []
@@ -104,8 +117,10 @@ def _add_row_legend(figure: Figure, has_boundary: bool, has_blend: bool) -> None
         handles.append(Line2D([], [], color=VERMILLION, marker="v", linestyle="-", label="boundary"))
     if has_blend:
         handles.append(Line2D([], [], color=BLUE, linewidth=3, label="cross-fade"))
+    if has_jump:
+        handles.append(Line2D([], [], color=GREY, linewidth=2.5, linestyle=(0, (2, 1)), label="another view"))
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
 
 
 def plot_boundary_response(

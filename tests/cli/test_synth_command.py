@@ -1,5 +1,6 @@
 """`bsp-hf synth`: what it writes and pushes, what it says, and with which exit status."""
 
+import inspect
 import json
 import os
 import re
@@ -62,6 +63,11 @@ def test_module_runs_as_the_installed_command():
         (["{folder}", "--picture", "x.png", "--clips-per-kind", "0"], "clips_per_kind=0"),
         (["{folder}", "--picture", "x.png", "--split", "val"], "--split val must be train or test"),
         (["{folder}", "--picture", "x.png", "--metadata", "no.csv"], "no.csv"),
+        (
+            ["{folder}", "--picture", "x.png", "--synthesis", "robots"],
+            "--synthesis robots must be one of figure",
+        ),
+        (["{folder}", "--picture", "x.png", "--transitions", "iris"], "transitions=('iris',) may hold hard"),
         (["{folder}", "--output", "{folder}"], "exists; delete it, or pass another --output"),
         (["{folder}", "--output", "out", "--task", "jigsaw"], "task 'jigsaw' is unknown"),
     ],
@@ -181,6 +187,59 @@ def test_source_frames_follow_the_cross_fade():
     plan = ClipPlan((0, 1), (np.arange(10, 15), np.arange(50, 55)), 3, 1.0, blend_half_width=2)
     clip = PretextClip(np.zeros((6, 2, 2, 3), np.uint8), 0, ClipDraw(0, 0, plan, np.random.default_rng(0)))
     assert clip_picture._source_frames(clip) == ["10", "11 + 50", "12 + 51", "13 + 52", "53", "54"]
+
+
+def test_source_frames_follow_every_cut():
+    """A wipe of half width 1 in front of frame 3, a hard cut in front of frame 5; i counts from 1, then 0."""
+    from bsp_hf.pretraining.clips import ClipDraw, PretextClip
+    from bsp_hf.pretraining.shots.transitions import Cut
+    from bsp_hf.pretraining.synthesis import ClipPlan
+
+    parts = (np.arange(10, 14), np.arange(50, 53), np.arange(90, 92))
+    for first_index, mixed in ((1, ["12 + 50", "51"]), (0, ["12", "13 + 51"])):
+        cuts = (Cut(3, 1, "wipe", first_index), Cut(5, 0, "hard", first_index))
+        plan = ClipPlan((0, 0, 1), parts, 5, cuts=cuts)
+        clip = PretextClip(
+            np.zeros((7, 2, 2, 3), np.uint8), 0, ClipDraw(0, 0, plan, np.random.default_rng(0))
+        )
+        assert clip_picture._source_frames(clip) == ["10", "11", *mixed, "52", "90", "91"]
+
+
+@pytest.mark.parametrize("name", ["figure", "text", "robust", "consecutive"])
+def test_every_preset_has_a_picture(folder, tmp_path, monkeypatch, name):
+    """The numbers under the frames are those that the videos' frames show, whatever joins them."""
+    from bsp_hf.pretraining import clips as clips_module
+    from bsp_hf.pretraining.shots.views import View
+
+    # In another view, numbers cannot be read.
+    monkeypatch.setattr(View, "apply", lambda self, frames: frames)
+    shown = []
+    render = clips_module.PretextClips.render
+    monkeypatch.setattr(
+        clips_module.PretextClips, "render", lambda self, draw: shown.append(render(self, draw)) or shown[-1]
+    )
+    path = tmp_path / "clips.png"
+    said = bsp("synth", folder, "--picture", path, "--synthesis", name, "--crop-size", 48, "--seed", 1)
+    assert said.strip().endswith("8 clips out of 6 videos")
+    assert path.stat().st_size > 10_000 and len(shown) == 8
+    for clip in shown:
+        under = clip_picture._source_frames(clip)
+        pure = [frame for frame, label in enumerate(under) if "+" not in label]
+        assert len(pure) >= 4
+        assert [str(number) for number in read_numbers(clip.frames[pure])] == [under[frame] for frame in pure]
+
+
+def test_fields_of_a_preset_are_options():
+    from bsp_hf.cli.synth import build_synthesis, split_list, synth
+    from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
+
+    robust = SYNTHESIS_PRESETS["robust"]
+    assert build_synthesis("robust", max_spacing=None) == robust
+    assert build_synthesis("robust", jump_counts=split_list("none", int)).jump_counts == ()
+    assert build_synthesis("robust", speeds=split_list("2,0.25", float)).speeds == (2.0, 0.25)
+    assert build_synthesis("robust", draws_change_point=False).draws_change_point is False
+    options = set(inspect.signature(synth).parameters)
+    assert {"synthesis" if name == "preset" else name for name in robust.to_dict()} <= options
 
 
 @pytest.mark.slow

@@ -2,11 +2,14 @@
 
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.clip_folder import (
     counted_sources,
     read_numbers,
@@ -15,11 +18,13 @@ from support.clip_folder import (
     small_extractor,
     unknown_videos,
 )
+from support.source_catalogs import paper_catalog
 from torch.utils.data import DataLoader
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
+from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import make_pretext
 from bsp_hf.training.sampler import EpochSampler
@@ -180,6 +185,82 @@ def test_any_number_of_workers_reads_the_same_clips_in_every_epoch(sources, num_
     read = read_epochs(clips(), num_workers)
     assert read == expected_epochs(clips())
     assert not set(read[0]) & set(read[1])
+
+
+DRAWN = {name: config for name, config in SYNTHESIS_PRESETS.items() if not config.is_consecutive}
+# At difficulties below 1, so that some closings are on and others off.
+DRAWN["ramp"] = replace(DRAWN["robust"], ramp_epochs=4.0, num_changes=2)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("name", DRAWN)
+def test_any_number_of_workers_reads_the_same_clips_of_every_preset(sources, name, num_workers):
+    def clips():
+        pretext = make_pretext("boundary", DRAWN[name])
+        return PretextClips(sources, pretext, small_extractor(32), SpatialAugmentation(32), seed=7)
+
+    read = read_epochs(clips(), num_workers)
+    assert read == expected_epochs(clips())
+    assert not set(read[0]) & set(read[1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(sorted(DRAWN)),
+    seed=st.integers(0, 2**31),
+    epoch=st.integers(0, 9),
+    index=st.integers(0, 19),
+    others=st.lists(st.integers(0, 19), max_size=4),
+)
+def test_seed_epoch_and_index_fix_a_plan_whatever_was_drawn_before(name, seed, epoch, index, others):
+    catalog = paper_catalog(30, 45, 60, 80, 200, labels="aabbb")
+
+    def draw(before):
+        clips = PretextClips(
+            catalog.sources, make_pretext("boundary", replace(DRAWN[name], partner_choice="random")),
+            small_extractor(), seed=seed,
+        )  # fmt: skip
+        for other in before:
+            clips.set_epoch(other % 3)
+            clips.plan(other)
+        clips.set_epoch(epoch)
+        return pickle.loads(pickle.dumps(clips)).plan(index)
+
+    one, two = draw(others), draw([])
+    assert (one.case, one.anchor) == (two.case, two.anchor) == divmod(index, 5)
+    assert [f.tolist() for f in one.plan.frames] == [f.tolist() for f in two.plan.frames]
+    assert vars(one.plan) | {"frames": ()} == vars(two.plan) | {"frames": ()}
+    assert one.rng.random() == two.rng.random()
+
+
+def test_a_ramp_begins_with_plain_clips_and_ends_with_closed_ones(sources):
+    config = replace(SYNTHESIS_PRESETS["robust"], ramp_epochs=4.0)
+    clips = PretextClips(sources, make_pretext("boundary", config), small_extractor(32), seed=3)
+    shares = []
+    for epoch in range(5):
+        clips.set_epoch(epoch)
+        shares.append(np.mean([len(clips.plan(index).plan.views) > 0 for index in range(len(clips))]))
+    assert shares[0] < 0.5 and shares[-1] == 1.0 and shares[0] < np.mean(shares[1:4]) < 1
+    # Held-out clips do not ramp.
+    pretext = make_pretext("boundary", config.for_evaluation())
+    held_out = PretextClips(sources, pretext, small_extractor(32))
+    assert all(held_out.plan(index).plan.views for index in range(len(held_out)))
+
+
+def test_similar_partners_are_found_by_one_frame_of_each_source(sources):
+    pretext = make_pretext("boundary", replace(SYNTHESIS_PRESETS["robust"], num_alike=1))
+    clips = PretextClips(sources, pretext, small_extractor(32))
+    looks = clips.catalog.appearance
+    assert looks.shape == (6, 48) and np.isfinite(looks).all()
+    for number, source in enumerate(clips.catalog.sources):
+        frame = FrameStore().read(source, np.array([source.num_frames // 2]))[0]
+        # The upper left of 4 x 4 blocks, in red.
+        assert looks[number, 0] == pytest.approx(frame[:12, :12, 0].mean() / 255, abs=1e-5)
+    broken = PretextClips(sources, pretext, small_extractor(32), store=FailingStore("run/0.mp4"))
+    is_known = np.isfinite(broken.catalog.appearance).all(1)
+    assert [s.group for s, known in zip(broken.catalog.sources, is_known, strict=True) if not known] == [
+        "run/0.mp4"
+    ]
 
 
 @pytest.mark.slow

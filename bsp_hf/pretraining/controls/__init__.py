@@ -1,0 +1,1 @@
+"""Controls of what synthesized clips give away: shallow classifiers, exchanged transitions."""
