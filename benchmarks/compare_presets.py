@@ -248,6 +248,7 @@ def judge_pretext(model: nn.Module, name: str, extractor: BSPFeatureExtractor, m
         pretext = faded_boundaries(variant.synthesis.for_evaluation())
         boundaries = PretextClips(material.held_out, pretext, extractor, store=material.store, seed=54321)
         pairs = [exchange_transition(boundaries, index) for index in range(len(boundaries))]
+        pairs = [pair for pair in pairs if pair]
         faded, hard = (
             predict(model, extractor, [clip.frames for clip in part]) for part in zip(*pairs, strict=True)
         )

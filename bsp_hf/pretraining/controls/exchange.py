@@ -16,9 +16,14 @@ def faded_boundaries(synthesis: SynthesisConfig) -> BoundaryClassification:
     return BoundaryClassification(faded, _CLASS_KINDS)
 
 
-def exchange_transition(clips: PretextClips, index: int) -> tuple[PretextClip, PretextClip]:
-    """Return a clip of [`faded_boundaries`], and the same frames with a hard cut instead."""
+def exchange_transition(clips: PretextClips, index: int) -> tuple[PretextClip, PretextClip] | None:
+    """Return a clip of [`faded_boundaries`], and the same frames with a hard cut in the place of the fade.
+
+    `None` where another jump lies so near that the boundary has no room for a fade.
+    """
     draw = clips.plan(index)
+    if not draw.plan.blend_half_width:
+        return None
     return clips.render(draw), clips.render(draw._replace(plan=cut_hard(draw.plan)))
 
 
