@@ -30,6 +30,6 @@ def measure_appearance(sources: Sequence[TrimmedVideo], store: FrameStore) -> np
     for number, source in enumerate(sources):
         try:
             rows[number] = describe_frame(store.read(source, np.array([source.num_frames // 2]))[0])
-        except VideoDecodeError as error:
+        except (VideoDecodeError, FileNotFoundError, IndexError) as error:
             logger.warning("its looks are not known: %s", error)
     return rows
