@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
+import psutil
 from safetensors import SafetensorError
 
 # What numpy, h5py, torch, safetensors, csv and json raise on damaged or hostile files.
@@ -62,15 +63,9 @@ class MissingFeaturesError(FileNotFoundError):
 
 @contextmanager
 def blame_file(path: Path, field: str) -> Iterator[None]:
-    """Turn what a library says about a damaged file into a [`FeatureFileError`].
+    """Turn the errors of a library that reads a part of a damaged file into a [`FeatureFileError`].
 
-    Args:
-        path (`Path`): The file being read.
-        field (`str`): The part of it being read.
-
-    Raises:
-        FeatureFileError: If anything inside finds the file bad.
-        FileNotFoundError: If the file is not there; passed on as it is, like `PermissionError`.
+    A file that is not there or may not be read raises what it raises.
     """
     try:
         yield
@@ -118,7 +113,7 @@ def atomic_write_text(path: str | Path, text: str, scratch: Path | None = None) 
 def atomic_folder(
     path: str | Path, keep_others: bool = False, without: Collection[str] = ()
 ) -> Iterator[Path]:
-    """Yield an empty temporary folder to write in, which is flushed and takes the place of `path` at the end.
+    """Yield an empty temporary folder to write in, which is flushed and replaces `path` at the end.
 
     On Linux and macOS either the old or the new folder stands whole at `path` at every moment; elsewhere the
     old one is absent between two renames, and the next call restores it if that is where it was interrupted.
@@ -184,7 +179,8 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _name_aside(path: Path, suffix: str) -> Path:
     """Return a new hidden name beside `path` that says which process on which machine it belongs to."""
-    return path.with_name(f"{_prefix_aside(path)}-{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{suffix}")
+    process = f"{_host()}-{os.getpid()}-{psutil.Process().create_time():.0f}"
+    return path.with_name(f"{_prefix_aside(path)}-{process}-{uuid.uuid4().hex[:8]}.{suffix}")
 
 
 def _prefix_aside(path: Path) -> str:
@@ -206,18 +202,22 @@ def _clear_leftovers(path: Path) -> None:
 
 
 def _is_abandoned(folder: Path) -> bool:
-    import psutil  # needed rarely, while this module is imported by nearly all
-
-    _, host, pid, _ = folder.name.split("-")
-    try:
-        touched_s = folder.stat().st_mtime
-        if host != _host():  # whose processes cannot be looked up
-            return time.time() - touched_s > 24 * 3600
-        # Later if the number was used again; start times are known to about a second.
-        return psutil.Process(int(pid)).create_time() > touched_s + 2
-    except psutil.NoSuchProcess:
-        return True
+    _, host, pid, started_s, _ = folder.name.split("-")
+    if host == _host():
+        return not is_running(int(pid), float(started_s))
+    try:  # the processes of another machine cannot be looked up
+        return time.time() - folder.stat().st_mtime > 24 * 3600
     except FileNotFoundError:  # another process has just cleared it
+        return False
+
+
+def is_running(pid: int, started_s: float) -> bool:
+    """Return whether the process of a number that started at a time still runs; numbers are used again."""
+    try:
+        process = psutil.Process(pid)
+        is_same = abs(process.create_time() - started_s) < 2  # start times are known to about a second
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -257,12 +257,9 @@ def hash_file(path: Path, algorithm: str = "sha256", start: bytes = b"") -> str:
 
 
 def check_video_id(video_id: str) -> None:
-    """Refuse an id that cannot be the name of a file in a folder.
+    """Check that an id can be the name of a file in a folder, like `"kitchen/v1"`.
 
-    Ids come from annotations that others wrote, so none may lead out of its folder. `"kitchen/v1"` is fine.
-
-    Args:
-        video_id (`str`): The id.
+    Ids come from annotations that others wrote, so none may lead out of its folder.
 
     Raises:
         TypeError: If it is not a string.
@@ -285,19 +282,7 @@ def check_video_id(video_id: str) -> None:
 
 
 def path_in_folder(folder: Path, name: str, suffix: str) -> Path:
-    """Return the file of a video, `folder/name + suffix`.
-
-    Args:
-        folder (`Path`): The folder.
-        name (`str`): Video id, with its prefix if there is one.
-        suffix (`str`): End of the file name, with the dot.
-
-    Returns:
-        `Path`: A path inside `folder`.
-
-    Raises:
-        ValueError: If the name leads out of the folder.
-    """
+    """Return the file of a video, `folder/name + suffix`, or raise as [`check_video_id`] does."""
     check_video_id(name)
     return folder / f"{name}{suffix}"
 
@@ -308,23 +293,12 @@ class OutputError(OSError):
 
 @contextmanager
 def explain_write_errors(output: Path) -> Iterator[None]:
-    """Turn what the libraries say about an output that cannot be written into one clear error.
-
-    Args:
-        output (`Path`): What is being written.
-
-    Raises:
-        OutputError: If anything inside cannot write.
-    """
+    """Turn the errors of libraries that cannot write an output into an [`OutputError`]."""
     try:
         yield
     except OutputError:
         raise
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # torch and safetensors have errors of their own
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own
         reason = str(error) or type(error).__name__
         raise OutputError(
             f"{output} cannot be written ({reason}). Make room or give permission and start again: what is "

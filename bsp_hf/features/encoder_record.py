@@ -34,26 +34,14 @@ class EncoderRecord:
 
     @classmethod
     def named(cls, encoder_id: str) -> "EncoderRecord":
-        """Record an encoder of which nothing but a name is known.
-
-        Args:
-            encoder_id (`str`): The name.
-
-        Returns:
-            `EncoderRecord`: A record whose other fields are `"unknown"`.
-        """
+        """Return the record of an encoder of which only the name is known; the rest is `"unknown"`."""
         return cls(encoder_id, "unknown", "unknown", "unknown")
 
     @classmethod
     def join(cls, encoders: Sequence["EncoderRecord"]) -> "EncoderRecord":
-        """Record what features are made of that were joined along the channels.
+        """Return the record of features joined along the channels, in the order of the encoders.
 
-        Args:
-            encoders (`Sequence[EncoderRecord]`): The encoders in the order of their channels; joined ones
-                count as their parts.
-
-        Returns:
-            `EncoderRecord`: A record with `parts`; a single encoder stays as it is.
+        Encoders that are joined already count as their parts; a single encoder stays as it is.
         """
         parts = tuple(part for encoder in encoders for part in (encoder.parts or (encoder,)))
         if len(parts) == 1:
@@ -70,12 +58,6 @@ class EncoderRecord:
     def from_dict(cls, values: Mapping[str, Any]) -> "EncoderRecord":
         """Read a record from what `to_dict` or the pipeline gave.
 
-        Args:
-            values (`Mapping[str, Any]`): The record.
-
-        Returns:
-            `EncoderRecord`: The same record.
-
         Raises:
             TypeError: If `values` is no mapping, or a field is not text.
             ValueError: If a field is missing.
@@ -89,17 +71,10 @@ class EncoderRecord:
         return cls(**{name: values[name] for name in _TEXT_FIELDS}, parts=parts)
 
     def differences(self, other: "EncoderRecord") -> tuple[str, ...]:
-        """Name the fields in which the features of two encoders may differ.
+        """Return the fields in which two encoders differ; none if their features are the same.
 
         The number type is passed over: it moves a feature by rounding only. A digest of the weights says more
         than a folder's name, so a renamed folder still holds the same encoder.
-
-        Args:
-            other (`EncoderRecord`): The other encoder.
-
-        Returns:
-            `tuple[str, ...]`: Names out of `"parts"`, `"id"`, `"revision"`, `"settings_hash"`; empty for the
-            same encoder.
         """
         if self.parts or other.parts:
             if len(self.parts) != len(other.parts):

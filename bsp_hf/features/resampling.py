@@ -1,4 +1,4 @@
-"""Interpolates features over time: to a number of rows, or to given seconds."""
+"""Resamples features over time, and joins those of the same snippets along the channels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike
 
 from .encoder_record import EncoderRecord
 from .track import FeatureTrack, TrackRecord
+
+# Far below a frame, far above what rounding does to a time.
+_SAME_TIME_S = 1e-6
 
 
 def rescale(track: FeatureTrack, num_rows: int) -> FeatureTrack:
@@ -91,10 +94,6 @@ def _interpolate(rows: np.ndarray, num_rows: int) -> np.ndarray:
 
 def _rescaled_record(track: FeatureTrack) -> TrackRecord:
     return replace(track.record, rescaled_from=track.record.rescaled_from or track.num_snippets)
-
-
-# Far below a frame, far above what rounding does to a time.
-_SAME_TIME_S = 1e-6
 
 
 def concatenate_tracks(tracks: Sequence[FeatureTrack]) -> FeatureTrack:

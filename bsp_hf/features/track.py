@@ -17,7 +17,7 @@ from .encoder_record import EncoderMismatchError, EncoderRecord
 
 
 def check_same_encoder(track: "FeatureTrack", expected: EncoderRecord | Mapping[str, Any]) -> None:
-    """Refuse a track that another encoder made than expected.
+    """Check that the expected encoder made a track.
 
     Args:
         track (`FeatureTrack`): The track.
@@ -133,29 +133,12 @@ class TrackRecord:
 
     @classmethod
     def from_json(cls, text: str) -> "TrackRecord":
-        """Read a record from what `to_json` gave.
-
-        Args:
-            text (`str`): The record.
-
-        Returns:
-            `TrackRecord`: The same record.
-
-        Raises:
-            TypeError: If the text is JSON of something else, or a field has another type.
-            ValueError: If the text is no JSON, or a field is missing or out of range.
-        """
+        """Read a record from what `to_json` gave, or raise as [`~TrackRecord.from_dict`] does."""
         return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrackRecord":
         """Read a record from what `to_dict` gave; names that are not its own are passed over.
-
-        Args:
-            values (`Mapping[str, Any]`): The record.
-
-        Returns:
-            `TrackRecord`: The same record.
 
         Raises:
             TypeError: If `values` is no mapping, or a field has another type.

@@ -15,13 +15,7 @@ _KEY = "__key__"  # of a WebDataset
 
 @dataclass(frozen=True, eq=False)
 class DatasetCell:
-    """A video whose bytes lie in a row of a `datasets.Dataset`, which is not read before they are asked for.
-
-    Args:
-        dataset (`Dataset`): The data set in the format `"arrow"`, videos not decoded.
-        column (`str`): Column of the videos.
-        row (`int`): Row of this one.
-    """
+    """A video whose bytes lie in a row of a `datasets.Dataset` in the format `"arrow"`, not decoded."""
 
     dataset: Any  # Any: datasets is slow to import
     column: str
@@ -47,12 +41,9 @@ class DatasetCell:
 
 @dataclass(frozen=True)
 class DatasetVideo:
-    """A row of a data set of videos.
+    """A row of a data set of videos: the file's name in it, where its bytes are, and values of other columns.
 
-    Args:
-        path (`str`, *optional*): What the data set calls the file.
-        origin (`VideoOrigin`, *optional*): Where its bytes are; none if the row has neither bytes nor a path.
-        values (`Mapping`): What the other columns hold that were asked for.
+    A row with neither a path nor bytes has no origin.
     """
 
     path: str | None
@@ -73,11 +64,8 @@ def iter_dataset(
 ) -> Iterator[VideoItem | UnusableVideo]:
     """Iterate over the videos of a data set; nothing is decoded and no example is kept.
 
-    Args:
-        dataset: A `datasets.Dataset` or `IterableDataset`.
-        video_column (`str`, *optional*): As for [`read_dataset_videos`].
-        id_column (`str`, *optional*): Column of ids; by default `__key__` if there is one, else the name of
-            the file without suffix, else the number of the example.
+    Ids are those of `id_column`, by default `__key__`, else the name of the file without suffix, else the
+    number of the example.
     """
     if id_column is None and _KEY in (dataset.column_names or dataset.features or ()):
         id_column = _KEY

@@ -139,12 +139,7 @@ class InputCollisionError(ValueError):
 
 
 def open_file_system(url: str) -> tuple[Any, str]:  # Any: an fsspec file system
-    """Return the file system of an address `protocol://path`, and the path in it.
-
-    Raises:
-        ImportError: If the package of this protocol is not installed.
-        ValueError: If there is no such protocol.
-    """
+    """Return the file system of an address `protocol://path`, and the path in it."""
     import fsspec
 
     protocol = url.split("://", 1)[0]

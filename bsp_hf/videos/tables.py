@@ -19,12 +19,10 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table of videos.
+    """A row of a table of videos: the place of its line for messages, and texts by the column's meaning.
 
-    Args:
-        place (`str`): The table and the line, for messages.
-        values (`Mapping[str, str]`): Texts without space around them by the column's meaning: `file`, `id`,
-            `start_s`, `end_s`, `label`, `split`, `group`; empty where the table has none.
+    The meanings are `file`, `id`, `start_s`, `end_s`, `label`, `split` and `group`; a text is empty where the
+    table has none.
     """
 
     place: str
@@ -43,15 +41,11 @@ class TableRow:
 
 
 def read_table(path: Path, needed: Sequence[str] = ("file",)) -> Iterator[TableRow]:
-    """Read a table of videos, one row after the other.
-
-    Args:
-        path (`Path`): The file; in UTF-8, also with the mark that spreadsheets put in front.
-        needed (`Sequence[str]`): Meanings of the columns that must be there.
+    """Read a table of videos, one row after the other; the columns of the meanings in `needed` must be there.
 
     Raises:
-        ValueError: If it is no CSV file, or a needed column or cell or the name of a file is missing; the
-            message names the line.
+        ValueError: If it is no CSV file in UTF-8, or a needed column or cell or the name of a file is
+            missing; the message names the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from .items import UnusableVideo, VideoItem, locate, open_file_system
 from .walk import is_passed_over, is_video_name
@@ -17,15 +17,7 @@ _LEAVES = "its path leads out of the archive's folder; nothing was read of it"
 
 @dataclass(frozen=True)
 class TarMember:
-    """A video inside an archive.
-
-    Args:
-        archive (`str`): Path or address of the archive.
-        member (`str`): Name of the member.
-        offset (`int`): Where its bytes begin in the archive, unpacked if that is compressed.
-        size (`int`): How many they are.
-        mtime (`float`): Its time of change as the archive states it.
-    """
+    """A video inside the archive at a path or address: `size` bytes from `offset` on, once unpacked."""
 
     archive: str
     member: str
@@ -40,54 +32,10 @@ class TarMember:
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """Return a context manager of an open file of the member; nothing is unpacked to disk."""
-        if self.archive.endswith(".tar"):
-            with _open_file(self.archive) as file, FileSlice(file, self.offset, self.size) as slice_of_it:
-                yield io.BufferedReader(slice_of_it)  # type: ignore[misc]  # as good as a BinaryIO
-            return
-        with _open_archive(self.archive) as archive:
-            for member in archive:
-                if member.offset_data == self.offset and member.name == self.member:
-                    with archive.extractfile(member) or io.BytesIO() as unpacked:
-                        yield unpacked  # type: ignore[misc]  # as good as a BinaryIO
-                    return
-        raise FileNotFoundError(f"{self.archive} holds {self.member} no more.")
-
-
-class FileSlice(io.RawIOBase):
-    """A part of an open file as a file of its own: `size` bytes from `offset` on.
-
-    Nobody else may move in `file` meanwhile.
-    """
-
-    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
-        self._file, self._offset, self._size, self._at = file, offset, size, 0
-
-    def readable(self) -> bool:
-        """Return `True`."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return `True`."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move within the part and return the new position."""
-        start = {0: 0, 1: self._at, 2: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the position in the part."""
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:  # Any: whatever has a writable buffer
-        """Read as much as fits, at most to the end of the part; return the number of bytes."""
-        wanted = max(0, min(len(buffer), self._size - self._at))
-        self._file.seek(self._offset + self._at)
-        data = self._file.read(wanted)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        member = tarfile.TarInfo(self.member)
+        member.offset_data, member.size = self.offset, self.size
+        with _open_archive(self.archive) as archive, archive.extractfile(member) or io.BytesIO() as file:
+            yield file  # type: ignore[misc]  # as good as a BinaryIO
 
 
 def list_tar(archive: str) -> Iterator[VideoItem | UnusableVideo]:

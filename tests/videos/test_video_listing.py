@@ -11,7 +11,7 @@ from support.clips_of_names import count_frames
 
 from bsp_hf.features import InputCollisionError, VideoItem, find_videos
 from bsp_hf.videos.items import LocalFile
-from bsp_hf.videos.tar import FileSlice, list_tar
+from bsp_hf.videos.tar import list_tar
 
 
 def ids(*inputs, **options):
@@ -172,6 +172,14 @@ def test_archives_give_their_videos_by_key_and_nothing_leaves_them(shard, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [shard.name]
 
 
+def test_a_member_reads_as_a_file_that_ends_where_it_ends(shard, clips):
+    expected = (clips / "c.mkv").read_bytes()
+    with find_videos(shard).items[1].origin.open() as file:
+        assert file.read() == expected and file.read() == b""
+        assert file.seek(-20, 2) == len(expected) - 20 and file.read(100) == expected[-20:]
+        assert file.seek(7) == 7 and file.read(3) == expected[7:10]
+
+
 def test_the_stamp_of_a_member_follows_its_archive(shard):
     item = find_videos(shard).items[0]
     before = item.origin.stamp()
@@ -190,14 +198,6 @@ def test_what_is_no_archive_is_an_error(tmp_path):
     (tmp_path / "x.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(ValueError, match=r"x\.tar cannot be read as a tar archive"):
         list(list_tar(str(tmp_path / "x.tar")))
-
-
-def test_a_slice_of_a_file_reads_as_a_file():
-    part = io.BufferedReader(FileSlice(io.BytesIO(b"0123456789"), 3, 4))
-    assert part.read() == b"3456" and part.read() == b""
-    assert part.seek(-2, 2) == 2 and part.read(9) == b"56"
-    assert part.seek(1) == 1 and part.seek(1, 1) == 2 and part.read(1) == b"5"
-    assert part.seek(9) == 9 and part.read(3) == b""
 
 
 # --- addresses ---------------------------------------------------------------------------------------------

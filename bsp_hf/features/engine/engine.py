@@ -2,6 +2,7 @@
 
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,48 +22,10 @@ from bsp_hf.features.track import FeatureTrack
 from .fast_encoder import choose_dtype, prepare_encoder
 from .thread_pool import PoolClock, map_in_threads
 
-_FIRST_CAPACITY = 64
 _CUDA_THREADS = 4
 _CUDA_BATCH = 32
 # What a reader that can look at the clock has already given up.
 _GRACE_S = 2.0
-
-
-class RowBuffer:
-    """A float32 array that grows by a sixteenth at a time, in place where the system can move its pages."""
-
-    def __init__(self) -> None:
-        self._rows: np.ndarray | None = None
-        self._num_rows = 0
-
-    def __len__(self) -> int:
-        return self._num_rows
-
-    def append(self, row: np.ndarray) -> None:
-        """Copy a row `(dim,)` to the end; raise a `ValueError` if it is not as long as the first."""
-        if self._rows is None:
-            self._rows = np.empty((_FIRST_CAPACITY, len(row)), np.float32)
-        elif self._num_rows == len(self._rows):
-            capacity = self._num_rows + max(_FIRST_CAPACITY, self._num_rows // 16)
-            # Nobody else has seen the array yet.
-            self._rows.resize((capacity, self._rows.shape[1]), refcheck=False)
-        if row.shape != self._rows.shape[1:]:
-            raise ValueError(f"a row of shape {row.shape} does not go with rows of {self._rows.shape[1:]}.")
-        self._rows[self._num_rows] = row
-        self._num_rows += 1
-
-    def close(self) -> np.ndarray:
-        """Return the rows, float32 `(num_rows, dim)`, C-contiguous, which the buffer no longer refers to.
-
-        Raises:
-            ValueError: If there is none, because then nobody knows how long they are.
-        """
-        if self._rows is None:
-            raise ValueError("no row was added.")
-        rows, self._rows = self._rows, None
-        rows.resize((self._num_rows, rows.shape[1]), refcheck=False)
-        self._num_rows = 0
-        return rows
 
 
 @dataclass(frozen=True)
@@ -221,7 +184,8 @@ class ExtractionEngine:
                 raise VideoDecodeError(str(video_id), f"no frame came within {timeout_s:g} s")
 
         began_s, clock = time.monotonic(), PoolClock()
-        rows, centers_s = RowBuffer(), []
+        # Arrays that grow by a sixteenth at a time, in place where the system can move their pages.
+        rows, centers_s = array("f"), array("d")
         results = map_in_threads(
             iter(snippets),
             self._encode,
@@ -231,15 +195,16 @@ class ExtractionEngine:
             check_time=check_time,
         )
         for center_s, row in results:
-            rows.append(row)
+            rows.frombytes(row.tobytes())
             centers_s.append(center_s)
             if progress is not None:
                 spent_s = clock.waiting_s + clock.reading_s + clock.working_s
                 share = (clock.waiting_s + clock.reading_s) / spent_s if spent_s else 0.0
-                progress(ExtractionProgress(len(rows), center_s, time.monotonic() - began_s, share))
-        if not len(rows) and snippets.record["error"]:
+                progress(ExtractionProgress(len(centers_s), center_s, time.monotonic() - began_s, share))
+        if not centers_s and snippets.record["error"]:
             raise VideoDecodeError(str(video_id), snippets.record["error"])
-        features = rows.close() if len(rows) else np.empty((0, self._find_dim()), np.float32)
+        dim = len(rows) // len(centers_s) if centers_s else self._find_dim()
+        features = np.asarray(rows).reshape(len(centers_s), dim)
         result = {**snippets.record, "features": features, "centers_s": np.array(centers_s, np.float64)}
         return FeatureTrack.from_pipeline({**result, "encoder": self.encoder.to_dict()}, video_id=video_id)
 

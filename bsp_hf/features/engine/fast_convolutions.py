@@ -84,14 +84,6 @@ class PackedSameConv2d(nn.Module):
     oneDNN pads all sides alike. Of an even edge, stride 2 pads the far side by one more than the near one:
     the same as a kernel with a row of zeros in front, padded alike. Only where that multiplies more than it
     saves, in a convolution over all channels, the pixels are padded.
-
-    Args:
-        convolution (`SamePaddedConv2d`): One for which [`takes`] is true; not modified.
-        rectifies (`bool`, *optional*, defaults to False): Whether a ReLU follows.
-        ceiling (`float`, *optional*): Where that ReLU is cut off: 6 for ReLU6.
-
-    Raises:
-        ValueError: If it is another kind of convolution.
     """
 
     def __init__(
@@ -127,14 +119,7 @@ class PackedSameConv2d(nn.Module):
 
     @staticmethod
     def takes(module: nn.Module) -> bool:
-        """Return whether a module is a convolution that can be computed so.
-
-        Args:
-            module (`nn.Module`): Any module.
-
-        Returns:
-            `bool`: Whether it is.
-        """
+        """Return whether a module is a convolution that can be computed so."""
         return (
             type(module) is SamePaddedConv2d
             and module.stride == (2, 2)
@@ -144,14 +129,7 @@ class PackedSameConv2d(nn.Module):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pad, convolve and rectify.
-
-        Args:
-            pixels (`torch.Tensor`): `(batch, in_channels, height, width)`.
-
-        Returns:
-            `torch.Tensor`: `(batch, out_channels, out_height, out_width)`, with channels last.
-        """
+        """Pad, convolve and rectify `(batch, channels, height, width)`."""
         if self._pads:
             return self.by_parity[0](F.pad(pixels, same_padding(pixels, self._kernel_size, 2)))
         height, width = pixels.shape[-2:]

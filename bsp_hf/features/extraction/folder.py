@@ -30,13 +30,6 @@ class JobPlaces:
     [`JobRecord`]), `journal/` (an entry for each video that is done and was read back), `failed/` (an entry
     for each that failed), for single files `tracks/` (the videos that they are packed of). No file states a
     time of day, so what is finished does not depend on how often the job was interrupted.
-
-    Args:
-        output (`Path`): A folder, or a name that ends in `.h5` or `.hdf5`.
-        file_format (`str`): One of `TRACK_FORMATS`.
-
-    Raises:
-        ValueError: If the format does not go with the name.
     """
 
     output: Path
@@ -94,17 +87,10 @@ class JobPlaces:
 
 
 class JobFolder:
-    """The folder of a job, which holds features of its record and of no others; as this process sees it.
+    """The folder of a job for this process: it holds features of the job's record and of no others.
 
-    Args:
-        places (`JobPlaces`): Where it writes; the folders are there.
-        record (`JobRecord`): What is asked for now.
-        items (`Iterable[VideoItem]`): Videos whose places must not be taken by features of others.
-        session (`JobSession`): This process.
-        overwrite (`bool`): Whether to delete features that were made differently.
-
-    Raises:
-        JobConflictError: If the folder holds features of another encoder or of other settings.
+    Features that were made differently, also where those of `items` will lie in a folder without a job, are
+    deleted with `overwrite`, and else a [`JobConflictError`].
     """
 
     def __init__(
@@ -166,11 +152,7 @@ class JobFolder:
         return is_finished(item, source, self.record, entry, self.places.track_path(item.video_id))
 
     def keep(self, track: FeatureTrack, item: VideoItem, source: str) -> None:
-        """Write a track, read it back, and enter it in the journal with the stamp of its file.
-
-        Raises:
-            OutputError: If it cannot be written, or does not read back as it was.
-        """
+        """Write a track, read it back, and enter it in the journal with the stamp of its source file."""
         target, entry_file = self.places.track_path(item.video_id), self.places.entry_path(item.video_id)
         with explain_write_errors(self.places.output):
             entry_file.unlink(missing_ok=True)

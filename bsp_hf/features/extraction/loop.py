@@ -21,15 +21,7 @@ _MOST_IDLE_DEATHS = 3
 
 
 class ExtractionLoop:
-    """One process's part of a folder job.
-
-    Args:
-        job (`JobFolder`): The folder.
-        failures (`FailureTable`): Its failures.
-        setup (`WorkerSetup`): What workers are made of.
-        first_worker (`Worker`): A worker that is ready.
-        progress (`JobProgress`): Counts every video.
-    """
+    """One process's part of a folder job, begun with one worker that is ready."""
 
     def __init__(
         self,
@@ -51,11 +43,7 @@ class ExtractionLoop:
         self.failures: list[FailedVideo] = []
 
     def run(self, found: Iterator[VideoItem | UnusableVideo]) -> None:
-        """Settle all videos, which are looked at as workers are free.
-
-        Raises:
-            OutputError: If the output cannot be written.
-        """
+        """Settle all videos, which are looked at as workers are free."""
         ahead: VideoItem | None = None
         is_exhausted = False
         try:

@@ -22,9 +22,6 @@ def pack_tracks(job: JobFolder) -> None:
     """Write the one file or data set of all videos that are done, in the order of their ids.
 
     What is packed stays in the work folder too, so that a later run need not do it again.
-
-    Raises:
-        OutputError: If it cannot be written.
     """
     entries, places, scratch = job.entries(), job.places, job.session.scratch
     stamp_file, stamp = places.work / "packed.txt", _stamp_of(entries)

@@ -24,12 +24,9 @@ class JobConflictError(ValueError):
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What all videos of a job are extracted with; `job.json` in the work folder holds it.
+    """What all videos of a job are extracted with, as far as the checkpoint decides it filled in.
 
-    Args:
-        encoder (`EncoderRecord`): The encoder, with the number type that it computes in.
-        snippet_frames (`int`): Frames of a snippet.
-        settings (`ExtractionSettings`): The settings, with what the checkpoint decides filled in.
+    `job.json` in the work folder holds it.
     """
 
     encoder: EncoderRecord
@@ -84,14 +81,8 @@ class JobRecord:
 class JournalEntry:
     """What is known of a video that was written and read back.
 
-    Args:
-        video_id (`str`): The video.
-        source (`str`): Stamp of the file that was read.
-        start_s (`float`): First second.
-        end_s (`float`, *optional*): End in seconds.
-        settings (`str`): Key of the job's record.
-        complete (`bool`): Whether all of it was read.
-        rows_sha256 (`str`): Digest of its rows and their times.
+    `source` is the stamp of its file, `settings` the key of the job's record, and `rows_sha256` the digest of
+    its rows and their times.
     """
 
     video_id: str

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from bsp_hf.files import is_running
+
 _HEARTBEAT_S = 10.0
 # Choice: a process on another machine whose heartbeat is so old is taken to be gone. On the same machine the
 # system knows at once.
@@ -102,11 +104,9 @@ class JobSession:
         try:
             owner = json.loads(text)
             if owner["host"] == socket.gethostname():
-                process = psutil.Process(owner["pid"])
-                is_it = abs(process.create_time() - owner["started"]) < 1
-                return not is_it or process.status() == psutil.STATUS_ZOMBIE
+                return not is_running(owner["pid"], owner["started"])
             return self._now_s(session) - _heartbeat_of(session).stat().st_mtime > STALE_S
-        except (psutil.NoSuchProcess, OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return True
 
     def _now_s(self, beside: Path) -> float:

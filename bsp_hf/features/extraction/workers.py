@@ -32,13 +32,7 @@ _SECONDS_BETWEEN_PROGRESS = 1.0
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker makes its engine of; picklable.
-
-    Args:
-        model (`str`, `Path` or `PreTrainedModel`): The encoder.
-        extractor (`BSPFeatureExtractor`, *optional*): Its preprocessing; by default what lies beside it.
-        settings (`ExtractionSettings`): How it is used.
-    """
+    """What a worker makes its engine of, as `extract_features` takes it; picklable."""
 
     model: Any  # Any: a model is imported only where it is used
     extractor: Any
@@ -49,9 +43,8 @@ class WorkerSetup:
 class Message:
     """What a worker sends.
 
-    Args:
-        kind (`str`): `"ready"`, `"stamp"`, `"progress"`, `"track"`, `"failed"` or `"fatal"`.
-        content: The job's record, the stamp of a file, a track, a reason, or an exception.
+    Its kind is `"ready"` (with the job's record), `"stamp"` (of a file), `"progress"`, `"track"`, `"failed"`
+    (a reason) or `"fatal"` (an exception).
     """
 
     kind: str
@@ -61,10 +54,7 @@ class Message:
 class Worker:
     """Extracts one video at a time, and can be abandoned in the middle of it.
 
-    Args:
-        setup (`WorkerSetup`): What to make the engine of.
-        is_process (`bool`): A process of its own, which may crash and be killed; else a thread of this
-            process, which is left behind if it hangs.
+    A process may crash and be killed; a thread of this process is left behind if it hangs.
     """
 
     def __init__(self, setup: WorkerSetup, is_process: bool) -> None:
@@ -84,11 +74,7 @@ class Worker:
             self._thread.start()
 
     def assign(self, item: VideoItem) -> None:
-        """Send it a video; it replies with the stamp of the file and waits for [`reply`].
-
-        Raises:
-            OSError: If its process has ended.
-        """
+        """Send it a video, to which it sends the stamp of the file; raise an `OSError` if it has ended."""
         sent = item
         if isinstance(item.origin, DatasetCell):  # would bring the whole data set along
             sent = replace(item, origin=VideoBytes(item.origin.read()))

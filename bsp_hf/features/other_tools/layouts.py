@@ -56,40 +56,19 @@ LAYOUTS: dict[str, Layout] = {
 
 
 BMN_ROWS = 100
-
-
 THUMOS_SUBSETS = ("val", "test")
-
-
 THUMOS_FRAME_STEP = 5
 
 
 def check_layout(name: str) -> Layout:
-    """Return the layout of a name.
-
-    Args:
-        name (`str`): One of `LAYOUTS`.
-
-    Returns:
-        `Layout`: The layout.
-
-    Raises:
-        ValueError: If there is none of that name.
-    """
+    """Return the layout of a name, or raise a `ValueError` if there is none."""
     if name not in LAYOUTS:
         raise ValueError(f"layout {name!r} is unknown; choose one of {', '.join(LAYOUTS)}.")
     return LAYOUTS[name]
 
 
 def thumos_subset(video_id: str) -> str | None:
-    """Say which of G-TAD's THUMOS files holds a video; the loader goes by the id as well.
-
-    Args:
-        video_id (`str`): Such as `"video_validation_0000051"`.
-
-    Returns:
-        `str` or `None`: `"val"`, `"test"`, or none if the id names neither.
-    """
+    """Return which of G-TAD's THUMOS files holds a video, if its id names one; the loader goes by it too."""
     return next((subset for subset in THUMOS_SUBSETS if subset in video_id), None)
 
 
@@ -116,14 +95,7 @@ class LocalizerSettings:
 
 
 def describe_grid(track: FeatureTrack) -> LocalizerSettings:
-    """Say where the rows of a track lie.
-
-    Args:
-        track (`FeatureTrack`): The track.
-
-    Returns:
-        `LocalizerSettings`: The settings for this track.
-    """
+    """Return where the rows of a track lie."""
     record = track.record
     feat_stride = record.stride_frames if record.rescaled_from is None else None
     offset_frames = record.snippet_frames / 2
@@ -131,17 +103,11 @@ def describe_grid(track: FeatureTrack) -> LocalizerSettings:
 
 
 def find_off_grid_row(track: FeatureTrack) -> int | None:
-    """Find the first row that does not lie where its number says.
+    """Return the first row that is off the place that its number says by more than the distance of rows.
 
-    Localizers have nothing but the number of a row to tell its time. It is wrong if the frame rate of the
-    video varies much, or a part of it was read.
-
-    Args:
-        track (`FeatureTrack`): A track that was not rescaled.
-
-    Returns:
-        `int` or `None`: The first row that is off by more than the distance between rows; none if no row is.
-        A last window that was not full lies earlier by nature and is passed over.
+    Localizers have nothing but the number of a row to know its time. It is wrong if the frame rate of the
+    video varies much, or a part of it was read. A last window that was not full lies earlier by nature and is
+    passed over. For tracks that were not rescaled.
     """
     record = track.record
     offset_frames = record.snippet_frames / 2

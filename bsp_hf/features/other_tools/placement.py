@@ -15,14 +15,7 @@ from .layouts import BMN_ROWS, THUMOS_SUBSETS, LocalizerSettings, describe_grid,
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One array to write.
-
-    Args:
-        path (`Path`): The file.
-        track (`FeatureTrack`): The rows and their record.
-        key (`str`, *optional*): Name of the dataset in an HDF5 file; none for a file of another format.
-        rows (`np.ndarray`, *optional*): What to write in place of the track's features.
-    """
+    """One array to write: `rows`, by default those of the track, under `key` if it is an HDF5 file."""
 
     path: Path
     track: FeatureTrack
@@ -32,18 +25,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Placement:
-    """Places the tracks of one export.
-
-    Args:
-        layout (`str`): Name of the layout.
-        output (`Path`): The folder; for `actionformer` also a file that ends in `.hdf5`.
-        file_format (`str`): One of the layout's formats.
-        prefix (`str`): What stands in front of an id in names.
-        feature_type (`str`): Names the features in the files of `2dtan` and `tsp`.
-        subsets (`Mapping[str, str]`, *optional*): Subset of each video, for `tsp`.
-        annotation_fps (`float`, *optional*): Frames per second that the annotations of `gtad-thumos` count
-            in.
-    """
+    """Places the tracks of one export; the fields are arguments of `export_tracks`."""
 
     layout: str
     output: Path
@@ -55,7 +37,7 @@ class Placement:
 
     @property
     def root(self) -> Path:
-        """What the tool's configuration names."""
+        """`Path`: What the tool's configuration names."""
         if self.layout == "actionformer" and self.file_format == "hdf5":
             return self.output if self.output.suffix == ".hdf5" else self.output / "features.hdf5"
         return self.output
@@ -78,7 +60,7 @@ class Placement:
         return ()
 
     def why_not(self, video_id: str) -> str | None:
-        """Say why a video has no place in this layout, if it has none."""
+        """Return why a video has no place in this layout, if it has none."""
         if self.layout == "gtad-thumos" and thumos_subset(video_id) is None:
             return "its id holds neither 'val' nor 'test', by which the loader chooses a file."
         if self.layout == "tsp" and self.subsets is not None and video_id not in self.subsets:
@@ -86,7 +68,7 @@ class Placement:
         return None
 
     def settings(self, track: FeatureTrack) -> LocalizerSettings:
-        """Say where the rows lie that are written of a track."""
+        """Return where the rows lie that are written of a track."""
         settings = describe_grid(track)
         if self.layout == "bmn":
             return replace(settings, feat_stride=None)
@@ -96,7 +78,7 @@ class Placement:
         return settings
 
     def place(self, track: FeatureTrack) -> tuple[Part, ...]:
-        """Say where a track goes, and turn it into the rows that are read there."""
+        """Return what to write of a track, as the rows that are read there."""
         name = self.prefix + track.record.video_id
         if self.layout == "gtad-thumos":
             return self._place_thumos(track, name)

@@ -16,7 +16,9 @@ from bsp_hf.features.storage.suffixes import H5_SUFFIXES
 from bsp_hf.features.track import TrackRecord
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder
 
-from .layouts import THUMOS_FRAME_STEP, check_layout, thumos_subset
+from .layouts import LAYOUTS, THUMOS_FRAME_STEP, check_layout, thumos_subset
+
+_LOADERS = {".npy": load_npy, ".pt": load_pt, ".csv": load_csv}
 
 
 class ForeignFeatures(NamedTuple):
@@ -96,17 +98,14 @@ def find_missing_videos(
     prefix: str = "",
     file_format: str | None = None,
 ) -> tuple[str, ...]:
-    """Name the videos that have no features; files are looked for, not read.
+    """Return the videos that have no features, in the order given; files are looked for, not read.
 
     Args:
-        path (`str` or `Path`): See `read_foreign_features`.
+        path (`str` or `Path`): As for [`read_foreign_features`], like the other arguments.
         layout (`str`): Name of the layout.
         video_ids (`Iterable[str]`): Videos that are needed.
-        prefix (`str`, *optional*, defaults to `""`): See `read_foreign_features`.
-        file_format (`str`, *optional*): See `read_foreign_features`.
-
-    Returns:
-        `tuple[str, ...]`: Those without features, in the order given.
+        prefix (`str`, *optional*, defaults to `""`): What stands in front of an id in names.
+        file_format (`str`, *optional*): Format of the files of `opentad`.
 
     Raises:
         FeatureFileError: If an HDF5 file of many videos is damaged.
@@ -132,11 +131,8 @@ def find_missing_videos(
     return tuple(missing)
 
 
-_OPENTAD_FORMATS = ("npy", "npz", "pt", "csv")
-
-
 def _with_parents(keys: Iterable[str]) -> Iterable[str]:
-    """Add the groups, for files that keep the rows of a video inside a group of its name."""
+    """Yield keys and their groups, as some files keep the rows of a video inside a group of its name."""
     for key in keys:
         yield key
         yield key.rpartition("/")[0]
@@ -145,9 +141,10 @@ def _with_parents(keys: Iterable[str]) -> Iterable[str]:
 def _locate(root: Path, layout: str, name: str, file_format: str | None) -> Path:
     if layout == "opentad":
         file_format = file_format or "npy"
-        if file_format not in _OPENTAD_FORMATS:
+        formats = LAYOUTS[layout].export_formats
+        if file_format not in formats:
             raise ValueError(
-                f"file_format={file_format!r} is not read; choose one of {', '.join(_OPENTAD_FORMATS)}. A "
+                f"file_format={file_format!r} is not read; choose one of {', '.join(formats)}. A "
                 "pickle could run code, so it must be converted by whoever trusts it."
             )
         return path_in_folder(root, name, f".{file_format}")
@@ -172,9 +169,6 @@ def _read_file(place: Path, key: str) -> ForeignFeatures:
     features = load(place)
     beside = read_sidecar(place, features)
     return ForeignFeatures(_to_rows(features, place, "array"), beside[1] if beside else None)
-
-
-_LOADERS = {".npy": load_npy, ".pt": load_pt, ".csv": load_csv}
 
 
 def _npz_record(arrays: dict[str, np.ndarray], place: Path) -> TrackRecord | None:

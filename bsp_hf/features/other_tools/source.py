@@ -45,14 +45,7 @@ class VideoFeatures:
         return None if self.record is None or not self.record.duration_s else self.record.duration_s
 
     def row_centers_s(self, duration_s: float) -> np.ndarray:
-        """Return the centre of every row.
-
-        Args:
-            duration_s (`float`): Duration of the video in seconds.
-
-        Returns:
-            `np.ndarray`: float64 `(num_rows,)`, as recorded; rows of unknown times share the video evenly.
-        """
+        """Return the centre of every row as recorded; rows of unknown times share the duration evenly."""
         if self.centers_s is not None:
             return self.centers_s
         num_rows = len(self.features)
@@ -97,14 +90,7 @@ class FeatureSource:
         self._keys = {path: frozenset(data.video_ids) for path, data in self._data_sets.items()}
 
     def missing(self, video_ids: Iterable[str]) -> tuple[str, ...]:
-        """Name the videos that lack features in one place or more; files are looked for, not read.
-
-        Args:
-            video_ids (`Iterable[str]`): The videos.
-
-        Returns:
-            `tuple[str, ...]`: Those without, in the order given.
-        """
+        """Return the videos that lack features in one place or more; files are looked for, not read."""
         wanted = list(video_ids)
         absent: set[str] = set()
         for path in self.paths:
@@ -119,13 +105,7 @@ class FeatureSource:
         return tuple(video_id for video_id in wanted if video_id in absent)
 
     def read(self, video_id: str) -> VideoFeatures:
-        """Read the features of one video.
-
-        Args:
-            video_id (`str`): The video.
-
-        Returns:
-            `VideoFeatures`: At least one row.
+        """Read the features of one video, at least one row.
 
         Raises:
             FeatureFileError: If a file is damaged or holds no row.
@@ -151,13 +131,7 @@ class FeatureSource:
         return found
 
     def read_track(self, video_id: str) -> FeatureTrack:
-        """Read one video of this package's tracks, with its times and record.
-
-        Args:
-            video_id (`str`): The video.
-
-        Returns:
-            `FeatureTrack`: The track; joined along the channels where there are several paths.
+        """Read one video of this package's tracks; joined along the channels where there are several paths.
 
         Raises:
             MissingFeaturesError: If the video has no features.

@@ -20,9 +20,6 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
 
     Columns: `video_id`, `features` `(num_snippets, dim)`, `centers_s`, and `record`, which is JSON. A data
     set that is there is replaced. Returns the ids of the videos.
-
-    Raises:
-        ValueError: If there is no track, an id comes twice, or the tracks differ in `dim`.
     """
     from datasets import Dataset  # slow to import, and only this format needs it
     from datasets.arrow_writer import ArrowWriter
@@ -76,11 +73,7 @@ def is_arrow(path: Path) -> bool:
 
 
 class ArrowTracks:
-    """The tracks of an Arrow data set by the ids of their videos; opening it reads no features.
-
-    Raises:
-        FeatureFileError: If it is damaged or lacks a column.
-    """
+    """The tracks of an Arrow data set by the ids of their videos; opening it reads no features."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,12 +90,7 @@ class ArrowTracks:
         return tuple(self._rows)
 
     def read(self, video_id: str) -> FeatureTrack:
-        """Read one track into memory of its own.
-
-        Raises:
-            FeatureFileError: If it is damaged.
-            MissingFeaturesError: If the video is not in the data set.
-        """
+        """Read one track into memory of its own."""
         row = self._rows.get(video_id)
         if row is None:
             raise MissingFeaturesError(f"{self.folder} holds no features of {video_id!r}.")

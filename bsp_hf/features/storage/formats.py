@@ -19,11 +19,7 @@ _NO_RECORD = "missing; features that another tool wrote are read with read_forei
 
 
 def load_npy(path: Path) -> np.ndarray:
-    """Read an array from an npy file; nothing is unpickled.
-
-    Raises:
-        FeatureFileError: If it is damaged, or holds objects.
-    """
+    """Read an array from an npy file; nothing is unpickled."""
     with blame_file(path, "array"):
         try:  # Mapped first: a header that promises more than the file holds then asks for no memory.
             return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
@@ -32,21 +28,13 @@ def load_npy(path: Path) -> np.ndarray:
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an npz file by name; nothing is unpickled.
-
-    Raises:
-        FeatureFileError: If it is damaged, or holds objects.
-    """
+    """Read all arrays of an npz file by name; nothing is unpickled."""
     with blame_file(path, "arrays"), np.load(path, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 
 def load_pt(path: Path) -> np.ndarray:
-    """Read the one tensor of a file of `torch.save`, with `weights_only=True`; bfloat16 becomes float32.
-
-    Raises:
-        FeatureFileError: If it is damaged, or holds anything but a tensor.
-    """
+    """Read the one tensor of a file of `torch.save`, with `weights_only=True`; bfloat16 becomes float32."""
     import torch  # slow, and most tracks are read without it
 
     with blame_file(path, "tensor"):
@@ -58,11 +46,7 @@ def load_pt(path: Path) -> np.ndarray:
 
 
 def load_csv(path: Path) -> np.ndarray:
-    """Read the rows of a csv file behind its one header line, float32 `(num_rows, dim)`.
-
-    Raises:
-        FeatureFileError: If it has no header, or a row is short or holds anything but numbers.
-    """
+    """Read the rows of a csv file behind its one header line, float32 `(num_rows, dim)`."""
     with blame_file(path, "rows"), path.open(encoding="utf-8") as lines:
         header = lines.readline()
         if not header.strip():
@@ -244,8 +228,6 @@ _WRITERS: dict[str, Callable[[FeatureTrack, Path], None]] = {
     ".csv": _write_csv,
     ".safetensors": _write_safetensors,
 }
-
-
 _READERS: dict[str, Callable[[Path], FeatureTrack]] = {
     ".npy": _read_bare(load_npy),
     ".npz": _read_npz,

@@ -33,11 +33,7 @@ class H5TrackWriter:
         self._file = file
 
     def add(self, track: FeatureTrack, key: str | None = None, rows: np.ndarray | None = None) -> None:
-        """Write one track under a key, by default its video id; `rows`, if given, replace its features.
-
-        Raises:
-            ValueError: If the key is taken.
-        """
+        """Write one track under a key, by default its video id; `rows`, if given, replace its features."""
         key = track.record.video_id if key is None else key
         check_video_id(key)
         if key.split("/")[0] == _OWN_GROUP:
@@ -64,13 +60,7 @@ def write_h5(path: Path, scratch: Path | None = None) -> Iterator[H5TrackWriter]
 
 @dataclass(frozen=True)
 class H5Rows:
-    """What an HDF5 file holds of one video.
-
-    Args:
-        features (`np.ndarray`): The dataset in its own shape and type.
-        centers_s (`np.ndarray`, *optional*): Times of the rows, if this package wrote the file.
-        record (`TrackRecord`, *optional*): The record, if this package wrote the file.
-    """
+    """A dataset of an HDF5 file in its own shape and type, with times and record if this package wrote it."""
 
     features: np.ndarray
     centers_s: np.ndarray | None
@@ -78,18 +68,9 @@ class H5Rows:
 
 
 def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
-    """Read one video from an HDF5 file.
+    """Read every `row_step`th row of a dataset, or of the single one in a group, of an HDF5 file.
 
-    Args:
-        path (`Path`): The file.
-        key (`str`): Name of the dataset, or of a group that holds a single one.
-        row_step (`int`, *optional*, defaults to 1): Rows from one that is read to the next.
-
-    Raises:
-        FeatureFileError: If the file is damaged, or takes its data from another file.
-        FileNotFoundError: If there is no such file.
-        ImportError: If h5py is not installed.
-        MissingFeaturesError: If the file is whole and holds no such video.
+    A file that takes its data from another is refused like one that is damaged.
     """
     h5py = import_h5py()
     check_video_id(key)
@@ -112,11 +93,7 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
 
 
 def list_h5_keys(path: Path) -> tuple[str, ...]:
-    """Return the sorted names of all datasets of features in an HDF5 file.
-
-    Raises:
-        FeatureFileError: If the file is damaged.
-    """
+    """Return the sorted names of all datasets of features in an HDF5 file."""
     h5py = import_h5py()
     keys: list[str] = []
 

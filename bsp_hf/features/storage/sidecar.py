@@ -27,11 +27,7 @@ def write_sidecar(track: FeatureTrack, path: Path, scratch: Path | None = None) 
 
 
 def read_sidecar(path: Path, features: np.ndarray) -> tuple[np.ndarray, TrackRecord] | None:
-    """Read `centers_s` and the record of the array in a file; `None` if there is no sidecar of ours.
-
-    Raises:
-        FeatureFileError: If the sidecar is damaged or belongs to another array.
-    """
+    """Read `centers_s` and the record of the array in a file; `None` if there is no sidecar of ours."""
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         return None
