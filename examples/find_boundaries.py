@@ -4,53 +4,52 @@
     python examples/find_boundaries.py --model bsp-tsm-demo --video recording.mp4 --output_dir report/
 
 Without --video, an untrimmed video with known boundaries is rendered, and what is found is scored against
-them. Writes
-`features.npz`, `features.png`, `boundaries.json` and `boundaries.png`. A minute of 128x96 video takes
-about a minute on two CPU cores at the default stride of one frame.
+them. Writes `features.npz`, `features.png`, `boundaries.json` and `boundaries.png`. A minute of 128x96 video
+takes about a minute on two CPU cores at the default stride of one frame.
 """
 
-import argparse
 import json
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification, pipeline
 
 import bsp_hf
+from bsp_hf.files import atomic_file, atomic_write_text
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
 from bsp_hf.pretraining.rendering.clips import render_long_video
+from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.visualization import plot_boundary_response, plot_feature_track
 
 logger = logging.getLogger("find_boundaries")
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+@dataclass
+class FindBoundariesSettings:
+    """Which video to look at, with which encoder, and what counts as a boundary."""
+
+    model: str = field(metadata={"help": "folder or Hub id of a pre-trained encoder with its head"})
+    output_dir: Path = field(metadata={"help": "folder to write into"})
+    video: Path | None = field(default=None, metadata={"help": "any video; a rendered one when left out"})
+    stride_frames: int = field(default=1, metadata={"help": "frames between windows of the classifier"})
+    threshold: float = field(default=0.5, metadata={"help": "smallest response that counts as a boundary"})
+    kinds: list[str] | None = field(
+        default=None,
+        metadata={"help": "boundary types to look for, e.g. diff-class same-class for cuts; default: all"},
     )
-    parser.add_argument(
-        "--model", required=True, help="folder or Hub id of a pre-trained encoder with its head"
-    )
-    parser.add_argument("--video", type=Path, help="any video; a rendered one when left out")
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument(
-        "--stride_frames", type=int, default=1, help="frames between windows of the classifier"
-    )
-    parser.add_argument(
-        "--threshold", type=float, default=0.5, help="smallest response that counts as a boundary"
-    )
-    parser.add_argument(
-        "--kinds",
-        nargs="+",
-        help="boundary types to look for, e.g. diff-class same-class for cuts; default: all",
-    )
-    parser.add_argument(
-        "--min_gap_s", type=float, default=0.6, help="seconds that two boundaries lie apart at least"
-    )
-    parser.add_argument("--seed", type=int, default=7, help="of the rendered video; training clips use 0")
-    return parser.parse_args()
+    min_gap_s: float = field(default=0.6, metadata={"help": "seconds that two boundaries lie apart at least"})
+    seed: int = field(default=7, metadata={"help": "of the rendered video; training clips use 0"})
+
+    def __post_init__(self) -> None:
+        if self.stride_frames < 1:
+            raise ValueError(f"--stride_frames {self.stride_frames} must be at least 1")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"--threshold {self.threshold} must lie in 0 to 1")
+        if self.min_gap_s < 0:
+            raise ValueError(f"--min_gap_s {self.min_gap_s} must not be negative")
 
 
 def thumbnails(video: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,40 +61,42 @@ def thumbnails(video: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    args = parse_args()
+    settings = parse_settings(FindBoundariesSettings, description=__doc__)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logger.setLevel(logging.INFO)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
+    output_dir = settings.output_dir
+    output_dir.mkdir(parents=True, exist_ok=True)
 
-    truth = None
-    if args.video is None:
-        args.video = args.output_dir / "rendered.mp4"
-        truth = render_long_video(args.video, seed=args.seed)
+    video, truth = settings.video, None
+    if video is None:
+        video = output_dir / "rendered.mp4"
+        truth = render_long_video(video, seed=settings.seed)
 
     # Snippet features of the whole video, as any localizer wants them.
-    encoder = AutoModel.from_pretrained(args.model)
-    extractor = AutoFeatureExtractor.from_pretrained(args.model)
+    encoder = AutoModel.from_pretrained(settings.model)
+    extractor = AutoFeatureExtractor.from_pretrained(settings.model)
     extract = pipeline("video-feature-extraction", model=encoder, feature_extractor=extractor)
-    track = extract(str(args.video))
+    track = extract(str(video))
     logger.info(
         "%s: %d snippets x %d features over %.1f s",
-        args.video.name,
+        video.name,
         *track["features"].shape,
         track["duration_s"],
     )
-    np.savez(args.output_dir / "features.npz", features=track["features"], centers_s=track["centers_s"])
-    plot_feature_track(track["features"], track["centers_s"]).savefig(args.output_dir / "features.png")
+    with atomic_file(output_dir / "features.npz") as path, path.open("wb") as file:
+        np.savez(file, features=track["features"], centers_s=track["centers_s"])
+    plot_feature_track(track["features"], track["centers_s"]).savefig(output_dir / "features.png")
 
     # The classifier that pre-training leaves behind answers the question itself.
-    classifier = AutoModelForVideoClassification.from_pretrained(args.model)
-    response = boundary_response(classifier, extractor, args.video, args.stride_frames, kinds=args.kinds)
-    found = pick_boundaries(response, args.threshold, args.min_gap_s)
-    report = {"video": args.video.name, "boundaries_s": found.round(3).tolist()}
+    classifier = AutoModelForVideoClassification.from_pretrained(settings.model)
+    response = boundary_response(classifier, extractor, video, settings.stride_frames, kinds=settings.kinds)
+    found = pick_boundaries(response, settings.threshold, settings.min_gap_s)
+    report = {"video": video.name, "boundaries_s": found.round(3).tolist()}
     logger.info("changes at %s s", ", ".join(f"{time_s:.2f}" for time_s in found) or "no")
     if truth is not None:
         times_s = [boundary.time_s for boundary in truth]
-        annotation = {args.video.stem: BoundaryAnnotation(response.duration_s, [times_s])}
-        scores = evaluate_boundaries(annotation, {args.video.stem: found}, relative_distances=(0.02,))
+        annotation = {video.stem: BoundaryAnnotation(response.duration_s, [times_s])}
+        scores = evaluate_boundaries(annotation, {video.stem: found}, relative_distances=(0.02,))
         report |= {
             "true_boundaries": [{"time_s": b.time_s, "kind": b.kind} for b in truth],
             "relative_distance": 0.02,
@@ -110,7 +111,7 @@ def main() -> None:
             )
         logger.info("F1 %.2f within %.2f s", report["f1"], 0.02 * response.duration_s)
 
-    frames, frame_times_s = thumbnails(args.video, 12)
+    frames, frame_times_s = thumbnails(video, 12)
     figure = plot_boundary_response(
         response.times_s,
         response.response,
@@ -119,12 +120,13 @@ def main() -> None:
         frame_times_s=frame_times_s,
         picked_s=found,
         kinds=None if truth is None else [boundary.kind.replace("_", " ") for boundary in truth],
-        threshold=args.threshold,
+        threshold=settings.threshold,
     )
-    figure.savefig(args.output_dir / "boundaries.png")
-    (args.output_dir / "boundaries.json").write_text(json.dumps(report, indent=2) + "\n")
-    logger.info("wrote %s", args.output_dir)
+    figure.savefig(output_dir / "boundaries.png")
+    atomic_write_text(output_dir / "boundaries.json", json.dumps(report, indent=2) + "\n")
+    logger.info("wrote %s", output_dir)
 
 
 if __name__ == "__main__":
-    main()
+    with exit_on_mistakes():
+        main()

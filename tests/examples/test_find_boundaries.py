@@ -41,3 +41,21 @@ def test_a_long_video_is_reported_with_and_without_truth(tmp_path):
     cuts = ("--kinds", "diff-class", "same-class", "--stride_frames", "4")
     own = run_example(tmp_path / "encoder", tmp_path / "own", "--video", str(tmp_path / "own.mp4"), *cuts)
     assert own["video"] == "own.mp4" and "f1" not in own
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--stride_frames", "0"), "--stride_frames 0 must be at least 1"),
+        (("--threshold", "2"), "--threshold 2.0 must lie in 0 to 1"),
+        (("--treshold", "0.2"), "unrecognized arguments: --treshold"),
+        (("--video", "nowhere.mp4"), "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_two(tmp_path, options, message):
+    command = [sys.executable, str(EXAMPLE), "--model", str(tmp_path / "nowhere"), *options]
+    finished = subprocess.run(
+        [*command, "--output_dir", str(tmp_path / "out")], capture_output=True, text=True, timeout=300
+    )
+    assert finished.returncode == 2 and message in finished.stderr
+    assert "Traceback" not in finished.stderr
