@@ -51,7 +51,7 @@ class BackboneFamily(ABC):
         return self.trim(AutoModel.from_config(config))
 
     def trim(self, backbone: Any) -> Any:
-        """Take out of a backbone, in place, what no frame feature depends on, and return it."""
+        """Remove from a backbone, in place, what no frame feature depends on, and return it."""
         for name in self.idle_parts:
             setattr(backbone, name, None)
         return backbone

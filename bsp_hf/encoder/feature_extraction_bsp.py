@@ -1,7 +1,8 @@
 """Frames to network input: resize, centre crop, scale, normalise; and the snippet settings beside them."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,6 @@ from .frames_in_memory import is_frame, stack_frames
 
 PADDING_MODES = ("repeat", "drop")
 
-# The settings that a call may say otherwise.
-_CALL_OPTIONS = (
-    "size",
-    "crop_size",
-    "do_resize",
-    "do_center_crop",
-    "do_rescale",
-    "rescale_factor",
-    "do_normalize",
-    "image_mean",
-    "image_std",
-)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -74,16 +63,6 @@ class BSPFeatureExtractor(BaseImageProcessor):
 
     model_input_names = ["pixel_values"]  # noqa: RUF012  # declared so above us
 
-    size: dict[str, int]
-    crop_size: dict[str, int]
-    do_resize: bool
-    do_center_crop: bool
-    do_rescale: bool
-    rescale_factor: float
-    do_normalize: bool
-    image_mean: list[float]
-    image_std: list[float]
-
     def __init__(
         self,
         size: Mapping[str, int] | int | None = None,
@@ -102,33 +81,20 @@ class BSPFeatureExtractor(BaseImageProcessor):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._set_steps(
-            size=256 if size is None else size,
-            crop_size=224 if crop_size is None else crop_size,
-            do_resize=do_resize,
-            do_center_crop=do_center_crop,
-            do_rescale=do_rescale,
-            rescale_factor=rescale_factor,
-            do_normalize=do_normalize,
-            image_mean=_IMAGENET_MEAN if image_mean is None else image_mean,
-            image_std=_IMAGENET_STD if image_std is None else image_std,
-        )
+        self.size = _to_size(256 if size is None else size, default_to_square=False)
+        self.crop_size = _to_size(224 if crop_size is None else crop_size)
+        self.do_resize = do_resize
+        self.do_center_crop = do_center_crop
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = _to_channels(_IMAGENET_MEAN if image_mean is None else image_mean)
+        self.image_std = _to_channels(_IMAGENET_STD if image_std is None else image_std)
         self.num_frames = num_frames
         self.stride_frames = num_frames if stride_frames is None else stride_frames
         self.fps = fps
         self.padding = padding
         self._check()
-
-    def _set_steps(self, **settings: Any) -> None:
-        for name, value in settings.items():
-            if name in ("size", "crop_size"):
-                # As in transformers, a number is the short side of a picture, or both sides of a crop.
-                is_number = isinstance(value, (int, list, tuple))
-                value = get_size_dict(value, default_to_square=name == "crop_size") if is_number else value
-                value = dict(value)
-            elif name in ("image_mean", "image_std"):
-                value = [value] * 3 if isinstance(value, (int, float)) else list(value)
-            setattr(self, name, value)
 
     def _check(self) -> None:
         if set(self.size) != {"shortest_edge"} or self.size["shortest_edge"] < 1:
@@ -270,9 +236,36 @@ class BSPFeatureExtractor(BaseImageProcessor):
                 f"{', '.join(_CALL_OPTIONS)}. Everything else is set when it is made."
             )
         settings = copy.copy(self)
-        settings._set_steps(**{name: value for name, value in options.items() if value is not None})
+        for name, value in options.items():
+            if value is not None:
+                setattr(settings, name, _CALL_OPTIONS[name](value))
         settings._check()
         return settings
+
+
+def _to_size(value: Any, default_to_square: bool = True) -> dict[str, int]:
+    # As in transformers, one number is the short side of a picture, or both sides of a crop.
+    if isinstance(value, (int, list, tuple)):
+        value = get_size_dict(value, default_to_square=default_to_square)
+    return dict(value)
+
+
+def _to_channels(value: Any) -> list[float]:
+    return [value] * 3 if isinstance(value, (int, float)) else list(value)
+
+
+# The settings that a call may change for itself, and how their values are read.
+_CALL_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "size": partial(_to_size, default_to_square=False),
+    "crop_size": _to_size,
+    "do_resize": bool,
+    "do_center_crop": bool,
+    "do_rescale": bool,
+    "rescale_factor": float,
+    "do_normalize": bool,
+    "image_mean": _to_channels,
+    "image_std": _to_channels,
+}
 
 
 def _to_clips(videos: Any) -> list[Any]:

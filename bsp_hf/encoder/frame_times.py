@@ -8,7 +8,7 @@ import numpy as np
 
 _T = TypeVar("_T")
 
-# A longer step between two neighbouring frames is a broken time stamp, not a still picture: the 33-bit
+# A longer step from one frame to the next is a broken time stamp, not a still picture: the 33-bit
 # clock of MPEG streams jumps by 26 hours.
 _LONGEST_GAP_S = 3600
 

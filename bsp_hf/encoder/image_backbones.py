@@ -144,7 +144,7 @@ class MobileNetV2Family(ImageFamily):
 
     def trim(self, backbone: Any) -> Any:
         """Set the momentum of batch norms to torch's default, and return the backbone."""
-        # Choice: transformers hands TensorFlow's momentum of 0.997 to torch, where it means the reverse: the
+        # Choice: transformers passes TensorFlow's momentum of 0.997 to torch, where it means the reverse: the
         # statistics used in evaluation would be those of the last batch.
         for module in backbone.modules():
             if isinstance(module, nn.BatchNorm2d):

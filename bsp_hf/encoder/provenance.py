@@ -21,7 +21,7 @@ class HubOrigin:
 
     Args:
         repo_id (`str`): Its `org/name`.
-        revision (`str`): The commit; what was asked for where the cache does not tell its commit.
+        revision (`str`): The commit; what was asked for where its commit is not in the cache.
         folder (`Path`, *optional*): Where the model's files lie in the cache.
     """
 
@@ -321,7 +321,7 @@ def _commit(model: PreTrainedModel, digest: str) -> str | None:
 def _weights_digest(model: PreTrainedModel) -> str:
     """Hash the encoder without its head, rounded so that loading it in bfloat16 changes nothing."""
     state = model.base_model.state_dict()
-    # Not hashed anew for every video; the counters tell whether a tensor changed.
+    # Not hashed anew for every video; the counters show whether a tensor changed.
     version = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in state.values())
     if model in _DIGESTS and _DIGESTS[model][0] == version:
         return _DIGESTS[model][1]

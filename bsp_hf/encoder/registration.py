@@ -1,7 +1,6 @@
 """Makes transformers' Auto classes and `pipeline` know the encoders."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification
 
@@ -69,19 +68,16 @@ def register_task(task: str, pipeline_class: type, auto_class: type) -> None:
             task,
             pipeline_class=pipeline_class,
             pt_model=auto_class,
-            default={"model": _NoDefaultModel()},
+            default={"model": _NoDefaultModel("none")},
             type="video",
         )
-        # What a pipeline saves of itself is written as JSON, in which there is nothing to say of a default.
-        implementation = PIPELINE_REGISTRY.supported_tasks[task]
-        registered: Any = pipeline_class  # Any: transformers adds the attribute
-        registered._registered_impl = {
-            task: {key: value for key, value in implementation.items() if key != "default"}
-        }
 
 
-class _NoDefaultModel(tuple):
-    """Stands where transformers looks for the id and revision of a task's default model, and raises there."""
+class _NoDefaultModel(str):
+    """Stands where transformers looks for the id and revision of a task's default model, and raises there.
 
-    def __iter__(self) -> Iterator[Any]:
+    It is text because pipelines write it into the configs that they save.
+    """
+
+    def __iter__(self) -> Iterator[str]:
         raise ValueError("this task has no default model: pass model=, a folder or an id on the Hub.")

@@ -163,7 +163,7 @@ OLD, NEW = "a" * 40, "b" * 40
 
 
 def cache_revision(cache, model, commit, branch=None):
-    """Put a model into the cache as the client does."""
+    """Write a model into the cache as the client does."""
     repository = cache / "models--org--tiny"
     model.save_pretrained(repository / "snapshots" / commit)
     if branch:

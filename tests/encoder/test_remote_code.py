@@ -197,7 +197,7 @@ def test_published_folder_holds_every_module_the_record_and_no_pickle(folders):
 @pytest.mark.parametrize("path", sorted(ENCODER.glob("*.py")), ids=lambda path: path.name)
 def test_modules_of_the_encoder_import_each_other_flatly_and_nothing_else_of_the_package(path):
     """transformers copies the files of a checkpoint into one folder and finds them by `from .name import`."""
-    neighbours = {module.stem for module in ENCODER.glob("*.py")}
+    siblings = {module.stem for module in ENCODER.glob("*.py")}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert all(alias.name.partition(".")[0] != "bsp_hf" for alias in node.names), ast.unparse(node)
@@ -205,4 +205,4 @@ def test_modules_of_the_encoder_import_each_other_flatly_and_nothing_else_of_the
             assert (node.module or "").partition(".")[0] != "bsp_hf", ast.unparse(node)
             assert node.level <= 1, ast.unparse(node)
             if node.level == 1:
-                assert node.module in neighbours, ast.unparse(node)
+                assert node.module in siblings, ast.unparse(node)

@@ -1,4 +1,4 @@
-"""Every model of the encoder room, tiny, with what its loss takes: for properties that all must have."""
+"""Every model of the encoder package, tiny, with what its loss takes: for properties that all must have."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
