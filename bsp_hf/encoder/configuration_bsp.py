@@ -212,10 +212,13 @@ def _resolve_backbone(backbone: PreTrainedConfig | dict | None) -> PreTrainedCon
         return backbone
     fields = dict(backbone)
     model_type = fields.pop("model_type", "resnet")
-    if model_type in _OWN_BACKBONES:
-        return _OWN_BACKBONES[model_type](**fields)
-    if model_type not in CONFIG_MAPPING:
-        raise ValueError(
-            f"backbone_config names model_type={model_type!r}, which transformers does not know."
-        )
-    return CONFIG_MAPPING[model_type](**fields)
+    return find_config_class(model_type, _OWN_BACKBONES, "backbone_config")(**fields)
+
+
+def find_config_class(
+    model_type: str, own: dict[str, type[PreTrainedConfig]], field: str
+) -> type[PreTrainedConfig]:
+    """Return the config class of a model type; ours come first, because transformers may not know them."""
+    if model_type not in own and model_type not in CONFIG_MAPPING:
+        raise ValueError(f"{field} names model_type={model_type!r}, which transformers does not know.")
+    return own[model_type] if model_type in own else CONFIG_MAPPING[model_type]

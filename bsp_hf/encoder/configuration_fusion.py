@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import CONFIG_MAPPING, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from .backbone_family import feature_size
-from .configuration_bsp import BSPConfig, ShippedConfig
+from .configuration_bsp import BSPConfig, ShippedConfig, find_config_class
 
 SQUARED_ERROR_REDUCTIONS = ("sum", "mean")
 
@@ -100,7 +100,12 @@ class BSPTwoStreamConfig(ShippedConfig):
         Returns:
             `list[PreTrainedConfig]`: New configs, in the order of the features.
         """
-        return [_to_config(fields) for fields in self.stream_configs or []]
+        return [
+            find_config_class(fields["model_type"], _OWN_CONFIGS, "a stream").from_dict(
+                {name: value for name, value in fields.items() if name != "model_type"}
+            )
+            for fields in self.stream_configs or []
+        ]
 
     @property
     def hidden_size(self) -> int:
@@ -249,17 +254,6 @@ def _stream_fields(config: PreTrainedConfig | Mapping[str, Any]) -> dict[str, An
     fields = {name: value for name, value in fields.items() if name not in _NOT_OF_A_STREAM}
     # As JSON holds them, so that a saved config comes back equal.
     return json.loads(json.dumps(fields))
-
-
-def _to_config(fields: Mapping[str, Any]) -> PreTrainedConfig:
-    model_type = fields["model_type"]
-    if model_type in _OWN_CONFIGS:
-        config_class = _OWN_CONFIGS[model_type]
-    elif model_type in CONFIG_MAPPING:
-        config_class = CONFIG_MAPPING[model_type]
-    else:
-        raise ValueError(f"a stream has model_type={model_type!r}, which transformers does not know.")
-    return config_class.from_dict({name: value for name, value in fields.items() if name != "model_type"})
 
 
 def _check_weights(config: PreTrainedConfig, names: tuple[str, ...]) -> None:

@@ -27,11 +27,8 @@ class FrameClock:
       files): it comes one frame duration after the frame before it, and the following ones keep their
       distance to it.
 
-    Times never decrease.
-
-    Args:
-        time_base (`Fraction`): Seconds of one unit of the time stamps.
-        frame_duration_s (`Fraction`): Nominal duration of a frame; one over the frame rate.
+    Times never decrease. `time_base` is the seconds of one unit of the time stamps, `frame_duration_s` one
+    over the frame rate.
     """
 
     def __init__(self, time_base: Fraction, frame_duration_s: Fraction) -> None:

@@ -12,15 +12,7 @@ from .video_records import Frame, VideoReport
 
 
 class FramesInMemory:
-    """Frames in memory in the place of an opened video.
-
-    Args:
-        frames: See [`stack_frames`].
-        input_fps (`float`): Their frames per second.
-        fps (`float`, *optional*): Rate to resample to, as a file would be.
-        start_s (`float`, *optional*, defaults to 0.0): First second.
-        end_s (`float`, *optional*): End in seconds, exclusive.
-    """
+    """Frames at `input_fps` in memory in the place of an opened video; for the others see `VideoReader`."""
 
     def __init__(
         self,

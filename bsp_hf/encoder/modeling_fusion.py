@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput, logging
 from .configuration_fusion import BSPDistilledConfig, BSPTwoHeadConfig, BSPTwoStreamConfig
 from .modeling_bsp import BSPModel, BSPModelOutput, BSPPreTrainedModel, select_hidden_states
 from .pretrained_model import refuse_unknown_arguments
-from .provenance import identify_weights, preprocessing_settings
+from .provenance import identify_weights, loaded_revision, preprocessing_settings
 
 logger = logging.get_logger(__name__)
 
@@ -435,7 +435,8 @@ class BSPTwoStreamModel(BSPPreTrainedModel):
             if extractors is not None and name in extractors:
                 preprocessing[name] = preprocessing_settings(extractors[name].to_dict())
             else:
-                preprocessing[name] = saved_preprocessing(models[name].name_or_path)
+                origin, revision = models[name].name_or_path, loaded_revision(models[name])
+                preprocessing[name] = saved_preprocessing(origin, revision)
         check_preprocessing(preprocessing)
         config = cls.config_class(
             stream_configs=[model.config for model in models.values()],
@@ -478,12 +479,12 @@ def pooled_features(output: Any) -> Tensor:  # Any: the output of whatever video
     return output.last_hidden_state.mean(1) if pooled is None else pooled
 
 
-def saved_preprocessing(name: str) -> dict[str, Any] | None:
+def saved_preprocessing(name: str, revision: str | None = None) -> dict[str, Any] | None:
     """Read the preprocessing saved beside an encoder (folder or Hub id): what changes a feature, or None."""
     if not name:
         return None
     try:
-        settings, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(name, revision=revision or "main")
     except OSError:
         return None
     return preprocessing_settings(settings)

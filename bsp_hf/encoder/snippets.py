@@ -70,21 +70,7 @@ def iter_snippets(
     "drop" leaves it out. A video shorter than one snippet therefore still gives one row with "repeat".
 
     A snippet ends when its last real frame gives way to the next frame of the video, so it is given out when
-    that arrives. The last frame of the video is taken to be shown for `frame_duration_s`.
-
-    Args:
-        frames (`Iterable[TimedImage]`): Frames in display order, as many as come.
-        snippet_frames (`int`, *optional*, defaults to 8): Frames of a snippet.
-        stride_frames (`int`, *optional*, defaults to 8): Frames from the start of one snippet to that of
-            the next.
-        frame_duration_s (`float`): One over the frame rate.
-        padding (`str`, *optional*, defaults to `"repeat"`): What becomes of a partial last window.
-
-    Returns:
-        `Iterator[Snippet]`: The snippets in order.
-
-    Raises:
-        ValueError: If a length or duration is not positive, or `padding` is unknown.
+    that arrives. The last frame of the video is taken to be shown for `frame_duration_s`, one over the rate.
     """
     if snippet_frames < 1 or stride_frames < 1:
         raise ValueError(

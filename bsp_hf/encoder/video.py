@@ -250,15 +250,9 @@ def read_frames(
     """Read frames by their number in the full decode, decoding as little as possible.
 
     Decoding starts at the keyframe before each group of frames. Files that cannot be trusted to seek
-    exactly are decoded from the start; the frames are the same either way.
-
-    Args:
-        source: See [`VideoReader`]; an open file must be seekable.
-        indices (`Sequence[int]`): Numbers of frames in display order; any order, repeats allowed.
-        index (`FrameIndex`, *optional*): What [`index_frames`] returned for this file; made anew if not
-            given.
-        num_threads (`int`, *optional*, defaults to 1): Threads of the decoder.
-        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+    exactly are decoded from the start; the frames are the same either way. `indices` are numbers in display
+    order, in any order and with repeats; without an `index` of the file, one is made. The other parameters
+    are those of [`VideoReader`]; an open file must be seekable.
 
     Returns:
         `np.ndarray`: uint8 `(len(indices), H, W, 3)`, RGB, in the order of `indices`.

@@ -23,10 +23,7 @@ class SeekingFailedError(Exception):
 class PacketLedger:
     """Counts packets and failures, and knows in words what is missing or damaged.
 
-    Args:
-        fps (`Fraction`): Average frames per second.
-        promised_end_s (`Fraction` or `None`): Second at which the container says that it ends, where that
-            and no frame count is what it says.
+    `promised_end_s` is the second at which the container says that it ends, where it has no frame count.
     """
 
     def __init__(self, fps: Fraction, promised_end_s: Fraction | None) -> None:

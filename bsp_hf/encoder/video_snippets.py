@@ -25,19 +25,9 @@ class VideoSnippets:
     one frame are held. Each frame is decoded and resized once, however many snippets it lies in. What ends
     the iteration early is raised by it, a `VideoDecodeError` or an `OSError`, and noted in the record.
 
-    Args:
-        video: What a pipeline takes: a path, an open binary file, bytes, frames in memory.
-        extractor: A `BSPFeatureExtractor`, or the image processor of another model.
-        config: Configuration of the model; says how many frames a snippet has where `extractor` does not.
-        stride_frames (`int`, *optional*): Frames from the start of a snippet to that of the next; by default
-            what `extractor` says, else the length of a snippet.
-        fps (`float`, *optional*): Rate to resample to; by default what `extractor` says, else the video's.
-        padding (`str`, *optional*): `"repeat"` or `"drop"`; by default what `extractor` says, else
-            `"repeat"`.
-        start_s (`float`, *optional*, defaults to 0.0): First second.
-        end_s (`float`, *optional*): End in seconds, exclusive.
-        input_fps (`float`, *optional*): Rate of frames in memory; needed for these, refused for files.
-        timeout_s (`float`, *optional*, defaults to 60.0): Seconds that one frame may take.
+    The parameters are those of the feature pipeline. What is not given is what `extractor` says, a
+    `BSPFeatureExtractor` or the image processor of another model; else snippets lie side by side at the
+    video's rate, the last one is padded, and the model's `config` says how many frames one has.
     """
 
     # Any: ours or another model's; files and frames in memory; a PaddingMode, checked where it is used

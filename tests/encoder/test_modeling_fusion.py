@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from huggingface_hub.errors import StrictDataclassError
 from support.every_model import FUSIONS, WIDTH, distilled, teacher_features, two_head, two_stream
 from support.rendered import render_video
@@ -161,6 +162,24 @@ def test_encoders_that_were_trained_on_other_pictures_are_refused(encoder_folder
     assert "padding" not in str(caught.value)  # only says which rows there are
     shared = tiny_extractor()
     BSPTwoStreamModel.from_encoders(folders, extractors={"action": shared, "boundary": shared})
+
+
+def test_the_preprocessing_of_a_pinned_encoder_is_that_of_its_revision(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--org--tiny"
+    for commit, size in (("a" * 40, 36), ("b" * 40, 44)):
+        folder = repository / "snapshots" / commit
+        tiny_model().save_pretrained(folder)
+        tiny_extractor(size={"shortest_edge": size}).save_pretrained(folder)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("b" * 40)
+    pinned = BSPModel.from_pretrained("org/tiny", revision="a" * 40)
+    newest = BSPModel.from_pretrained("org/tiny")
+    extractors = {"boundary": tiny_extractor()}
+    fused = BSPTwoStreamModel.from_encoders({"action": pinned, "boundary": tiny_model()}, extractors)
+    assert fused.config.stream_records[0]["revision"] == "a" * 40
+    with pytest.raises(ValueError, match="different preprocessing: size is"):
+        BSPTwoStreamModel.from_encoders({"action": newest, "boundary": tiny_model()}, extractors)
 
 
 def test_encoders_without_preprocessing_are_warned_about(encoder_folders, caplog):
