@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .checkpoints import TrainingProgress
+from .finite import check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ class TrainingLog:
     def write_scores(self, scores: dict[str, Any]) -> None:
         """Log an evaluation: JSON values, of which trackers get the floats; its time is not training."""
         entry = {"step": self.progress.steps_done, **scores}
+        for name, value in scores.items():
+            if isinstance(value, float):
+                check_finite(value, name, entry["step"])
         self._write(entry)
         logger.info("step %d: %s", entry["step"], json.dumps(entry, default=str))
         self._restart_clock()
