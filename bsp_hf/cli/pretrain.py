@@ -26,7 +26,7 @@ def find_example(name: str) -> Path:
     raise FileNotFoundError(f"{name} is at neither of {places[0]} and {places[1]}; install bsp_hf again.")
 
 
-def _spell_as_argparse(word: str) -> str:
+def _spell_as_script(word: str) -> str:
     """Turn `--video-dir` into `--video_dir`, which is how the loop spells its options."""
     return re.sub(r"^--[\w-]+", lambda name: "--" + name[0][2:].replace("-", "_"), word)
 
@@ -64,24 +64,29 @@ def pretrain(
     """
     with report_errors(registers=False):
         script = find_example("pretrain.py")
+        if loop_options:
+            raise typer.Exit(subprocess.run([sys.executable, str(script), "--help"], check=False).returncode)
         given = {"--video_dir": video_dir, "--output_dir": output_dir, "--preset": preset, "--task": task}
         words = [text for name, value in given.items() if value is not None for text in (name, str(value))]
-        words += [_spell_as_argparse(word) for word in context.args]
-        launcher = [sys.executable, "-m", "accelerate.commands.launch", *shlex.split(launch)]
-        command = [*launcher, str(script), *words]
-        if loop_options:
-            command = [sys.executable, str(script), "--help"]
-        elif output_dir is None:
+        words += [_spell_as_script(word) for word in context.args]
+        if output_dir is None:
             raise ValueError("--output-dir is missing: the folder for the encoder.")
-        elif video_dir is not None and not video_dir.is_dir() and not dry_run:
+        if video_dir is not None and not video_dir.is_dir() and not dry_run:
             raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
-        else:
-            from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
-            from bsp_hf.training.command_line import parse_settings
 
-            # Before the launcher, which would answer a mistake by a traceback of its own.
-            parse_settings(PretrainingSettings, words, presets=PRESETS, prog="bsp-hf pretrain")
-    if dry_run:
-        typer.echo(shlex.join(command))
-    else:
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+        from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
+        from bsp_hf.training.command_line import parse_settings
+
+        # Before the launcher starts, which would end with a traceback of its own.
+        parse_settings(PretrainingSettings, words, presets=PRESETS, prog="bsp-hf pretrain")
+        arguments = [*shlex.split(launch), str(script), *words]
+        if dry_run:
+            typer.echo(shlex.join([sys.executable, "-m", "accelerate.commands.launch", *arguments]))
+            return
+
+        from accelerate.commands.launch import launch_command, launch_command_parser
+
+        try:
+            launch_command(launch_command_parser().parse_args(arguments))
+        except subprocess.CalledProcessError as error:  # the loop itself has said why
+            raise typer.Exit(error.returncode) from error

@@ -117,6 +117,7 @@ def synth(
             raise ValueError(f"{video_dir} is not a folder; pass the one that holds CLASS/clip.mp4.")
     with report_errors():
         from bsp_hf import BoundaryType, load_boundary_clips
+        from bsp_hf.files import atomic_file, atomic_folder
         from bsp_hf.pretraining.boundary_clips_folder import write_clip_folder
         from bsp_hf.pretraining.clip_picture import save_clip_picture
         from bsp_hf.pretraining.rendering.clips import render_action_clips
@@ -167,7 +168,7 @@ def synth(
             )
             typer.echo(f"{picture}: {num_shown} clips out of {len(sources)} videos")
         if output is not None or push_to_hub is not None:
-            # Prepared beside its place, so that what stands under its name is whole.
+            # The cache of rows is as large as the data set, so it goes to the same disk.
             place = Path.cwd() if output is None else output.parent
             place.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=place, prefix=".bsp-hf-") as scratch:
@@ -179,15 +180,16 @@ def synth(
                     crop_size=crop_size,
                     seed=seed,
                     num_proc=num_proc,
-                    cache_dir=Path(scratch) / "cache",
+                    cache_dir=scratch,
                 )
                 made = f"{len(clips)} clips out of {len(sources)} videos"
+                if output is not None and output.suffix == ".parquet":
+                    with atomic_file(output) as temporary:
+                        clips.to_parquet(temporary)
+                elif output is not None:
+                    with atomic_folder(output) as temporary:
+                        write_clip_folder(clips, temporary)
                 if output is not None:
-                    if output.suffix == ".parquet":
-                        clips.to_parquet(Path(scratch) / "clips")
-                    else:
-                        write_clip_folder(clips, Path(scratch) / "clips")
-                    (Path(scratch) / "clips").rename(output)
                     typer.echo(f"{output}: {made}")
                 if push_to_hub is not None:
                     clips.push_to_hub(push_to_hub, private=private)

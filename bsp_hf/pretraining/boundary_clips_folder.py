@@ -48,7 +48,7 @@ The rights to the pictures are those of the videos they were made of.
 
 
 def write_clip_folder(clips: datasets.Dataset, folder: str | Path) -> None:
-    """Write what [`load_boundary_clips`] returned into a new folder: Parquet files and a card."""
+    """Write what [`load_boundary_clips`] returned into an empty folder: Parquet files and a card."""
     folder = Path(folder)
     (folder / "data").mkdir(parents=True)
     num_frames, height, width, _ = clips.features["frames"].shape

@@ -25,6 +25,6 @@ def check_finite(
     shown = [*names[:_MOST_NAMES], f"{hidden} more"] if hidden > 0 else names
     place = f", of {', '.join(shown[:-1])}{' and ' if shown[1:] else ''}{shown[-1]}" if shown else ""
     raise NotFiniteError(
-        f"{what} is {wrong[0].item()} at step {step}{place}. Training stops here; its checkpoints hold an earlier "
+        f"{what} is {wrong[0].item()} at step {step}{place}. Training stops; its checkpoints hold an earlier "
         "state. Lower --learning_rate, leave out bad samples, or train without --mixed_precision."
     )
