@@ -11,13 +11,17 @@ from bsp_hf import (
     BSPFeatureExtractor,
     BSPForBoundaryClassification,
     FeatureTrack,
+    GTADConfig,
+    GTADForTemporalActionLocalization,
     save_checkpoint_folder,
     save_localizer_folder,
 )
 from bsp_hf.features import write_track
+from bsp_hf.localization.gtad.conversion import export_gtad_state_dict
 from bsp_hf.pretraining.rendering.clips import render_action_clips, render_long_video
 from support.doc_pages import ROOT
 from support.foreign_weights import BOTTLENECK, random_resnet, tsm_weights
+from support.lite_weights import NARROW, lite_weights
 from support.tiny import randomize, tiny_config
 from support.tiny_localizers import companions_of, tiny_localizer
 
@@ -95,6 +99,10 @@ def _save_models(folder: Path) -> None:
     ResNetModel(random_resnet(**BOTTLENECK).config).save_pretrained(folder / "microsoft" / "resnet-50")
     torch.save({"state_dict": tsm_weights(**BOTTLENECK)}, folder / TSM_NAME)
     torch.save({"state_dict": tsm_weights(**BOTTLENECK)}, folder / "tsm_kinetics.pth.tar")
+    torch.save(lite_weights(**NARROW), folder / "efficientnet-lite0-57934424.pth")
+    config = GTADConfig.thumos14(feature_dim=8, hidden_dim=128, aligned_dim=24, map_dim=16)
+    weights = export_gtad_state_dict(GTADForTemporalActionLocalization(config).state_dict())
+    torch.save({"epoch": 9, "state_dict": weights}, folder / "checkpoint.pth.tar")
 
 
 __all__ = ["lay_out"]

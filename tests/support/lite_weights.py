@@ -6,6 +6,15 @@ import torch.nn.functional as F
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 KERNELS = (3, 3, 5, 3, 5, 5, 3)
 RATIOS = (1, 6, 6, 6, 6, 6, 6)
+# Narrow, with as many stages as the published ones.
+NARROW = {
+    "stem": 12,
+    "widths": (8, 10, 12, 14, 16, 18, 20),
+    "depths": (1, 2, 1, 2, 1, 3, 1),
+    "feature_size": 40,
+    "num_labels": 5,
+    "ratios": (1, 2, 3, 2, 2, 2, 2),
+}
 
 
 def lite_weights(stem, widths, depths, feature_size, num_labels, ratios=RATIOS, device="cpu"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.lite_weights import RATIOS, lite_forward, lite_weights
+from support.lite_weights import NARROW, RATIOS, lite_forward, lite_weights
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification
 
 from bsp_hf import BSPForBoundaryClassification, BSPModel
@@ -18,15 +18,6 @@ from bsp_hf.publishing.conversion.key_layouts import detect_layout
 from bsp_hf.publishing.conversion.known_files import describe_known_file
 from bsp_hf.publishing.folder import name_architecture
 
-# Narrow, with as many stages as the published ones.
-NARROW = {
-    "stem": 12,
-    "widths": (8, 10, 12, 14, 16, 18, 20),
-    "depths": (1, 2, 1, 2, 1, 3, 1),
-    "feature_size": 40,
-    "num_labels": 5,
-    "ratios": (1, 2, 3, 2, 2, 2, 2),
-}
 # Stages' widths and depths, from the coefficients of the authors' table by their rule.
 PUBLISHED = {
     0: ((16, 24, 40, 80, 112, 192, 320), (1, 2, 2, 3, 3, 4, 1)),
