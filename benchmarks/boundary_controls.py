@@ -182,7 +182,7 @@ def main():
         test = describe(test_clips, describer, 1)
         print(row(name, probe(train, test), test[1].numpy()))
 
-    print("\n| speed behind the change | " + " | ".join(f"{speed:g}x" for speed in synthesis.speeds) + " |")
+    print("\n| speed after the change | " + " | ".join(f"{speed:g}x" for speed in synthesis.speeds) + " |")
     print("| --- |" + " --- |" * len(synthesis.speeds))
     speeds = np.array([clips.plan(index)[2].speed for index in range(len(clips))])
     for name, model in models.items():
@@ -191,7 +191,7 @@ def main():
         print(f"| {name}: recall | " + " | ".join(f"{hit:.3f}" for hit in hits) + " |")
 
     exchanged = make(ExchangedTransition(synthesis), eval_sources)
-    print(f"\n| exchanged transitions: share told | {columns} |\n| --- | --- | --- | --- | --- |")
+    print(f"\n| exchanged transitions: share classified as | {columns} |\n| --- | --- | --- | --- | --- |")
     for name, model in models.items():
         predictions, labels = predict(model, extractor, exchanged)
         for case, title in enumerate(("diff-class, hard cut", "same-class, cross-fade")):
