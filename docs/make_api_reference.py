@@ -1,4 +1,4 @@
-"""Write `docs/api/`: one page a room of the package, out of its docstrings.
+"""Write `docs/api/`: one page per module of the package, from its docstrings.
 
 python docs/make_api_reference.py
 
@@ -14,7 +14,7 @@ from types import FunctionType
 
 import bsp_hf
 
-ROOMS = {
+MODULES = {
     "encoder": "Videos in, features out: decoding, snippets, models, preprocessing, the feature pipeline.",
     "pretraining": "Trimmed clips in, synthesized clips and their labels out.",
     "features": "Feature tracks: records, files, extraction of folders, layouts of other tools.",
@@ -27,11 +27,11 @@ _SECTION = re.compile(r"^(Args|Returns|Yields|Raises|Warns|Example|Examples):$")
 _ENTRY = re.compile(r"^ {4}(\S.*?):(?:\s|$)(.*)$")
 
 
-def public_objects(room: str) -> list[tuple[str, str, object]]:
-    """Return module, name and object of what a room offers: its own `__all__`, and what the package does."""
-    package = importlib.import_module(f"bsp_hf.{room}")
+def public_objects(module: str) -> list[tuple[str, str, object]]:
+    """Return module, name and object of what a module offers: its `__all__`, and its names in `bsp_hf`."""
+    package = importlib.import_module(f"bsp_hf.{module}")
     values = [getattr(package, name) for name in getattr(package, "__all__", ())]
-    values += [getattr(bsp_hf, name) for name, home in bsp_hf._HOMES.items() if home.startswith(f"{room}.")]
+    values += [getattr(bsp_hf, name) for name, home in bsp_hf._HOMES.items() if home.startswith(f"{module}.")]
     named = {value.__name__: value for value in values if inspect.isclass(value) or inspect.isfunction(value)}
     found = [(value.__module__, name, value) for name, value in named.items()]
     return sorted((part for part in found if part[0].startswith("bsp_hf.")), key=lambda part: part[:2])
@@ -70,11 +70,11 @@ def _name_as_code(entry: str) -> str:
     return entry if name.startswith("`") or not name.strip("*,").isidentifier() else f"`{name}`{space}{rest}"
 
 
-def render_page(room: str) -> str:
-    """Return the page of one room."""
-    lines = [f"# bsp_hf.{room}", "", ROOMS[room], "", "<!-- made by docs/make_api_reference.py -->"]
+def render_page(module: str) -> str:
+    """Return the page of one module."""
+    lines = [f"# bsp_hf.{module}", "", MODULES[module], "", "<!-- made by docs/make_api_reference.py -->"]
     module_before = ""
-    for module_name, name, value in public_objects(room):
+    for module_name, name, value in public_objects(module):
         if module_name != module_before:
             about = (inspect.getdoc(importlib.import_module(module_name)) or "").splitlines()
             lines += ["", f"## {module_name}", "", *about]
@@ -108,14 +108,14 @@ def _methods(value: object) -> list[tuple[str, FunctionType]]:
 
 
 def render_index() -> str:
-    """Return the page that lists the rooms and the names of the package itself."""
+    """Return the page that lists the modules and the names of the package itself."""
     lines = [
         "# API reference",
         "",
-        "One page a room, made from the docstrings by `docs/make_api_reference.py`.",
+        "One page per module, made from the docstrings by `docs/make_api_reference.py`.",
         "",
     ]
-    lines += [f"- [bsp_hf.{room}]({room}.md): {about}" for room, about in ROOMS.items()]
+    lines += [f"- [bsp_hf.{module}]({module}.md): {about}" for module, about in MODULES.items()]
     lines += ["", "The names that `import bsp_hf` offers:", "", "| name | what it is |", "| --- | --- |"]
     for name in sorted(set(bsp_hf.__all__) - {"__version__"}):
         value = getattr(bsp_hf, name)
@@ -126,7 +126,7 @@ def render_index() -> str:
 
 def pages() -> dict[str, str]:
     """Return what every page must hold, by its file name."""
-    return {"README.md": render_index(), **{f"{room}.md": render_page(room) for room in ROOMS}}
+    return {"README.md": render_index(), **{f"{module}.md": render_page(module) for module in MODULES}}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ def info(
     most: Annotated[int, typer.Option(help="Most videos of a feature folder to list.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one object, facts by file.")] = False,
 ) -> None:
-    r"""Tell what a file is: a video, features of videos, or a checkpoint. Times are in seconds.
+    r"""Describe a file: a video, features of videos, or a checkpoint. Times are in seconds.
 
     \b
     Examples:

@@ -174,8 +174,8 @@ def test_private_encoders_load_for_their_owner_only(hub, folders, video, tmp_pat
     environment = hub.environment(tmp_path / "home")
     publish_by_command([folder.name, "org/bsp-secret", *CARD, "--private"], hub, tmp_path)
     jobs = [{"model": "org/bsp-secret"}]
-    stranger = hub.environment(tmp_path / "stranger") | {"HF_TOKEN": ""}
-    (refused,) = load_in_clean_process(jobs, video, stranger, tmp_path, with_package=True)
+    anonymous = hub.environment(tmp_path / "anonymous") | {"HF_TOKEN": ""}
+    (refused,) = load_in_clean_process(jobs, video, anonymous, tmp_path, with_package=True)
     assert "org/bsp-secret" in refused.error
     (owner,) = load_in_clean_process(jobs, video, environment, tmp_path, with_package=True)
     np.testing.assert_array_equal(owner.features, extract_here(folder, video))

@@ -78,11 +78,11 @@ def test_file_says_who_made_it_and_what_it_takes(folder, exported):
 def test_a_file_of_others_has_no_record(exported, tmp_path):
     import onnx
 
-    stranger = onnx.load(exported)
-    del stranger.metadata_props[:]
-    onnx.save(stranger, tmp_path / "stranger.onnx")
-    with pytest.raises(ValueError, match=r"stranger\.onnx has no record of its encoder"):
-        read_onnx_metadata(tmp_path / "stranger.onnx")
+    unmarked = onnx.load(exported)
+    del unmarked.metadata_props[:]
+    onnx.save(unmarked, tmp_path / "unmarked.onnx")
+    with pytest.raises(ValueError, match=r"unmarked\.onnx has no record of its encoder"):
+        read_onnx_metadata(tmp_path / "unmarked.onnx")
 
 
 @pytest.mark.slow

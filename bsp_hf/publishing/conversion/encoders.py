@@ -119,7 +119,7 @@ def convert_checkpoint(
     names = pair_keys(model, keys, place_in_keys, classifier)
     left = _find_extras(weights, () if keep_classifier else keys.classifiers)
     _check_weights(weights, names, model.state_dict(), left, keys)
-    model.load_state_dict({key: _take_weight(weights.get(name)) for key, name in names.items()}, assign=True)
+    model.load_state_dict({key: _copy_weight(weights.get(name)) for key, name in names.items()}, assign=True)
 
     extractor = BSPFeatureExtractor(
         num_frames=values["num_frames"], **_find_pixel_statistics(checkpoint, keys)
@@ -250,7 +250,7 @@ def _check_weights(
             raise ValueError(f"{name} holds values that are not finite; the checkpoint is damaged.")
 
 
-def _take_weight(tensor: Tensor | None) -> Tensor:
+def _copy_weight(tensor: Tensor | None) -> Tensor:
     """Return a copy of a weight in the model's precision; 0 for a batch counter that is missing."""
     if tensor is None:
         return torch.zeros((), dtype=torch.long)
