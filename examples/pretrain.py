@@ -13,6 +13,7 @@ The paper's setting (Kinetics-400, some days on 8 GPUs) is
 """
 
 import logging
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader
@@ -33,6 +34,7 @@ from bsp_hf.pretraining.run.setup import (
 )
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
+from bsp_hf.training.finite import check_finite
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
@@ -130,9 +132,12 @@ def main() -> None:
         for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
                 output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
+                check_finite(output.loss, "loss", progress.steps_done + 1, partial(data.name_videos, batch))
                 accelerator.backward(output.loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                    if accelerator.scaler is None:  # which expects some gradients to overflow
+                        check_finite(norm, "gradient norm", progress.steps_done + 1)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1

@@ -16,6 +16,7 @@ epoch shows these clips. All else is as in `examples/pretrain.py`, the exact res
 """
 
 import logging
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,7 @@ from bsp_hf.pretraining.run.setup import (
 from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
+from bsp_hf.training.finite import check_finite
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
@@ -209,9 +211,12 @@ def main() -> None:
         for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
                 output = model(**model_inputs(batch, extractor, teachers, num_actions))
+                check_finite(output.loss, "loss", progress.steps_done + 1, partial(data.name_videos, batch))
                 accelerator.backward(output.loss)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+                    if accelerator.scaler is None:  # which expects some gradients to overflow
+                        check_finite(norm, "gradient norm", progress.steps_done + 1)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1

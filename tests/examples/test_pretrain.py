@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -328,3 +329,17 @@ def test_other_clips_of_the_same_number_are_refused_and_a_moved_folder_is_not(wo
     shutil.copyfile(other, clip)
     said = pretrain(workplace, "other-clips", expected_code=2, video_dir=moved, **settings)
     assert "belongs to a run with other settings (videos was" in said
+
+
+@pytest.mark.slow
+def test_training_stops_at_a_number_that_is_not_finite_and_writes_no_encoder(workplace):
+    settings = {"max_steps": 9, "save_every": 1, "learning_rate": 1e18, "max_grad_norm": 1e30, "dropout": 0.0}
+    said = pretrain(workplace, "diverged", expected_code=2, **settings)
+    found = re.search(r"error: (loss|gradient norm) is (nan|inf) at step (\d)(, of .*\.mp4)?", said)
+    assert found and "Lower --learning_rate" in said and "Traceback" not in said
+    output = workplace / "diverged"
+    assert not (output / "model.safetensors").exists() and not (output / "README.md").exists()
+    for checkpoint in (output / "checkpoints").iterdir():
+        assert int(checkpoint.name[5:]) < int(found[3])
+        for name, value in load_file(checkpoint / "model.safetensors").items():
+            assert value.isfinite().all(), name

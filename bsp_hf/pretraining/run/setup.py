@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.pretraining.sources import count_frames, digest_sources, scan_video_folder, split_sources
 from bsp_hf.training.command_line import settings_to_dict
 
-from .settings import PretrainingSettings
+from .settings import PRESETS, PretrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,12 @@ class RunData:
             source for clips in (self.train_clips, self.eval_clips) for source in clips.catalog.sources
         ]
         return {"num_clips": len(self.train_clips), "videos": digest_sources(sources)}
+
+    def name_videos(self, batch: Mapping[str, Any]) -> list[str]:  # Any: tensors, of which one is needed
+        """Return the paths of the videos that the clips of a training batch were drawn from."""
+        catalog = self.train_clips.catalog
+        plans = [self.train_clips.plan(index).plan for index in batch["index"].tolist()]
+        return list(dict.fromkeys(str(catalog.sources[i].path) for plan in plans for i in plan.sources))
 
 
 def build_run_data(
@@ -74,13 +81,16 @@ def build_run_data(
     store = FrameStore(
         settings.frame_cache, short_side=math.ceil(settings.crop_size / min(augmentation.scales))
     )
+    repeats = settings.case_repeats
+    if repeats == PRESETS[settings.preset].get("case_repeats") and len(repeats or ()) != pretext.num_cases:
+        repeats = None  # the preset's, which are those of all four boundaries
     train_clips = PretextClips(
         train_sources,
         pretext,
         extractor,
         augmentation if settings.augmentation == "multi-scale" else None,
         store,
-        case_repeats=settings.case_repeats,
+        case_repeats=repeats,
         seed=settings.seed,
     )
     eval_pretext = build_pretext(synthesis.for_evaluation(settings.eval_segment_place), class_names)
