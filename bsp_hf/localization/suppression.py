@@ -169,7 +169,7 @@ def attach_classes(
     """Return class-agnostic segments with the best classes of a video-level classifier.
 
     A segment's score is multiplied by the class's. ActivityNet lists all segments with the best class and
-    then all with the second; THUMOS14 lists both classes of a segment next to each other.
+    then all with the second; THUMOS14 lists both classes of a segment next to each other (`interleave`).
 
     Args:
         segments (`ArrayLike`): `(n, 2)`, start and end in seconds, best first.
@@ -179,9 +179,6 @@ def attach_classes(
         top_classes (`int`, *optional*, defaults to 2): How many of the best classes to use.
         max_num (`int`, *optional*, defaults to 100): Most segments to use; each is listed once per class.
         interleave (`bool`, *optional*, defaults to `False`): Order by segment instead of by class.
-
-    Returns:
-        `Detections`: Segments, fused scores and class indices.
     """
     candidates, values = _check_candidates(np.asarray(segments)[None], np.asarray(scores)[None])
     candidates, values = candidates[0, :max_num], values[0, :max_num]
@@ -203,15 +200,10 @@ def detections_to_json(
     class_names: Sequence[str] | None = None,
     version: str = "VERSION 1.3",
 ) -> dict[str, Any]:
-    """Return detections as the ActivityNet and THUMOS14 evaluators read them.
+    """Return detections by video id (without `v_`) as the ActivityNet and THUMOS14 evaluators read them.
 
-    Args:
-        detections (`Mapping[str, Detections]`): Detections by video id (without the `v_` prefix).
-        class_names (`Sequence[str]`, *optional*): Name of every class index, needed if classes were attached.
-        version (`str`, *optional*, defaults to `"VERSION 1.3"`): The layout's version entry.
-
-    Returns:
-        `dict`: `version`, `results` (`{video id: [{label, score, segment}]}`) and `external_data`.
+    `class_names` holds the name of every class index, needed if classes were attached; `version` is the
+    layout's entry of that name.
     """
     results = {}
     for video_id, found in detections.items():

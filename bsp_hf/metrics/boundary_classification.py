@@ -13,15 +13,15 @@ BOUNDARY_TYPE_NAMES: tuple[str, ...] = ("diff-class", "same-class", "diff-speed"
 
 @dataclass(frozen=True, eq=False)
 class BoundaryClassificationScores:
-    """How often the type of a boundary is told right.
+    """How often the type of a boundary is predicted right.
 
     Args:
-        accuracy (`float`): Share of clips told right, in 0 to 1.
-        class_recall (`np.ndarray`): `(num_classes,)`, share of each true class told right (its accuracy);
-            NaN for a class that does not occur.
+        accuracy (`float`): Share of clips predicted right, in 0 to 1.
+        class_recall (`np.ndarray`): `(num_classes,)`, share of each true class predicted right (its
+            accuracy); NaN for a class that does not occur.
         mean_class_recall (`float`): Mean of `class_recall` over the classes that occur.
-        confusion (`np.ndarray`): int64, `(num_classes, num_classes)`, clips by true class (row) and told
-            one (column).
+        confusion (`np.ndarray`): int64, `(num_classes, num_classes)`, clips by true class (row) and
+            predicted one (column).
         class_names (`tuple`): Name of each class.
         num_clips (`int`): Clips scored.
     """
@@ -77,12 +77,12 @@ def evaluate_boundary_classification(
     names = tuple(class_names)
     if not names or len(set(names)) != len(names):
         raise ValueError(f"class_names is {names}; expected one or more different names.")
-    told, true = _as_classes(predictions, "predictions", names), _as_classes(labels, "labels", names)
-    if len(told) != len(true) or not len(true):
+    predicted, true = _as_classes(predictions, "predictions", names), _as_classes(labels, "labels", names)
+    if len(predicted) != len(true) or not len(true):
         raise ValueError(
-            f"There are {len(told)} predictions and {len(true)} labels; expected one or more of each."
+            f"There are {len(predicted)} predictions and {len(true)} labels; expected one or more of each."
         )
-    confusion = np.bincount(true * len(names) + told, minlength=len(names) ** 2).reshape(
+    confusion = np.bincount(true * len(names) + predicted, minlength=len(names) ** 2).reshape(
         len(names), len(names)
     )
     totals, right = confusion.sum(axis=1), np.diag(confusion)

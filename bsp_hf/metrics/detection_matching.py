@@ -18,7 +18,7 @@ def match_detections(
     segments_s: np.ndarray,
     tiou_thresholds: np.ndarray,
 ) -> np.ndarray:
-    """Tell which detections are true positives under the rules of [`activitynet_map`].
+    """Return which detections are true positives under the rules of [`activitynet_map`].
 
     The greedy walk of the protocol only couples predictions of one class in one video, a group. So all groups
     are walked at once, one prediction of each a round: as many rounds as the largest group has predictions
@@ -29,8 +29,7 @@ def match_detections(
         video_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.video_ids`; -1 where
             absent.
         label_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.labels`.
-        segments_s (`np.ndarray`): float64, `(num_predictions, 2)`, seconds. Surest prediction of a class
-            first.
+        segments_s (`np.ndarray`): float64, `(num_predictions, 2)`. Surest prediction of a class first.
         tiou_thresholds (`np.ndarray`): float64, `(num_thresholds,)`, each in `(0, 1]`.
 
     Returns:
@@ -85,14 +84,9 @@ def _batches(group_of_row: np.ndarray, counts: np.ndarray) -> Iterator[_Batch]:
 def _walk_groups(group: np.ndarray, overlap: np.ndarray, tiou_thresholds: np.ndarray) -> np.ndarray:
     """Match each prediction to its best free instance, all groups in step.
 
-    Args:
-        group (`np.ndarray`): int64, `(num_predictions,)`, ascending from 0; surest first inside a group.
-        overlap (`np.ndarray`): `(num_predictions, num_slots)`, tIoU with each instance of the group; NaN
-            matches.
-        tiou_thresholds (`np.ndarray`): `(num_thresholds,)`.
-
-    Returns:
-        `np.ndarray`: bool, `(num_predictions, num_thresholds)`.
+    `group` ascends from 0, surest prediction first inside a group; `overlap` is `(num_predictions,
+    num_slots)`, the tIoU with each instance of the group, where NaN matches. The result is bool
+    `(num_predictions, num_thresholds)`.
     """
     num_slots, num_thresholds = overlap.shape[1], len(tiou_thresholds)
     is_match = np.zeros((len(group), num_thresholds), dtype=bool)

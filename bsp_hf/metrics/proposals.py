@@ -171,15 +171,9 @@ def _rows_per_video(table: SegmentTable, scores: np.ndarray | None = None) -> di
 
 
 def _count_hits(overlap: np.ndarray, thresholds: np.ndarray, num_used: np.ndarray) -> np.ndarray:
-    """Count the instances that the best `num_used` proposals find.
+    """Count the instances that the best `num_used` proposals find, int `(num_thresholds, num_points)`.
 
-    Args:
-        overlap (`np.ndarray`): `(num_instances, num_proposals)`, best proposal first.
-        thresholds (`np.ndarray`): `(num_thresholds,)`.
-        num_used (`np.ndarray`): int, `(num_points,)`, non-decreasing.
-
-    Returns:
-        `np.ndarray`: int, `(num_thresholds, num_points)`.
+    `overlap` is `(num_instances, num_proposals)`, best proposal first; `num_used` does not decrease.
     """
     reaches = overlap[None] >= thresholds[:, None, None]
     num_proposals = overlap.shape[1]

@@ -1,4 +1,4 @@
-"""Temporal overlap of segments: the one tIoU everything else in this room is built on."""
+"""Temporal overlap of segments: the one tIoU that all metrics and suppression are built on."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,10 @@ UNION_RULES = ("lengths", "hull")
 
 
 def as_segments(segments_s: npt.ArrayLike, name: str = "segments_s") -> np.ndarray:
-    """Return segments as a checked array of starts and ends.
+    """Return segments as a checked float64 array `(num_segments, 2)`.
 
-    Args:
-        segments_s (`ArrayLike`): Start and end of each segment in seconds, `(num_segments, 2)`. An empty
-            list is no segments. Zero-length and reversed segments pass: official protocols count them.
-        name (`str`): What to call the argument in an error message. Defaults to `"segments_s"`.
-
-    Returns:
-        `np.ndarray`: float64, `(num_segments, 2)`; the caller's own memory where that already fits.
-
-    Raises:
-        ValueError: If the shape is another one, or a number is NaN or infinite.
+    It is the caller's own memory where that fits. An empty list is no segments. Zero-length and reversed
+    segments pass: official protocols count them. `name` is what an error message calls the argument.
     """
     try:
         segments = np.asarray(segments_s, dtype=np.float64)
@@ -45,18 +37,7 @@ def as_segments(segments_s: npt.ArrayLike, name: str = "segments_s") -> np.ndarr
 
 
 def as_thresholds(thresholds: Sequence[float] | np.ndarray, name: str = "tiou_thresholds") -> np.ndarray:
-    """Return thresholds as a checked float64 array.
-
-    Args:
-        thresholds (`Sequence[float]`): One or more values in `(0, 1]`.
-        name (`str`): What to call the argument in an error message. Defaults to `"tiou_thresholds"`.
-
-    Returns:
-        `np.ndarray`: float64, `(num_thresholds,)`, in the order given.
-
-    Raises:
-        ValueError: If there is none, or one lies outside `(0, 1]`.
-    """
+    """Return one or more thresholds in `(0, 1]` as a checked float64 array, in the order given."""
     values = np.asarray(thresholds, dtype=np.float64)
     if values.ndim != 1 or values.size == 0 or not ((values > 0) & (values <= 1)).all():
         raise ValueError(
@@ -66,18 +47,7 @@ def as_thresholds(thresholds: Sequence[float] | np.ndarray, name: str = "tiou_th
 
 
 def find_threshold(thresholds: np.ndarray, threshold: float) -> int:
-    """Return the place of a threshold among those evaluated.
-
-    Args:
-        thresholds (`np.ndarray`): `(num_thresholds,)`.
-        threshold (`float`): One of them, to within 1e-9 (0.9 finds 0.8999999999999999).
-
-    Returns:
-        `int`: Its place.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
+    """Return the place of a threshold among those evaluated, to within 1e-9."""
     places = np.flatnonzero(np.abs(thresholds - threshold) < 1e-9)
     if not places.size:
         raise ValueError(f"Threshold {threshold} was not evaluated; there are {thresholds.tolist()}.")

@@ -12,13 +12,9 @@ SHOWN_PROBLEMS = 10
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a video in which something happens.
+    """A stretch of a video, in seconds, in which something happens; `label` is its class or step of a task.
 
-    Args:
-        start_s (`float`): Start in seconds.
-        end_s (`float`): End in seconds, after the start; may lie past the end of the video, as it does in
-            several public files.
-        label (`str`, *optional*, defaults to `""`): The class, or the step of a task.
+    The end lies after the start and may lie past the end of the video, as it does in several public files.
     """
 
     start_s: float
@@ -55,17 +51,10 @@ class MomentQuery:
 
 @dataclass(frozen=True)
 class AnnotatedVideo:
-    """One video and what is known about it.
+    """One video and what is known about it; what the file does not say is `None` or empty.
 
-    Args:
-        video_id (`str`): The video, by which its features are found.
-        duration_s (`float`, *optional*): Duration in seconds, if the file says it.
-        subset (`str`, *optional*, defaults to `""`): Part of the data set, in the file's own words.
-        segments (`tuple[Segment, ...]`, *optional*, defaults to `()`): Segments in file order.
-        queries (`tuple[MomentQuery, ...]`, *optional*, defaults to `()`): Queries in file order.
-        task (`str`, *optional*, defaults to `""`): The task that the video shows (CrossTask, COIN).
-        fps (`float`, *optional*): Frames per second, if the file says it.
-        num_frames (`int`, *optional*): Frames, if the file says it.
+    Segments and queries are in file order. `subset` is the part of the data set in the file's own words,
+    `task` what the video shows (CrossTask, COIN).
     """
 
     video_id: str
@@ -80,12 +69,9 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True)
 class AnnotationProblem:
-    """A row of an annotation file that cannot be used.
+    """A row of an annotation file that cannot be used, and what is wrong with it.
 
-    Args:
-        path (`Path`): The file.
-        line (`int`): Its line, counted from 1; in a JSON file the line on which the video's record begins.
-        text (`str`): What is wrong with it.
+    Its line is counted from 1; in a JSON file it is that on which the video's record begins.
     """
 
     path: Path
@@ -97,11 +83,7 @@ class AnnotationProblem:
 
 
 class AnnotationError(ValueError):
-    """An annotation file with bad rows, read strictly.
-
-    Args:
-        problems (`tuple[AnnotationProblem, ...]`): The rows, one or more.
-    """
+    """An annotation file with bad rows, one or more, read strictly."""
 
     def __init__(self, problems: tuple[AnnotationProblem, ...]) -> None:
         super().__init__(problems)
@@ -117,12 +99,7 @@ class AnnotationError(ValueError):
 
 @dataclass(frozen=True)
 class AnnotationSet:
-    """The annotations of many videos.
-
-    Args:
-        videos (`tuple[AnnotatedVideo, ...]`): The videos, each once, in file order.
-        problems (`tuple[AnnotationProblem, ...]`, *optional*, defaults to `()`): Rows that were left out.
-    """
+    """The annotations of many videos, each once and in file order, and the rows that were left out."""
 
     videos: tuple[AnnotatedVideo, ...]
     problems: tuple[AnnotationProblem, ...] = field(default=())

@@ -73,19 +73,8 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # no positional ones
         """Find the boundaries of one video or several; see the class for what `inputs` may be.
 
-        Args:
-            inputs: One video or several.
-            kwargs: Parameters named in the class's description.
-
-        Returns:
-            [`LocalizedSegments`] for one video; a list of them for a list, in which a video that cannot be
-            read has none and says why in `error`; an iterator for a generator or data set.
-
-        Raises:
-            VideoDecodeError: If the one video cannot be read.
-            OSError: If the one video is not there or may not be read.
-            ValueError: If a parameter is out of range.
-            TypeError: If the input is nothing that holds a video.
+        What is returned and raised is that of the feature pipeline, with [`LocalizedSegments`] in place of
+        dicts: a video of a list that cannot be read has none and says why in `error`.
         """
         found = super().__call__(inputs, **kwargs)
         if isinstance(found, dict):
@@ -138,12 +127,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         return {"segments": found, "failure": joined["failure"]} if keep_failure else found
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Save the classifier and its preprocessing.
-
-        Args:
-            save_directory (`str` or `os.PathLike`): The folder.
-            kwargs: As for [`PreTrainedModel.save_pretrained`].
-        """
+        """Save the classifier and its preprocessing; `kwargs` as for [`PreTrainedModel.save_pretrained`]."""
         # Not transformers' own: it would mark the config so that loading asks for trust in remote code.
         self.model.save_pretrained(save_directory, **kwargs)
         self._extractor.save_pretrained(save_directory)

@@ -348,21 +348,13 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
             device = iou_map.device if generator is None else generator.device
             noise = torch.rand(2, *iou_map[:, 0].shape, generator=generator, device=device)
         iou_map_labels, start_labels, end_labels, noise = (array.to(iou_map) for array in (*labels, noise))
-        return gtad_loss(
-            iou_map,
-            start,
-            end,
-            iou_map_labels,
-            start_labels,
-            end_labels,
-            noise,
-            weights=(
-                config.node_loss_weight,
-                config.regression_loss_weight,
-                config.classification_loss_weight,
-            ),
-            smoothing=config.classification_smoothing,
+        weights = (
+            config.node_loss_weight,
+            config.regression_loss_weight,
+            config.classification_loss_weight,
         )
+        targets = (iou_map_labels, start_labels, end_labels, noise)
+        return gtad_loss(iou_map, start, end, *targets, weights, config.classification_smoothing)
 
 
 def _graph_block(config: GTADConfig) -> GCNeXtBlock:
