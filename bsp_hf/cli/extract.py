@@ -11,10 +11,10 @@ from bsp_hf.features.extraction.settings import ExtractionSettings
 
 from .application import report_errors
 from .early_checks import check_inputs, check_model
-from .settings_options import take_settings
+from .settings_options import with_settings
 
 
-@take_settings(ExtractionSettings)
+@with_settings(ExtractionSettings)
 def extract(
     *,
     inputs: Annotated[

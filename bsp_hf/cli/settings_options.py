@@ -11,7 +11,7 @@ import typer
 from .application import report_errors
 
 
-def take_settings(settings_class: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(settings_class: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command an option for each field of its parameter `settings`.
 
     A field's help is that of its metadata; with `option=False` there is no option for it. What the dataclass

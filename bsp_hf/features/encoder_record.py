@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EncoderRecord:
-    """Identity of an encoder, as the feature pipeline gives it.
+    """Identity of an encoder, as the feature pipeline returns it.
 
     Args:
         id (`str`): Hub id, or name of the folder it was loaded from.
@@ -56,7 +56,7 @@ class EncoderRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "EncoderRecord":
-        """Read a record from what `to_dict` or the pipeline gave.
+        """Read a record that `to_dict` or the pipeline returned.
 
         Raises:
             TypeError: If `values` is no mapping, or a field is not text.
@@ -73,8 +73,8 @@ class EncoderRecord:
     def differences(self, other: "EncoderRecord") -> tuple[str, ...]:
         """Return the fields in which two encoders differ; none if their features are the same.
 
-        The number type is passed over: it moves a feature by rounding only. A digest of the weights says more
-        than a folder's name, so a renamed folder still holds the same encoder.
+        The number type is passed over: it moves a feature by rounding only. A digest of the weights
+        identifies more than a folder's name, so a renamed folder still holds the same encoder.
         """
         if self.parts or other.parts:
             if len(self.parts) != len(other.parts):
@@ -97,4 +97,4 @@ _TEXT_FIELDS = ("id", "revision", "settings_hash", "dtype")
 
 
 class EncoderMismatchError(ValueError):
-    """Features of one encoder were given to what was trained on features of another."""
+    """Features of one encoder were passed to a model that was trained on features of another."""

@@ -135,7 +135,7 @@ def _check_same_rows(first: FeatureTrack, other: FeatureTrack) -> None:
     if first.record.video_id != other.record.video_id:
         raise ValueError(
             f"tracks of videos {first.record.video_id!r} and {other.record.video_id!r} cannot be joined; "
-            "give tracks of one video."
+            "pass tracks of one video."
         )
     if first.num_snippets != other.num_snippets:
         raise ValueError(

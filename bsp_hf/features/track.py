@@ -133,12 +133,12 @@ class TrackRecord:
 
     @classmethod
     def from_json(cls, text: str) -> "TrackRecord":
-        """Read a record from what `to_json` gave, or raise as [`~TrackRecord.from_dict`] does."""
+        """Read a record that `to_json` returned, or raise as [`~TrackRecord.from_dict`] does."""
         return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrackRecord":
-        """Read a record from what `to_dict` gave; names that are not its own are passed over.
+        """Read a record that `to_dict` returned; names that are not its own are passed over.
 
         Raises:
             TypeError: If `values` is no mapping, or a field has another type.

@@ -51,7 +51,7 @@ class DatasetVideo:
     values: Mapping[str, Any]
 
 
-def is_dataset(value: Any) -> bool:  # Any: whatever a caller gave
+def is_dataset(value: Any) -> bool:  # Any: a caller's argument
     """Return whether something is a data set of `datasets`, without importing it."""
     return hasattr(value, "column_names") and hasattr(value, "features") and hasattr(value, "__iter__")
 

@@ -1,6 +1,6 @@
 """Kill the extraction command at random moments, start it again, and compare with a run that was left alone.
 
-    python tests/features/kill_extraction.py VIDEOS MODEL WORK_FOLDER [KILLS] [SEED] [OPTIONS ...]
+    python tests/support/kill_extraction.py VIDEOS MODEL WORK_FOLDER [KILLS] [SEED] [OPTIONS ...]
 
 Prints a transcript and ends with status 0 if every file of both folders, hidden ones included, is equal.
 """

@@ -24,7 +24,7 @@ from .thread_pool import PoolClock, map_in_threads
 
 _CUDA_THREADS = 4
 _CUDA_BATCH = 32
-# What a reader that can look at the clock has already given up.
+# A reader that checks the time has given up before.
 _GRACE_S = 2.0
 
 
@@ -174,7 +174,7 @@ class ExtractionEngine:
         def check_time(reading_s: float) -> None:
             if timeout_s is None:
                 return
-            # A snippet may take many frames, and those before `start_s`; opening has two clocks of its own.
+            # A snippet may need many frames, and those before `start_s`; opening has limits of its own.
             since_s, longest_s = snippets.waiting_since_s, timeout_s + _GRACE_S
             if since_s is None:
                 longest_s += timeout_s

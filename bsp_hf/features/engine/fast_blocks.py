@@ -78,7 +78,7 @@ def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 class JoinedBlock(nn.Module):
-    """A residual block of a ResNet or RegNet, of which [`takes`] is true, that writes its output once."""
+    """A residual block of a ResNet or RegNet, of which [`supports`] is true, that writes its output once."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class JoinedBlock(nn.Module):
         self.shortcut = block.shortcut
 
     @staticmethod
-    def takes(block: Any) -> bool:
+    def supports(block: Any) -> bool:
         """Return whether a module is a residual block that ends with a fast convolution, a sum and a ReLU."""
         layer = getattr(block, "layer", None)
         if not (isinstance(layer, nn.Sequential) and len(layer) and hasattr(block, "shortcut")):
@@ -118,7 +118,7 @@ class JoinedResNetFamily(ResNetFamily):
 
 
 class JoinedInvertedResidual(nn.Module):
-    """A block of an EfficientNet-Lite, of which [`takes`] is true, that adds in its last convolution."""
+    """A block of an EfficientNet-Lite, of which [`supports`] is true, that adds in its last convolution."""
 
     has_shortcut = True
 
@@ -128,7 +128,7 @@ class JoinedInvertedResidual(nn.Module):
         self.last = block.project.convolution
 
     @staticmethod
-    def takes(block: Any) -> bool:
+    def supports(block: Any) -> bool:
         """Return whether a module is an inverted residual that ends with a packed convolution and a sum."""
         return (
             type(block) is EfficientNetLiteBlock
@@ -150,10 +150,10 @@ def join_blocks(encoder: nn.Module) -> int:
 
     Returns how many were.
     """
-    found = [(name, kind) for name, m in encoder.named_modules() for kind in _JOINED if kind.takes(m)]
+    found = [(name, kind) for name, m in encoder.named_modules() for kind in _JOINED if kind.supports(m)]
     for name, kind in found:
         replace_module(encoder, name, kind(encoder.get_submodule(name)))
-    model: Any  # mypy takes a module's attributes for tensors
+    model: Any  # for mypy, a module's attributes are tensors
     for model in encoder.modules():
         # By attribute, not by class: code from a checkpoint and code of the package have different classes.
         if hasattr(model, "family") and any(isinstance(m, JoinedBlock) for m in model.modules()):

@@ -23,7 +23,7 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, rectifies: bool = False, ceiling: float | None = None) -> None:
         super().__init__()
-        if not self.takes(convolution):
+        if not self.supports(convolution):
             raise ValueError(f"Only convolutions that pad by zeros can be packed: {convolution}.")
         self.rectifies, self.ceiling = rectifies, ceiling
         # Parameters, because a model's number type is that of its parameters
@@ -34,7 +34,7 @@ class PackedConv2d(nn.Module):
         self._packed: tuple[Any, Tensor] | None = None
 
     @staticmethod
-    def takes(module: nn.Module) -> bool:
+    def supports(module: nn.Module) -> bool:
         """Return whether a module is a convolution that can be computed so."""
         return (
             type(module) is nn.Conv2d
@@ -90,7 +90,7 @@ class PackedSameConv2d(nn.Module):
         self, convolution: SamePaddedConv2d, rectifies: bool = False, ceiling: float | None = None
     ) -> None:
         super().__init__()
-        if not self.takes(convolution):
+        if not self.supports(convolution):
             raise ValueError(f'Only convolutions padded as "SAME" are packed so: {convolution}.')
         self._pads = convolution.groups == 1
         self._kernel_size = convolution.kernel_size[0]
@@ -118,7 +118,7 @@ class PackedSameConv2d(nn.Module):
         self.by_parity = nn.ModuleList(pack(*kernel) for kernel in kernels)
 
     @staticmethod
-    def takes(module: nn.Module) -> bool:
+    def supports(module: nn.Module) -> bool:
         """Return whether a module is a convolution that can be computed so."""
         return (
             type(module) is SamePaddedConv2d
@@ -147,7 +147,7 @@ _KERNEL_TRANSFORM = (
     (0, 0, 1),
 )
 _TILE, _STEP = 6, 4
-# Below, moving the pixels takes longer than the multiplications that are saved.
+# Below, moving the pixels costs more time than the multiplications that are saved.
 _FEWEST_CHANNELS = 64
 # What is worked on at a time should stay in the cache, but a matrix product wants some rows.
 _CHUNK_BYTES = 4_000_000
@@ -164,7 +164,7 @@ class WinogradConv2d(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, rectifies: bool = False) -> None:
         super().__init__()
-        if not self.takes(convolution):
+        if not self.supports(convolution):
             raise ValueError(f"Winograd's method is for 3x3 kernels, stride 1 and padding 1: {convolution}.")
         self.rectifies = rectifies
         transform = torch.tensor(_KERNEL_TRANSFORM, dtype=torch.float64)
@@ -179,7 +179,7 @@ class WinogradConv2d(nn.Module):
         self._scratch = _Scratch()
 
     @staticmethod
-    def takes(convolution: nn.Module) -> bool:
+    def supports(convolution: nn.Module) -> bool:
         """Return whether a convolution can be computed so, and is large enough to gain by it."""
         return (
             type(convolution) is nn.Conv2d
@@ -213,8 +213,8 @@ class WinogradConv2d(nn.Module):
         """Fill `out` `(batch, 4 * down, 4 * across, out)` from `rows` `(batch, height, width, in)`."""
         batch, height, width, channels = rows.shape
         down, across, num_out = out.shape[1] // _STEP, out.shape[2] // _STEP, out.shape[3]
-        take = self._scratch.take
-        padded = take("padded", (batch, down * _STEP + 2, across * _STEP + 2, channels), rows)
+        reuse = self._scratch.reuse
+        padded = reuse("padded", (batch, down * _STEP + 2, across * _STEP + 2, channels), rows)
         padded[:, 0], padded[:, height + 1 :] = 0, 0
         padded[:, :, 0], padded[:, :, width + 1 :] = 0, 0
         padded[:, 1 : height + 1, 1 : width + 1] = rows
@@ -223,20 +223,20 @@ class WinogradConv2d(nn.Module):
         by_image, by_row, by_column, _ = padded.stride()
         size: tuple[int, ...] = (_TILE, batch, down, padded.shape[2], channels)
         lines = padded.as_strided(size, (by_row, by_image, _STEP * by_row, by_column, 1))
-        half = take("half", size, rows)
+        half = reuse("half", size, rows)
         _transform_pixels(lines, half)
         by_line, by_image, by_tile, by_column, _ = half.stride()
         size = (_TILE, _TILE, batch, down, across, channels)
         columns = half.as_strided(size, (by_column, by_line, by_image, by_tile, _STEP * by_column, 1))
-        transformed = take("transformed", size, rows)
+        transformed = reuse("transformed", size, rows)
         _transform_pixels(columns, transformed)
 
-        products = take("products", (_TILE**2, batch * down * across, num_out), rows)
+        products = reuse("products", (_TILE**2, batch * down * across, num_out), rows)
         torch.bmm(transformed.view(_TILE**2, -1, channels), self.kernel, out=products)
         if self.bias is not None:
             products[_TILE + 1] += self.bias  # the one product that is in all sixteen outputs, with weight 1
         products = products.view(_TILE, _TILE, batch, down, across, num_out)
-        gathered = take("half", (_STEP, *products.shape[1:]), rows)
+        gathered = reuse("half", (_STEP, *products.shape[1:]), rows)
         _transform_products(products, gathered)
         by_image, by_row, by_column, _ = out.stride()
         size = (_STEP, _STEP, *products.shape[2:])
@@ -269,8 +269,8 @@ def _transform_products(x: Tensor, out: Tensor) -> None:
 class _Scratch(threading.local):
     """Memory of one thread that is used again and again, because fresh memory costs a page fault a page."""
 
-    def take(self, name: str, size: tuple[int, ...], like: Tensor) -> Tensor:
-        """Return a tensor of any content; it is valid until the name is taken again."""
+    def reuse(self, name: str, size: tuple[int, ...], like: Tensor) -> Tensor:
+        """Return a tensor of any content; it is valid until the name is used again."""
         wanted = torch.Size(size).numel()
         held: Any = self.__dict__.get(name)
         if held is None or held.numel() < wanted or held.dtype != like.dtype:

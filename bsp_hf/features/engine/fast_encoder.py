@@ -42,7 +42,7 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}.")
     if dtype == "float16" and device.type == "cpu":
-        raise ValueError("dtype='float16' needs a GPU; on a CPU take 'bfloat16', 'float32' or 'auto'.")
+        raise ValueError("dtype='float16' needs a GPU; on a CPU use 'bfloat16', 'float32' or 'auto'.")
     if dtype == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return getattr(torch, dtype)
@@ -77,7 +77,7 @@ def prepare_encoder(
         clip = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         try:
             expected = encode_clips(plain, clip)
-        except (RuntimeError, ValueError):  # it takes no other size than its own
+        except (RuntimeError, ValueError):  # it accepts no other size than its own
             clip = torch.randn(blank.shape, generator=torch.Generator().manual_seed(0)).to(device)
             expected = encode_clips(plain, clip)
         encoder = copy.deepcopy(plain)
@@ -129,11 +129,11 @@ def _use_fast_convolutions(encoder: Any, clip: Tensor, dtype: torch.dtype) -> No
     rectifiers = dict(find_followers(encoder, clip, _RECTIFIERS))
     for name, module in list(encoder.named_modules()):
         rectifier = encoder.get_submodule(rectifiers[name]) if name in rectifiers else None
-        # Any: a module's kind is looked at by `takes`
+        # Any: a module's kind is checked by `supports`
         fast: Any
-        if saves_products and WinogradConv2d.takes(module) and not isinstance(rectifier, nn.ReLU6):
+        if saves_products and WinogradConv2d.supports(module) and not isinstance(rectifier, nn.ReLU6):
             fast = WinogradConv2d(module, rectifies=rectifier is not None)
-        elif packs and (kind := next((k for k in _PACKED if k.takes(module)), None)):
+        elif packs and (kind := next((k for k in _PACKED if k.supports(module)), None)):
             ceiling = 6.0 if isinstance(rectifier, nn.ReLU6) else None
             fast = kind(module, rectifies=rectifier is not None, ceiling=ceiling)
         else:

@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, where it is taken again at once."""
+"""Keeps freed memory in the process, which allocates it again at once."""
 
 import ctypes
 import os
@@ -24,6 +24,6 @@ def keep_freed_memory() -> bool:
     if has_settings or platform.libc_ver()[0] != "glibc":
         return False
     set_option = ctypes.CDLL(None).mallopt
-    # One heap for the threads to come, because heaps of further threads are small and given back.
+    # One heap for the threads to come, because heaps of further threads are small and returned to the system.
     options = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _LARGEST_INT, _M_ARENA_MAX: 1}
     return all(set_option(name, value) for name, value in options.items())

@@ -34,7 +34,7 @@ class _Shared(Generic[_Item, _Result]):
     changed: threading.Condition = field(default_factory=threading.Condition)
     results: dict[int, Sequence[_Result]] = field(default_factory=dict)
     failure: BaseException | None = None
-    num_taken: int = 0
+    num_read: int = 0
     num_running: int = 0
     is_over: bool = False
     reading_since_s: float | None = None
@@ -117,7 +117,7 @@ def _run(
             began_s = time.monotonic()
             with shared.turn:
                 entered_s = time.monotonic()
-                number, batch = _take(shared, batch_size)
+                number, batch = _read_batch(shared, batch_size)
             left_s = time.monotonic()
             results = work(batch) if batch else ()
             with shared.changed:
@@ -138,15 +138,15 @@ def _run(
             shared.changed.notify()
 
 
-def _take(shared: _Shared[_Item, _Result], batch_size: int) -> tuple[int, list[_Item]]:
+def _read_batch(shared: _Shared[_Item, _Result], batch_size: int) -> tuple[int, list[_Item]]:
     """Return the next batch and its number; an empty one means that there is no more."""
     batch: list[_Item] = []
-    number = shared.num_taken
+    number = shared.num_read
     try:
         while len(batch) < batch_size and not shared.is_over:
             shared.reading_since_s = time.monotonic()
             batch.append(next(shared.source))
-        shared.num_taken += 1
+        shared.num_read += 1
     except StopIteration:
         shared.is_over = True
     finally:

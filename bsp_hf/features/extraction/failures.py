@@ -15,7 +15,7 @@ from .folder import JobFolder
 from .resume import read_json
 from .session import digest_of
 
-# Writing the table takes as long as there are failures; at each of them, the whole job would take the square.
+# The table of n failures takes time in proportion to n; written at each failure, to the square of n.
 _SECONDS_BETWEEN_TABLES = 10.0
 
 

@@ -38,7 +38,7 @@ class JobPlaces:
     def __post_init__(self) -> None:
         if self.is_one_file and self.file_format != "h5":
             raise ValueError(
-                f"{self.output} is an HDF5 file by its name; give a folder for {self.file_format}."
+                f"{self.output} is an HDF5 file by its name; pass a folder for {self.file_format}."
             )
 
     @property
@@ -169,7 +169,7 @@ class JobFolder:
             track.record.complete,
             digest_rows(track.features, track.centers_s),
         )
-        # Last: an entry says that all before it is whole.
+        # Last: an entry means that all before it is whole.
         self.write_text(entry_file, entry.to_text())
 
     def remove(self, video_id: str) -> None:

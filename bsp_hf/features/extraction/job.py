@@ -25,7 +25,7 @@ from .workers import Worker, WorkerSetup
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_PACK = "\0pack"  # claimed by whoever writes the one file of all; no video id has a NUL
+_PACK = "\0pack"  # claimed by the process that writes the one file of all; no video id has a NUL
 
 
 def extract_features(
@@ -56,12 +56,12 @@ def extract_features(
     survive it.
 
     Args:
-        videos: What `find_videos` takes (a folder, files, patterns, lists, tables, archives, addresses), one
+        videos: Inputs of `find_videos` (a folder, files, patterns, lists, tables, archives, addresses), one
             or several, or a data set of `datasets`, streamed or not.
         model (`str`, `Path` or `PreTrainedModel`): The encoder: a folder, a Hub id, or a model.
         output (`str` or `Path`): A folder, or a name that ends in `.h5` for one file of all videos.
         extractor (`BSPFeatureExtractor`, *optional*): Preprocessing; by default what lies beside the model.
-        settings (`ExtractionSettings`, *optional*): How to extract; by default as the checkpoint says.
+        settings (`ExtractionSettings`, *optional*): How to extract; by default as the checkpoint has it.
         video_column (`str`, *optional*): Column of videos of a data set.
         id_column (`str`, *optional*): Column of ids of a data set.
         show_progress (`bool`, *optional*, defaults to `True`): Show progress on standard error.

@@ -15,7 +15,7 @@ from .report import JobProgress
 from .workers import Message, Worker, WorkerSetup
 
 _SECONDS_BETWEEN_CHECKS = 0.5
-# Beyond what a file may take: a batch that goes through a large model on a slow processor.
+# In addition to the time for a file: a batch in a large model on a slow processor.
 GRACE_S = 30.0
 _MOST_IDLE_DEATHS = 3
 

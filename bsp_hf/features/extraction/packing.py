@@ -14,7 +14,7 @@ from bsp_hf.files import explain_write_errors
 from .folder import JobFolder, JobPlaces
 from .resume import JournalEntry
 
-# The last names the data set: without it, nothing takes the folder for one.
+# Moved last: without this file, the folder is not recognized as a data set.
 _ARROW_LAST = "state.json"
 
 

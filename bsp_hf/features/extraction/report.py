@@ -137,7 +137,7 @@ class JobProgress:
             logger.info("%s", self.line())
 
     def line(self) -> str:
-        """Return a line that says how far the job is."""
+        """Return the progress of the job as a line."""
         of_all = "" if self._total is None else f" of {self._total}"
         left = ""
         if self._total is not None and self._num_worked:

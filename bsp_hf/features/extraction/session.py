@@ -15,7 +15,7 @@ import psutil
 from bsp_hf.files import is_running
 
 _HEARTBEAT_S = 10.0
-# Choice: a process on another machine whose heartbeat is so old is taken to be gone. On the same machine the
+# Choice: a process on another machine counts as ended when its heartbeat is so old. On the same machine the
 # system knows at once.
 STALE_S = 120.0
 
@@ -109,9 +109,9 @@ class JobSession:
         except (OSError, ValueError, KeyError, TypeError):
             return True
 
-    def _now_s(self, beside: Path) -> float:
+    def _now_s(self, session: Path) -> float:
         """Return the time as the disk has it: clocks of machines differ."""
-        probe = self.scratch if self.scratch.is_dir() else beside.parent
+        probe = self.scratch if self.scratch.is_dir() else session.parent
         mark = probe / f".{uuid.uuid4().hex}"
         try:
             mark.touch()

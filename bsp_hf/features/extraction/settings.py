@@ -8,7 +8,7 @@ from bsp_hf.features.storage.suffixes import TRACK_FORMATS
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionSettings:
-    """How the features of many videos are extracted; the help of each field says what it does.
+    """How the features of many videos are extracted; each field has its help.
 
     Raises:
         ValueError: If a value makes no sense.

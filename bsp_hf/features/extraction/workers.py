@@ -25,14 +25,14 @@ from .settings import ExtractionSettings
 
 logger = logging.getLogger(__name__)
 
-# A batch takes a second or two where it takes long.
+# A batch on a slow processor: a second or two.
 _SHUTDOWN_S = 10.0
 _SECONDS_BETWEEN_PROGRESS = 1.0
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker makes its engine of, as `extract_features` takes it; picklable."""
+    """What a worker makes its engine of, as given to `extract_features`; picklable."""
 
     model: Any  # Any: a model is imported only where it is used
     extractor: Any
@@ -128,7 +128,7 @@ def _signal_name(number: int) -> str:
 
 
 class _ShutdownError(BaseException):
-    """The job has ended or abandoned this worker; no handler of errors on the way may take it for one."""
+    """The job has ended or abandoned this worker; no handler of errors may catch it."""
 
 
 class _JobConnection:
@@ -279,7 +279,7 @@ def _load(model: Any, extractor: Any) -> tuple[Any, Any]:  # Any: of transformer
 
     from bsp_hf.encoder.registration import register_encoders
 
-    register_encoders()  # which the command leaves to whoever needs it
+    register_encoders()  # the command has not done it
     load: Any = pipeline  # Any: its signature lists the tasks of transformers only
     loaded = load("video-feature-extraction", model=str(model))
     beside = loaded.feature_extractor if loaded.feature_extractor is not None else loaded.image_processor

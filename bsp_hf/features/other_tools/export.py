@@ -1,4 +1,4 @@
-"""Writes feature tracks as the loaders of other localizers read them, and says what to tell those loaders."""
+"""Writes feature tracks as the loaders of other localizers read them."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ def export_tracks(
 
     Every file also carries its record, where no loader looks: in attributes, in further arrays of an npz, or
     in a JSON file beside it. A track that is incomplete, has no row, or whose rows do not lie where their
-    numbers say, is left out and named in the report.
+    numbers imply, is left out and named in the report.
 
     Args:
         tracks (`Iterable[FeatureTrack]`): The tracks, of one encoder and one grid; each video once.
@@ -52,7 +52,7 @@ def export_tracks(
             in; by default those of the track.
 
     Returns:
-        `ExportReport`: What was written and what its reader must be told; `str` of it is meant to be printed.
+        `ExportReport`: What was written and how its reader is configured; `str` of it is meant to be printed.
 
     Raises:
         EncoderMismatchError: If the tracks come from several encoders.
@@ -85,7 +85,7 @@ def export_tracks(
                 left_out.append(LeftOut(video_id, reason))
                 continue
             if video_id in timing:
-                raise ValueError(f"two tracks of {video_id!r}; give each video once.")
+                raise ValueError(f"two tracks of {video_id!r}; pass each video once.")
             encoder = encoder or track.record.encoder
             check_same_encoder(track, encoder)
             settings = _merge(settings, placement.settings(track), video_id)
@@ -130,7 +130,7 @@ def _why_not(track: FeatureTrack, layout: str) -> str | None:
     if row is None:
         return None
     return (
-        f"row {row} is centred at {track.centers_s[row]:.3f} s, not where its number says. Extract the "
+        f"row {row} is centred at {track.centers_s[row]:.3f} s, not where its number implies. Extract the "
         "whole video, with fps= if its frame rate varies."
     )
 

@@ -1,4 +1,4 @@
-"""What an export of feature tracks wrote, and what the tool that reads it must be told."""
+"""What an export of feature tracks wrote, and the configuration of the tool that reads it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from .layouts import BMN_ROWS, THUMOS_FRAME_STEP, LocalizerSettings
 
 TIMING_FILE = "video_timing.json"
 
-# Tools whose annotations say what part of a video its rows cover.
+# Tools whose annotations state what part of a video its rows cover.
 TIMED_BY_ANNOTATION = ("gtad", "bmn")
 # Tools that spread the rows of a video evenly over its duration.
 _SPREAD_OVER_VIDEO = ("gtad", "2dtan", "lgi", "bmn")
@@ -83,7 +83,7 @@ class ExportReport:
         feature_path = f"{place}/{self.prefix}{{}}.npy"
         return {
             "gtad": (
-                f"--feature_path {place}/  (the last slash says that each video has a file)",
+                f"--feature_path {place}/  (the last slash: each video has a file)",
                 f"--feat_dim {dim} --temporal_scale 100",
             ),
             "gtad-thumos": (
@@ -133,7 +133,7 @@ class ExportReport:
         )
 
     def notes(self) -> tuple[str, ...]:
-        """Return what the tool must know beyond its configuration, or cannot be told."""
+        """Return what matters beyond the tool's configuration, or cannot be configured."""
         settings, notes = self.settings, []
         stride = settings.feat_stride
         if self.layout in TIMED_BY_ANNOTATION:

@@ -74,7 +74,7 @@ def thumos_subset(video_id: str) -> str | None:
 
 @dataclass(frozen=True)
 class LocalizerSettings:
-    """What a localizer must be told about features.
+    """Where the rows of features lie, in the terms of localizers' configurations.
 
     Row `i` lies at second `(i * feat_stride + offset_frames) / fps`.
 
@@ -103,7 +103,7 @@ def describe_grid(track: FeatureTrack) -> LocalizerSettings:
 
 
 def find_off_grid_row(track: FeatureTrack) -> int | None:
-    """Return the first row that is off the place that its number says by more than the distance of rows.
+    """Return the first row that is farther from the place of its number than one row from the next.
 
     Localizers have nothing but the number of a row to know its time. It is wrong if the frame rate of the
     video varies much, or a part of it was read. A last window that was not full lies earlier by nature and is

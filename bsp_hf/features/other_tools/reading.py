@@ -54,7 +54,7 @@ def read_foreign_features(
         prefix (`str`, *optional*, defaults to `""`): What stands in front of an id in names, like `"v_"`.
         file_format (`str`, *optional*): `"npy"`, `"npz"`, `"pt"` or `"csv"` for `opentad`; `"npy"` by
             default.
-        dim (`int`, *optional*): Length that a row must have; tells rows from columns.
+        dim (`int`, *optional*): Length that a row must have; distinguishes rows from columns.
         frame_step (`int`, *optional*, defaults to 5): Frames from one row to the next in `gtad-thumos`
             (`skip_videoframes`).
 
@@ -145,12 +145,12 @@ def _locate(root: Path, layout: str, name: str, file_format: str | None) -> Path
         if file_format not in formats:
             raise ValueError(
                 f"file_format={file_format!r} is not read; choose one of {', '.join(formats)}. A "
-                "pickle could run code, so it must be converted by whoever trusts it."
+                "pickle could run code, so convert it where you trust its source."
             )
         return path_in_folder(root, name, f".{file_format}")
     if layout in ("2dtan", "tsp") or (root.suffix in H5_SUFFIXES and layout in ("actionformer", "gtad")):
         if root.is_dir():
-            raise ValueError(f"layout {layout!r} keeps all videos in one file: give the file in {root}.")
+            raise ValueError(f"layout {layout!r} keeps all videos in one file: pass the file in {root}.")
         return root
     suffix = {"gtad": ".h5", "bmn": ".csv"}.get(layout, ".npy")
     return path_in_folder(root, name, suffix)
@@ -207,7 +207,7 @@ def _to_rows(array: np.ndarray, place: Path, field: str) -> np.ndarray:
 
 def _join(parts: list[ForeignFeatures], layout: str, video_id: str) -> ForeignFeatures:
     if not parts:
-        raise ValueError("path is empty: give at least one folder or file.")
+        raise ValueError("path is empty: pass at least one folder or file.")
     counts = [len(part.features) for part in parts]
     if len(set(counts)) > 1 and layout != "opentad":
         raise ValueError(

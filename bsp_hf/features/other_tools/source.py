@@ -1,4 +1,4 @@
-"""The features of a data set by video id, whoever made them and in whatever layout they lie."""
+"""The features of a data set by video id, in this package's formats or another tool's layout."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class VideoFeatures:
         video_id (`str`): The video, as the annotations call it.
         features (`np.ndarray`): float32 `(num_rows, dim)`, time first.
         centers_s (`np.ndarray`, *optional*): float64 `(num_rows,)`, centre of each row in seconds; none if
-            nobody recorded it.
+            that was not recorded.
         record (`TrackRecord`, *optional*): How the rows were made, if this package made them.
     """
 
@@ -78,7 +78,7 @@ class FeatureSource:
     ) -> None:
         self.paths = tuple(Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths))
         if not self.paths:
-            raise ValueError("give at least one folder or file of features.")
+            raise ValueError("pass at least one folder or file of features.")
         absent = [path for path in self.paths if not path.exists()]
         if absent:
             raise FileNotFoundError(f"there are no features at {', '.join(map(str, absent))}.")
@@ -123,7 +123,7 @@ class FeatureSource:
                 prefix=self.prefix,
                 file_format=self.file_format,
             )
-            # The loader of CrossTask's layout holds a row for each second; the others say nothing of time.
+            # The loader of CrossTask's layout holds a row for each second; the others do not define times.
             centers_s = np.arange(len(rows.features)) + 0.5 if self.layout == "crosstask" else None
             found = VideoFeatures(video_id, rows.features, centers_s, rows.record)
         if not len(found.features):

@@ -27,7 +27,7 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
     tracks = iter(tracks)
     first = next(tracks, None)
     if first is None:
-        raise ValueError("an Arrow data set needs at least one track, which says how long its rows are.")
+        raise ValueError("an Arrow data set needs at least one track, for the length of its rows.")
     video_ids: dict[str, None] = {}
     fingerprint = hashlib.sha256()
     with atomic_folder(folder) as temporary:
@@ -37,7 +37,7 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
             for track in chain([first], tracks):
                 video_id = track.record.video_id
                 if video_id in video_ids:
-                    raise ValueError(f"two tracks of {video_id!r}; give each video once.")
+                    raise ValueError(f"two tracks of {video_id!r}; pass each video once.")
                 if track.dim != first.dim:
                     raise ValueError(
                         f"{video_id} has rows of {track.dim} numbers, the first track of {first.dim}; one "
@@ -56,7 +56,7 @@ def write_arrow(tracks: Iterable[FeatureTrack], folder: Path) -> tuple[str, ...]
                 )
             writer.finalize()
         read = Dataset.from_file(str(written))
-        # By itself it would be named after the time of writing; the same tracks give the same bytes.
+        # By default it depends on the time of writing; so, the same tracks result in the same bytes.
         data = Dataset(read.data, info=read.info, fingerprint=fingerprint.hexdigest()[:16])
         data.save_to_disk(str(temporary / "saved"))
         del data, read  # Windows does not move a file that is mapped into memory
@@ -122,7 +122,7 @@ def _load(folder: Path) -> "Dataset":
     with blame_file(folder, "Arrow data set"):
         data = load_from_disk(str(folder))
     if not isinstance(data, Dataset):
-        raise FeatureFileError(folder, "Arrow data set", "holds several splits; give the folder of one.")
+        raise FeatureFileError(folder, "Arrow data set", "holds several splits; pass the folder of one.")
     missing = {"video_id", "features", "centers_s", "record"} - set(data.column_names)
     if missing:
         raise FeatureFileError(folder, "columns", f"{', '.join(sorted(missing))} missing.")

@@ -20,7 +20,7 @@ def write_tracks(
 
     Args:
         tracks (`Iterable[FeatureTrack]`): The tracks; each video once.
-        path (`str` or `Path`): A name that ends in `.h5` or `.hdf5` gives one file of all of them; else a
+        path (`str` or `Path`): A name that ends in `.h5` or `.hdf5` means one file of all of them; else a
             folder, with one file for each video, or of an Arrow data set.
         file_format (`str`, *optional*): One of `TRACK_FORMATS`; by default `"npz"` in a folder.
 
@@ -36,7 +36,7 @@ def write_tracks(
     file_format = file_format or ("h5" if one_h5 else "npz")
     if file_format not in TRACK_FORMATS or (one_h5 and file_format != "h5"):
         raise ValueError(
-            f"file_format={file_format!r} at {path}: give one of {', '.join(TRACK_FORMATS)}, and a folder "
+            f"file_format={file_format!r} at {path}: pass one of {', '.join(TRACK_FORMATS)}, and a folder "
             "unless it is h5."
         )
     if file_format == "arrow":
@@ -88,7 +88,7 @@ def read_tracks(path: str | Path, file_format: str | None = None) -> Iterator[Fe
         files = _files_of_tracks(path, file_format)
         formats = {file.suffix for file in files}
         if len(formats) > 1:
-            raise ValueError(f"{path} holds {', '.join(sorted(formats))} files; say which with file_format=.")
+            raise ValueError(f"{path} holds {', '.join(sorted(formats))} files; pass file_format=.")
         for file in files:
             yield from read_tracks(file)
 

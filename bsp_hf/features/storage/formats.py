@@ -59,7 +59,7 @@ def load_csv(path: Path) -> np.ndarray:
 
 
 def write_track(track: FeatureTrack, path: str | Path, *, scratch: Path | None = None) -> Path:
-    """Write one track to a file of its own, in the format that the end of its name says.
+    """Write one track to a file of its own, in the format of its suffix.
 
     `.npy`, `.pt` and `.csv` hold the bare array, as other tools read it; their record goes into a JSON file
     beside them, `path + ".json"`. `.npz` holds `feats`, `centers_s` and `record`; `.safetensors` and `.h5`
@@ -87,7 +87,7 @@ def write_track(track: FeatureTrack, path: str | Path, *, scratch: Path | None =
     with atomic_file(path, scratch) as temporary:
         _WRITERS[path.suffix](track, temporary)
     if path.suffix in BARE_SUFFIXES:
-        # Last: a sidecar that fits its array says that both are whole.
+        # Last: a sidecar that fits its array means that both are whole.
         write_sidecar(track, path, scratch)
     return path
 
@@ -132,7 +132,7 @@ def _find_in_folder(folder: Path, video_id: str) -> Path:
     if not found:
         raise MissingFeaturesError(f"there are no features of {video_id!r} in {folder}.")
     if len(found) > 1:
-        raise ValueError(f"{', '.join(map(str, found))} all hold features of {video_id!r}; give the file.")
+        raise ValueError(f"{', '.join(map(str, found))} all hold features of {video_id!r}; pass the file.")
     return found[0]
 
 
@@ -240,5 +240,5 @@ _READERS: dict[str, Callable[[Path], FeatureTrack]] = {
 def _check_suffix(path: Path) -> None:
     if path.suffix not in TRACK_SUFFIXES:
         raise ValueError(
-            f"{path}: the name must end in one of {', '.join(TRACK_SUFFIXES)}, which says what format it is."
+            f"{path}: the name must end in one of {', '.join(TRACK_SUFFIXES)}, the formats of tracks."
         )

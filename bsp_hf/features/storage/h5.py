@@ -41,12 +41,12 @@ class H5TrackWriter:
                 f"{key!r} cannot be a key: {_OWN_GROUP!r} is where the times of the rows are kept."
             )
         if key in self._file:
-            raise ValueError(f"two tracks would stand at {key!r} in one file; give each video once.")
+            raise ValueError(f"two tracks would have the key {key!r} in one file; pass each video once.")
         try:
             dataset = self._file.create_dataset(key, data=track.features if rows is None else rows)
             self._file.create_dataset(f"{_OWN_GROUP}/centers_s/{key}", data=track.centers_s)
         except (ValueError, TypeError) as error:  # an id that is another one's folder, like "a" and "a/b"
-            raise ValueError(f"{key!r} cannot stand beside the other ids in one file: {error}") from error
+            raise ValueError(f"{key!r} cannot be in one file with the other ids: {error}") from error
         dataset.attrs[_RECORD] = track.record.to_json()
 
 
@@ -70,7 +70,7 @@ class H5Rows:
 def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
     """Read every `row_step`th row of a dataset, or of the single one in a group, of an HDF5 file.
 
-    A file that takes its data from another is refused like one that is damaged.
+    A file with its data in another file is refused like one that is damaged.
     """
     h5py = import_h5py()
     check_video_id(key)

@@ -103,7 +103,7 @@ def test_a_video_is_written_once(tmp_path, place, file_format):
 
 
 def test_an_id_cannot_be_the_folder_of_another_in_one_hdf5_file(tmp_path):
-    with pytest.raises(ValueError, match="'a/b' cannot stand beside"):
+    with pytest.raises(ValueError, match="'a/b' cannot be in one file"):
         write_tracks([make_track("a"), make_track("a/b")], tmp_path / "x.h5")
     with pytest.raises(ValueError, match="cannot be a key"):
         write_tracks([make_track("_bsp_hf/a")], tmp_path / "x.h5")
@@ -420,7 +420,7 @@ def test_folder_of_several_formats_needs_one_named(tmp_path):
     with pytest.raises(ValueError, match=r"\.npy, \.npz.*file_format="):
         list(read_tracks(tmp_path))
     assert list(read_tracks(tmp_path, "npz")) == [make_track()]
-    with pytest.raises(ValueError, match="give the file"):
+    with pytest.raises(ValueError, match="pass the file"):
         read_track(tmp_path, "v_one")
 
 

@@ -1,6 +1,5 @@
 """The folder job: what it writes, goes on with, refuses to mix, and says of what it could not read."""
 
-import csv
 import json
 import os
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from support.job_folders import contents, reasons
 from support.rendered import render_video
 from transformers import AutoFeatureExtractor, AutoModel, pipeline
 
@@ -46,18 +46,6 @@ def extract(videos, folder, output, dtype="float32", **options):
     return extract_features(
         videos, model, output, extractor=extractor, dtype=dtype, show_progress=False, **options
     )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
-def reasons(path: Path) -> dict[str, str]:
-    with path.open(newline="") as file:
-        return {Path(row["file"]).name: row["reason"] for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_extraction import contents, reasons
+from support.job_folders import contents, reasons
 
 from bsp_hf import extract_features
 from bsp_hf.features import VideoItem, find_videos
@@ -20,7 +20,7 @@ from bsp_hf.features.extraction import loop as extraction_loop
 from bsp_hf.features.extraction.session import STALE_S, JobSession
 from bsp_hf.features.extraction.workers import Worker
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def test_a_worker_that_dies_while_idle_is_replaced(clips, tiny_encoder, tmp_path
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_to_the_same_folder(clips, tiny_encoder, tmp_path):
-    script = Path(__file__).resolve().parents[1] / "support" / "kill_extraction.py"
+    script = Path(__file__).resolve().parents[2] / "support" / "kill_extraction.py"
     finished = subprocess.run(
         [sys.executable, script, clips, tiny_encoder, tmp_path, "2", "0", "--stride-frames", "1"],
         capture_output=True,

@@ -78,7 +78,7 @@ def test_winograd_scratch_is_not_shared_by_layers_or_results():
     ],
 )
 def test_other_convolutions_are_not_taken(convolution):
-    assert not WinogradConv2d.takes(convolution)
+    assert not WinogradConv2d.supports(convolution)
     with pytest.raises(ValueError, match="3x3"):
         WinogradConv2d(convolution)
 
@@ -149,7 +149,7 @@ def test_other_convolutions_are_not_packed_as_same():
         SamePaddedConv2d(8, 8, 1, 2),
         SamePaddedConv2d(8, 8, 4, 2),
     ):
-        assert not PackedSameConv2d.takes(convolution)
+        assert not PackedSameConv2d.supports(convolution)
         with pytest.raises(ValueError, match="SAME"):
             PackedSameConv2d(convolution)
 
@@ -159,7 +159,7 @@ def test_convolutions_that_cannot_be_packed_are_refused():
         nn.Conv2d(8, 8, 3, padding="same"),
         nn.Conv2d(8, 8, 3, padding_mode="reflect", padding=1),
     ):
-        assert not PackedConv2d.takes(convolution)
+        assert not PackedConv2d.supports(convolution)
         with pytest.raises(ValueError, match="pad by zeros"):
             PackedConv2d(convolution)
 

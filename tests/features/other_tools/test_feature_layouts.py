@@ -574,7 +574,7 @@ class TestForeignFiles:
         assert read_foreign_features(tmp_path, "lgi", "v").record is None
 
     def test_folder_in_place_of_the_one_file_is_told(self, tmp_path):
-        with pytest.raises(ValueError, match="give the file"):
+        with pytest.raises(ValueError, match="pass the file"):
             read_foreign_features(tmp_path, "2dtan", "v")
 
     def test_missing_videos_are_listed_in_order(self, tmp_path):
