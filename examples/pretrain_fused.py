@@ -42,6 +42,7 @@ from bsp_hf.pretraining.run.setup import (
     count_steps,
     label_fields,
     start_accelerator,
+    start_features,
     start_model,
 )
 from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
@@ -170,6 +171,7 @@ def main() -> None:
     train_clips, extractor, pretext = data.train_clips, data.extractor, data.train_clips.pretext
     teachers = prepare_teachers(settings, data, accelerator) if settings.fusion == "distillation" else None
     model = build_model(settings, pretext, extractor.num_frames, teachers)
+    start = start_features(settings, model, accelerator.device)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable()
 
@@ -184,7 +186,12 @@ def main() -> None:
     steps = count_steps(settings, len(train_clips), total_batch)
     learning_rate = settings.learning_rate or default_learning_rate(settings.optimizer, total_batch)
     optimizer = build_optimizer(
-        settings.optimizer, model, learning_rate, settings.weight_decay, settings.momentum
+        settings.optimizer,
+        model,
+        learning_rate,
+        settings.weight_decay,
+        settings.momentum,
+        settings.backbone_lr_scale,
     )
     model, optimizer, train_loader, eval_loader = accelerator.prepare(
         model, optimizer, train_loader, eval_loader
@@ -210,9 +217,13 @@ def main() -> None:
         train_clips.set_epoch(0 if settings.teacher_features else progress.epoch)
         for batch in continue_epoch(train_loader, sampler, progress):
             with accelerator.accumulate(model):
-                output = model(**model_inputs(batch, extractor, teachers, num_actions))
-                check_finite(output.loss, "loss", progress.steps_done + 1, partial(data.name_videos, batch))
-                accelerator.backward(output.loss)
+                inputs = model_inputs(batch, extractor, teachers, num_actions)
+                output, pixels = model(**inputs), inputs["pixel_values"]
+                with accelerator.autocast():
+                    kept = {} if start is None else {"start_feature_loss": start.loss(pixels)}
+                loss = output.loss + settings.start_features_weight * sum(kept.values())
+                check_finite(loss, "loss", progress.steps_done + 1, partial(data.name_videos, batch))
+                accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
                     if accelerator.scaler is None:  # which expects some gradients to overflow
@@ -220,7 +231,7 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            log.add_batch(output.loss, settings.batch_size)
+            log.add_batch(output.loss, settings.batch_size, **kept)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()

@@ -6,7 +6,7 @@ from typing import Any
 
 from bsp_hf.metrics.text_files import read_json
 
-_OWN_FIELDS = ("num_frames", "shift_div", "shift_place")
+_OWN_FIELDS = ("num_frames", "shift_div", "shift_place", "shift_blocks")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _PREPROCESSING_FIELDS = ("size", "crop_size", "image_mean", "image_std", "num_frames", "stride_frames", "fps")
 

@@ -1,7 +1,7 @@
 """What the encoder asks of a family of backbones: how to build one, its width, how it encodes clips."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,10 +19,11 @@ def feature_size(config: Any) -> int:
 
 @dataclass(frozen=True)
 class ShiftSettings:
-    """How frames of an image network exchange channels: `shift_div`, `shift_place` of [`BSPConfig`]."""
+    """How frames of an image network exchange channels: `shift_div`, `_place`, `_blocks` of [`BSPConfig`]."""
 
     div: int
     place: str
+    blocks: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,27 @@ class BackboneFamily(ABC):
 
     def check_config(self, config: Any, num_frames: int) -> None:  # noqa: B027  # optional
         """Raise a `ValueError` if the backbone cannot encode clips of that many frames."""
+
+    def check_shift(self, backbone: Any, shift: ShiftSettings) -> None:  # noqa: B027  # optional
+        """Raise a `ValueError` if the shift names blocks that the backbone does not have."""
+
+    def first_parts(self, backbone: Any, num_blocks: int) -> list[nn.Module]:
+        """Return what a frame goes through up to the end of so many blocks.
+
+        Args:
+            backbone (`nn.Module`): A backbone of this family.
+            num_blocks (`int`): At least 1.
+
+        Returns:
+            `list[nn.Module]`: The stem, the blocks, and what lies between.
+
+        Raises:
+            ValueError: If there are fewer blocks, or the family has no such order.
+        """
+        raise ValueError(
+            f"the first blocks of a {backbone.config.model_type} cannot be kept as they are; that is for "
+            "image networks."
+        )
 
     @abstractmethod
     def input_embeddings(self, backbone: Any) -> nn.Module:

@@ -103,6 +103,9 @@ class BSPConfig(ShippedConfig):
             shift that have a shortcut, every second one where the third stage has 23 blocks or more. That
             first convolution is the depthwise one in ConvNeXt and the expansion in MobileNetV2 and
             EfficientNet-Lite. Video models mix frames themselves; for them it is always `"none"`.
+        shift_blocks (`list[int]`, *optional*):
+            Numbers of the residual blocks that may shift, counted from 0 through all stages; of these, those
+            shift that have a shortcut. `None` means all, by the rule above.
         classifier_dropout (`float`, *optional*, defaults to 0.5):
             Dropout on the pooled frame features in front of the classifier.
         initializer_range (`float`, *optional*, defaults to 0.001):
@@ -134,6 +137,7 @@ class BSPConfig(ShippedConfig):
     num_frames: int | None = None
     shift_div: int = 8
     shift_place: str = "blockres"
+    shift_blocks: list[int] | None = None
     classifier_dropout: float | int = 0.5
     initializer_range: float = 0.001
 
@@ -144,6 +148,7 @@ class BSPConfig(ShippedConfig):
             self.num_frames = family.num_frames(self.backbone_config) or DEFAULT_NUM_FRAMES
         if family.mixes_frames:
             self.shift_place = "none"
+            self.shift_blocks = None
         if self.id2label is None and kwargs.get("num_labels") is None and self.num_labels is None:
             self.id2label = {kind.value: kind.label for kind in BoundaryType}
             self.label2id = {kind.label: kind.value for kind in BoundaryType}
@@ -168,6 +173,13 @@ class BSPConfig(ShippedConfig):
         find_family(self.backbone_config).check_config(self.backbone_config, int(self.num_frames or 0))
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")
+        if self.shift_blocks is not None:
+            numbers = list(self.shift_blocks)
+            if not numbers or min(numbers) < 0 or len(set(numbers)) != len(numbers):
+                raise ValueError(
+                    f"shift_blocks={numbers} must be different numbers from 0 on, at least one; "
+                    'shift_place="none" shifts nowhere.'
+                )
         if not 0 <= self.classifier_dropout < 1:
             raise ValueError(f"classifier_dropout={self.classifier_dropout} must be in [0, 1).")
 

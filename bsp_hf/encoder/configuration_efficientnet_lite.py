@@ -1,7 +1,7 @@
 """Configuration of EfficientNet-Lite, an image network without squeeze-and-excitation, and its five sizes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -83,29 +83,41 @@ class EfficientNetLiteConfig(PreTrainedConfig):
             raise ValueError(f"strides={self.strides} must be 1 or 2.")
 
 
-def scale_efficientnet_lite(width: float, depth: float = 1.0, scales_ends: bool = False) -> dict[str, Any]:
-    """Return the fields of EfficientNet-Lite0 scaled in width and depth as its authors scale it.
+def scale_efficientnet_lite(width: float, depth: float) -> dict[str, Any]:
+    """Return the fields of EfficientNet-Lite0 scaled as its authors scale it: the ends keep their width.
 
     Args:
         width (`float`): Factor of the channels; results are multiples of 8, rounded down by at most a tenth.
-        depth (`float`, *optional*, defaults to 1.0): Factor of the blocks of a stage, rounded up.
-        scales_ends (`bool`, *optional*, defaults to `False`):
-            Scale the first and the last convolution as well, which the published networks do not.
+        depth (`float`): Factor of the blocks of a stage, rounded up; the first and the last keep their one.
 
     Returns:
         `dict`: Fields of [`EfficientNetLiteConfig`].
     """
     base = EfficientNetLiteConfig()
     first, *inner, last = base.depths
-    ends = (base.stem_size, base.feature_size)
-    stem_size, feature_size = _scale_widths(ends, width) if scales_ends else ends
     return {
-        "stem_size": stem_size,
+        "stem_size": base.stem_size,
         "hidden_sizes": _scale_widths(base.hidden_sizes, width),
-        # The first and the last stage keep their one block.
         "depths": [first, *(math.ceil(blocks * depth) for blocks in inner), last],
-        "feature_size": feature_size,
+        "feature_size": base.feature_size,
     }
+
+
+def widen_efficientnet_lite(fields: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    """Return the fields of a network with all channels scaled, those of its ends too.
+
+    Args:
+        fields (`Mapping`): One of `EFFICIENTNET_LITE_VARIANTS`.
+        factor (`float`): Factor of the channels, rounded as its authors round.
+
+    Returns:
+        `dict`: Fields of [`EfficientNetLiteConfig`].
+    """
+    stem_size, *hidden_sizes, feature_size = _scale_widths(
+        [fields["stem_size"], *fields["hidden_sizes"], fields["feature_size"]], factor
+    )
+    widths = {"stem_size": stem_size, "hidden_sizes": hidden_sizes, "feature_size": feature_size}
+    return {**fields, **widths}
 
 
 def _scale_widths(widths: Sequence[int], factor: float) -> list[int]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .backbone_family import BackboneFamily, EncodedClips, ShiftSettings
 from .modeling_efficientnet_lite import EfficientNetLiteModel
-from .modeling_tsm import checkpoint_block, run_residual_block, shifted_blocks
+from .modeling_tsm import checkpoint_block, learns, run_residual_block, shifted_blocks
 
 # Any in this file: networks, blocks and configs of transformers, whose attributes mypy takes for tensors.
 
@@ -23,17 +23,17 @@ class ImageFamily(BackboneFamily):
 
     mixes_frames = False
 
-    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
-        """Map frames `(batch * num_frames, channels, height, width)` to the stem's feature maps."""
-        return backbone.embedder(frames)
+    def stem(self, backbone: Any) -> nn.Module:
+        """Return what makes feature maps of frames, in front of the first stage."""
+        return backbone.embedder
 
     def stages(self, backbone: Any) -> list[list[nn.Module]]:
         """Return the residual blocks of every stage, in order."""
         return [list(stage.layers) for stage in backbone.encoder.stages]
 
-    def enter_stage(self, backbone: Any, number: int, maps: Tensor) -> Tensor:
-        """Run what a stage does before its first block; nothing, unless the family says otherwise."""
-        return maps
+    def entrance(self, backbone: Any, number: int) -> list[nn.Module]:
+        """Return the layers of a stage before its first block; none, unless the family says otherwise."""
+        return []
 
     def has_shortcut(self, block: Any) -> bool:
         """Return whether the block has a shortcut; one without could only be shifted as a whole."""
@@ -51,6 +51,28 @@ class ImageFamily(BackboneFamily):
         """Return the first convolution."""
         return backbone.embedder.embedder.convolution
 
+    def check_shift(self, backbone: Any, shift: ShiftSettings) -> None:
+        """Raise a `ValueError` if the shift names blocks that the backbone does not have."""
+        num_blocks = sum(map(len, self.stages(backbone)))
+        if shift.blocks is not None and max(shift.blocks) >= num_blocks:
+            raise ValueError(
+                f"shift_blocks={list(shift.blocks)} names block {max(shift.blocks)}, but this "
+                f"{backbone.config.model_type} has the blocks 0 to {num_blocks - 1}."
+            )
+
+    def first_parts(self, backbone: Any, num_blocks: int) -> list[nn.Module]:
+        """Return the stem, the first blocks, and the entrances of their stages."""
+        parts, found = [self.stem(backbone)], 0
+        for number, blocks in enumerate(self.stages(backbone)):
+            if found < num_blocks:
+                parts += [*self.entrance(backbone, number), *blocks[: num_blocks - found]]
+            found += len(blocks)
+        if found < num_blocks:
+            raise ValueError(
+                f"this {backbone.config.model_type} has {found} blocks, fewer than {num_blocks}."
+            )
+        return parts
+
     def encode(
         self,
         backbone: Any,
@@ -63,9 +85,10 @@ class ImageFamily(BackboneFamily):
         num_frames = pixel_values.shape[1]
         kept: list[Tensor] | None = [] if keeps_hidden_states else None
         stages = self.stages(backbone)
-        maps = _keep(self.embed(backbone, pixel_values.flatten(0, 1)), num_frames, kept)
-        for number, shifts in enumerate(shifted_blocks([len(blocks) for blocks in stages])):
-            maps = self.enter_stage(backbone, number, maps)
+        maps = _keep(self.stem(backbone)(pixel_values.flatten(0, 1)), num_frames, kept)
+        for number, shifts in enumerate(shifted_blocks([len(blocks) for blocks in stages], shift.blocks)):
+            for layer in self.entrance(backbone, number):
+                maps = layer(maps)
             for block, is_shifted in zip(stages[number], shifts, strict=True):
                 run = partial(
                     run_residual_block,
@@ -74,7 +97,10 @@ class ImageFamily(BackboneFamily):
                     shift_place=shift.place if is_shifted and self.has_shortcut(block) else "none",
                     join=partial(self.join, block),
                 )
-                maps = run(maps) if checkpoint is None else checkpoint_block(checkpoint, block, run, maps)
+                if checkpoint is None or not learns(block, maps):
+                    maps = run(maps)
+                else:
+                    maps = checkpoint_block(checkpoint, block, run, maps)
             maps = _keep(maps, num_frames, kept)
         frame_features = self.pool(backbone, maps).unflatten(0, (-1, num_frames))
         return EncodedClips(frame_features, None if kept is None else tuple(kept))
@@ -103,15 +129,13 @@ class ConvNextFamily(ImageFamily):
     network's last layer norm, as in front of its own classifier.
     """
 
-    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
-        """Run the patch embedding and its layer norm."""
-        return backbone.embeddings(frames)
+    def stem(self, backbone: Any) -> nn.Module:
+        """Return the patch embedding with its layer norm."""
+        return backbone.embeddings
 
-    def enter_stage(self, backbone: Any, number: int, maps: Tensor) -> Tensor:
-        """Halve the maps, in every stage but the first."""
-        for layer in backbone.encoder.stages[number].downsampling_layer:
-            maps = layer(maps)
-        return maps
+    def entrance(self, backbone: Any, number: int) -> list[nn.Module]:
+        """Return what halves the maps, in every stage but the first."""
+        return list(backbone.encoder.stages[number].downsampling_layer)
 
     def join(self, block: Any, branch_input: Tensor, shortcut_input: Tensor) -> Tensor:
         """Run a block; channels are last between the depthwise convolution and the sum."""
@@ -151,9 +175,9 @@ class MobileNetV2Family(ImageFamily):
                 module.momentum = 0.1
         return super().trim(backbone)
 
-    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
-        """Run the stem with its first bottleneck."""
-        return backbone.conv_stem(frames)
+    def stem(self, backbone: Any) -> nn.Module:
+        """Return the stem with its first bottleneck."""
+        return backbone.conv_stem
 
     def stages(self, backbone: Any) -> list[list[nn.Module]]:
         """Return the inverted residuals; one without a shortcut opens a stage."""
@@ -202,9 +226,9 @@ class EfficientNetLiteFamily(ImageFamily):
         """Build the network by its class, which transformers does not know without the package."""
         return self.trim(EfficientNetLiteModel(config))
 
-    def embed(self, backbone: Any, frames: Tensor) -> Tensor:
-        """Run the stem."""
-        return backbone.stem(frames)
+    def stem(self, backbone: Any) -> nn.Module:
+        """Return the first convolution with its batch norm."""
+        return backbone.stem
 
     def stages(self, backbone: Any) -> list[list[nn.Module]]:
         """Return the inverted residuals of every stage, in order."""

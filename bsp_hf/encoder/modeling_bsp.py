@@ -200,8 +200,48 @@ class BSPModel(BSPPreTrainedModel):
         super().__init__(config)
         self.family = find_family(config.backbone_config)
         self.backbone = self.family.build(config.backbone_config)
+        self.family.check_shift(self.backbone, self._shift())
         self.gradient_checkpointing = False
+        self._kept_parts: list[nn.Module] = []
         self.post_init()
+
+    def _shift(self) -> ShiftSettings:
+        config = self.config
+        return ShiftSettings(config.shift_div, config.shift_place, config.shift_blocks)
+
+    def freeze_blocks(self, num_blocks: int) -> None:
+        """Keep the stem and the first blocks as they are, in training too.
+
+        Their parameters get no gradients, and their batch norms stay in evaluation mode, so that what comes
+        out of them does not change. A model that is loaded trains whole again.
+
+        Args:
+            num_blocks (`int`): How many blocks, counted through all stages; at least 1.
+
+        Raises:
+            ValueError: If there are fewer blocks, or the backbone is a video model.
+
+        Example:
+        ```python
+        >>> from bsp_hf import BSPConfig, BSPModel
+        >>> model = BSPModel(BSPConfig.from_backbone_name("resnet18"))
+        >>> model.freeze_blocks(4)
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+        10493440
+        ```
+        """
+        if num_blocks < 1:
+            raise ValueError(f"num_blocks={num_blocks} must be at least 1.")
+        self._kept_parts = self.family.first_parts(self.backbone, num_blocks)
+        for part in self._kept_parts:
+            part.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "BSPModel":
+        """Switch to training or evaluation; what [`freeze_blocks`] keeps stays in evaluation mode."""
+        super().train(mode)
+        for part in self._kept_parts:
+            part.eval()
+        return self
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the first module that sees the pixels."""
@@ -248,7 +288,7 @@ class BSPModel(BSPPreTrainedModel):
         encoded = self.family.encode(
             self.backbone,
             pixel_values.to(self.dtype),
-            ShiftSettings(config.shift_div, config.shift_place),
+            self._shift(),
             keeps_hidden_states=bool(output_hidden_states),
             checkpoint=(
                 self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None

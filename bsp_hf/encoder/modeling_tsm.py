@@ -1,6 +1,6 @@
 """The temporal shift (TSM, Lin et al. 2019) and how a residual 2-D backbone runs with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,12 +69,19 @@ class _TemporalShift(torch.autograd.Function):
         return moved, None, None, None
 
 
-def shifted_blocks(depths: list[int]) -> list[list[bool]]:
+def shifted_blocks(depths: list[int], blocks: Sequence[int] | None = None) -> list[list[bool]]:
     """Return for each block of each stage whether it shifts; `depths` counts the blocks of the stages.
 
     All do, except that networks whose third stage has 23 or more blocks (ResNet-101 and deeper) shift in
-    every second block only, as the published TSM does.
+    every second block only, as the published TSM does; or those whose numbers, counted from 0 through all
+    stages, are in `blocks`.
     """
+    if blocks is not None:
+        starts = [sum(depths[:stage]) for stage in range(len(depths))]
+        return [
+            [start + block in blocks for block in range(depth)]
+            for start, depth in zip(starts, depths, strict=True)
+        ]
     every = 2 if len(depths) > 2 and depths[2] >= 23 else 1
     return [[block % every == 0 for block in range(depth)] for depth in depths]
 
@@ -95,6 +102,11 @@ def run_residual_block(
         branch_input = temporal_shift(hidden_states, num_frames, shift_div)
     shortcut_input = branch_input if shift_place == "block" else hidden_states
     return join(branch_input, shortcut_input)
+
+
+def learns(block: nn.Module, hidden_states: Tensor) -> bool:
+    """Return whether a gradient goes through a block, to its input or to its parameters."""
+    return hidden_states.requires_grad or any(parameter.requires_grad for parameter in block.parameters())
 
 
 @contextmanager
@@ -126,6 +138,9 @@ def checkpoint_block(
     output.
     """
     calls = 0
+    if not x.requires_grad and torch.is_grad_enabled():
+        # Behind blocks that are kept as they are: the reentrant kind goes by the gradient of its input.
+        x = x.detach().requires_grad_()
 
     def run_once_then_aside(hidden_states: Tensor) -> Tensor:
         nonlocal calls

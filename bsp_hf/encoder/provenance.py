@@ -115,7 +115,9 @@ _IMAGE_STAGES = ("num_channels", "hidden_sizes", "depths", "hidden_act")
 _CONVNEXT = (*_IMAGE_STAGES, "patch_size", "num_stages", "layer_norm_eps")
 _ATTENTION = ("hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps")
 _VIDEO = (*_ATTENTION, "num_channels", "num_frames", "image_size", "intermediate_size")
-_ENCODER = ("backbone_config", "num_frames", "shift_div", "shift_place")
+_ENCODER = ("backbone_config", "num_frames", "shift_div", "shift_place", "shift_blocks")
+# Fields that came after features had been stored: left out where they are None, which is how it was before.
+_LATER_FIELDS = frozenset({"shift_blocks"})
 # The fields of a config that change a feature, by model type. Named one by one, so that a field that a later
 # release of transformers adds leaves stored features valid. A type that is added needs its own row.
 FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
@@ -297,7 +299,11 @@ def _model_settings(value: Any) -> Any:
         return value
     # A model that is not known here comes with what is no default only, and new fields are defaults.
     names = FEATURE_FIELDS.get(value["model_type"], value.keys() - _GENERAL_FIELDS)
-    return {name: _model_settings(value[name]) for name in (*names, "model_type") if name in value}
+    return {
+        name: _model_settings(value[name])
+        for name in (*names, "model_type")
+        if name in value and not (name in _LATER_FIELDS and value[name] is None)
+    }
 
 
 def _identity(model: PreTrainedModel) -> str:

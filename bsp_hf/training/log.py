@@ -35,12 +35,13 @@ class TrainingLog:
             desc=description,
             disable=not shows_progress(accelerator),
         )
-        self._losses: list[Tensor] = []
+        self._losses: dict[str, list[Tensor]] = {}
         self._restart_clock()
 
-    def add_batch(self, loss: Tensor, num_clips: int) -> None:
-        """Count a batch of `num_clips` in each process, and the scalar loss of this one."""
-        self._losses.append(loss.detach())
+    def add_batch(self, loss: Tensor, num_clips: int, **other_losses: Tensor) -> None:
+        """Count a batch of `num_clips` in each process, and the scalar losses of this one."""
+        for name, value in {"loss": loss, **other_losses}.items():
+            self._losses.setdefault(name, []).append(value.detach())
         self._num_clips += num_clips * self.accelerator.num_processes
 
     def end_step(self, learning_rate: float, ends_mean: bool = False) -> None:
@@ -52,13 +53,17 @@ class TrainingLog:
         step = self.progress.steps_done
         if not (ends_mean or step % self.log_every == 0 or step == self.total_steps):
             return
-        loss = self.accelerator.gather(torch.stack(self._losses)).mean().item()
+        means = {
+            name: self.accelerator.gather(torch.stack(losses)).mean().item()
+            for name, losses in self._losses.items()
+        }
+        loss = means["loss"]
         rate = self._num_clips / (time.perf_counter() - self._started)
-        self._write({"step": step, "loss": loss, "learning_rate": learning_rate, "clips_per_s": rate})
+        self._write({"step": step, **means, "learning_rate": learning_rate, "clips_per_s": rate})
         self.bar.set_postfix(loss=f"{loss:.3f}", clips_per_s=f"{rate:.1f}")
         if self.bar.disable:
             logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, self.total_steps, loss, rate)
-        self._losses = []
+        self._losses = {}
         self._restart_clock()
 
     def write_scores(self, scores: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 from bsp_hf import BSPConfig, BSPModel, EfficientNetLiteConfig, EfficientNetLiteModel
 from bsp_hf.encoder.configuration_efficientnet_lite import (
     EFFICIENTNET_LITE_VARIANTS,
-    scale_efficientnet_lite,
+    widen_efficientnet_lite,
 )
 
 # Millions of parameters with ImageNet's classifier, from the table of the authors' README.
@@ -107,11 +107,14 @@ def test_default_is_the_smallest_published_network():
 
 def test_widths_are_multiples_of_8_that_lose_at_most_a_tenth():
     # 0.3 * 40 = 12 becomes 16; 0.3 * 112 = 33.6 becomes 32; 0.3 * 16 = 4.8 becomes the least, 8.
-    scaled = scale_efficientnet_lite(0.3)
+    published = EFFICIENTNET_LITE_VARIANTS["efficientnet-lite0"]
+    scaled = widen_efficientnet_lite(published, 0.3)
     assert scaled["hidden_sizes"] == [8, 8, 16, 24, 32, 56, 96]
-    assert (scaled["stem_size"], scaled["feature_size"]) == (32, 1280)
-    scaled = scale_efficientnet_lite(0.3, scales_ends=True)
+    # 0.3 * 32 = 9.6 would lose more than a tenth as 8.
     assert (scaled["stem_size"], scaled["feature_size"]) == (16, 384)
+    assert scaled["depths"] == published["depths"]
+    for fields in EFFICIENTNET_LITE_VARIANTS.values():
+        assert widen_efficientnet_lite(fields, 1.0) == fields
 
 
 @pytest.mark.parametrize(

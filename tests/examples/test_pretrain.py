@@ -200,6 +200,86 @@ def test_a_video_model_is_pretrained_as_it_is(workplace, task, start):
     assert (change.abs().max() < 1e-6) == (start == "init_from")
 
 
+@pytest.fixture(scope="module")
+def image_network(workplace) -> Path:
+    """Folder of a narrow EfficientNet-Lite, as a converted one lies there: with its preprocessing."""
+    import torch
+
+    from bsp_hf import (
+        BSPConfig,
+        BSPFeatureExtractor,
+        BSPModel,
+        EfficientNetLiteConfig,
+        save_checkpoint_folder,
+    )
+
+    torch.manual_seed(0)
+    backbone = EfficientNetLiteConfig(
+        stem_size=8,
+        hidden_sizes=[8, 16, 24],
+        depths=[1, 2, 3],
+        kernel_sizes=[3, 3, 5],
+        strides=[1, 2, 2],
+        expand_ratios=[1, 2, 2],
+        feature_size=32,
+    )
+    extractor = BSPFeatureExtractor(image_mean=[127 / 255] * 3, image_std=[128 / 255] * 3)
+    model = BSPModel(BSPConfig(backbone_config=backbone, shift_place="none"))
+    return save_checkpoint_folder(model, extractor, workplace / "an-image-network")
+
+
+def test_an_image_network_is_pretrained_without_forgetting_what_it_knew(workplace, image_network):
+    """The last blocks shift, the first are kept, the others learn slowly, and features are held."""
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    settings = {
+        "init_from": image_network,
+        "frozen_blocks": 3,
+        "backbone_lr_scale": 0.5,
+        "start_features_weight": 0.1,
+        "gradient_checkpointing": True,
+        "max_steps": 4,
+        "learning_rate": 0.05,
+        "save_every": 2,
+    }
+    blocks = ["--shift_blocks", "4", "5"]
+    output = options(workplace, "kept", **settings)
+    run([sys.executable, str(EXAMPLE), *output, *blocks])
+    entries = [entry for entry in history(workplace, "kept") if "loss" in entry]
+    assert all(entry["start_feature_loss"] > 0 for entry in entries)
+    # The rate that is logged is the backbone's.
+    assert entries[0]["learning_rate"] == pytest.approx(0.5 * 0.05)
+    encoder = AutoModel.from_pretrained(workplace / "kept")
+    assert encoder.config.shift_blocks == [4, 5] and encoder.config.shift_place == "blockres"
+    start = AutoModel.from_pretrained(image_network).state_dict()
+    for name, value in encoder.state_dict().items():
+        is_kept = name.startswith(("backbone.stem", "backbone.stages.0", "backbone.stages.1"))
+        if is_kept or value.ndim == 4:
+            assert value.equal(start[name]) == is_kept, name
+    assert AutoFeatureExtractor.from_pretrained(workplace / "kept").image_mean == [127 / 255] * 3
+
+    code = DIE_AT_BATCH.format(batches_per_epoch=20, batch=3)
+    output = options(workplace, "kept-killed", **settings)
+    run([sys.executable, "-c", code, str(EXAMPLE), *output, *blocks], expected_code=-9)
+    assert "step-00000002" in run([sys.executable, str(EXAMPLE), *output, *blocks])
+    assert weights(workplace, "kept-killed") == weights(workplace, "kept")
+    assert history(workplace, "kept-killed") == history(workplace, "kept")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["cosine", "mse"])
+def test_two_processes_hold_features_like_two_accumulated_batches(workplace, image_network, error):
+    settings = {"init_from": image_network, "frozen_blocks": 1, "start_features_weight": 1.0}
+    settings |= {"start_features_error": error, "backbone_lr_scale": 0.5}
+    name = f"held-{error}"
+    assert train_in_one_and_two_processes(EXAMPLE, workplace, name, **settings) < 2e-5
+    one, two = (
+        [entry["start_feature_loss"] for entry in history(workplace, f"{name}-{many}") if "loss" in entry]
+        for many in ("one", "two")
+    )
+    assert one == pytest.approx(two, rel=2e-5)
+
+
 # 80 clips, 16 a step: an epoch has 5 steps of 2 batches.
 LONG = {
     "batch_size": 8,

@@ -48,6 +48,17 @@ def test_a_mean_covers_all_batches_since_the_last_one_on_every_process():
     assert [step for step, _ in log.accelerator.tracked] == [3, 4, 6]
 
 
+def test_other_losses_have_means_of_their_own():
+    log, progress = log_of(total_steps=2)
+    for loss, other in ((1.0, 4.0), (3.0, 8.0)):
+        log.add_batch(torch.tensor(loss), 4, held=torch.tensor(other))
+    progress.steps_done += 1
+    log.end_step(0.5)
+    run_step(log, progress, 5.0)
+    # The other process has 2 more in each.
+    assert [(entry["loss"], entry.get("held")) for entry in progress.history] == [(3.0, 7.0), (6.0, None)]
+
+
 @pytest.mark.parametrize(("total_steps", "every"), [(2, 1), (39, 1), (100, 5), (5000, 50)])
 def test_about_twenty_means_are_logged_and_none_is_later_than_fifty_steps(total_steps, every):
     assert log_of(total_steps)[0].log_every == every

@@ -10,23 +10,30 @@ from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("step", "cosine", "constant")
+_BACKBONE = "backbone "  # in front of the names of groups of the backbone's own rate
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def tsm_parameter_groups(
-    model: nn.Module, learning_rate: float, weight_decay: float, head_multiplier: float = 5.0
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    head_multiplier: float = 5.0,
+    backbone_multiplier: float = 1.0,
 ) -> list[dict]:
     """Group the trainable parameters as the published TSM training does, each into exactly one group.
 
     Convolution and linear weights learn at the base rate and decay; their biases learn twice as fast without
     decay; normalisation layers do not decay; a classifier learns `head_multiplier` times as fast, its
-    bias twice that (SPEC of TSM, Sec. 2.6). Empty groups are left out; `name` says what a group holds.
+    bias twice that (SPEC of TSM, Sec. 2.6). Empty groups are left out; `name` says what a group holds. With a
+    `backbone_multiplier` other than 1, the groups of the backbone stand first and by themselves.
     """
     # name: (rate, decay) over the base
+    inner = {"weight": (1.0, 1.0), "bias": (2.0, 0.0), "normalization": (1.0, 0.0)}
+    scaled = {f"{_BACKBONE}{name}": (backbone_multiplier * r, d) for name, (r, d) in inner.items()}
     multipliers = {
-        "weight": (1.0, 1.0),
-        "bias": (2.0, 0.0),
-        "normalization": (1.0, 0.0),
+        **(scaled if backbone_multiplier != 1 else {}),
+        **inner,
         "classifier weight": (head_multiplier, 1.0),
         "classifier bias": (2 * head_multiplier, 0.0),
     }
@@ -35,12 +42,15 @@ def tsm_parameter_groups(
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
+            parts = module_name.split(".")
+            kind = "bias" if name == "bias" else "weight"
             if isinstance(module, NORMS):
-                members["normalization"].append(parameter)
-            else:
-                kind = "bias" if name == "bias" else "weight"
-                is_head = module_name.split(".")[0].endswith("classifier")
-                members[f"classifier {kind}" if is_head else kind].append(parameter)
+                kind = "normalization"
+            elif parts[0].endswith("classifier"):
+                kind = f"classifier {kind}"
+            if backbone_multiplier != 1 and "backbone" in parts:
+                kind = f"{_BACKBONE}{kind}"
+            members[kind].append(parameter)
     return [
         {
             "name": name,
@@ -59,18 +69,26 @@ def default_learning_rate(name: str, clips_per_step: int) -> float:
 
 
 def build_optimizer(
-    name: str, model: nn.Module, learning_rate: float, weight_decay: float, momentum: float = 0.9
+    name: str,
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    backbone_lr_scale: float = 1.0,
 ) -> Optimizer:
     """Build the optimizer: `"sgd"` with momentum and the groups of [`tsm_parameter_groups`], or `"adamw"`.
 
-    The groups of AdamW differ in weight decay only: adaptive steps make rate multipliers pointless.
+    The groups of AdamW differ in weight decay only: adaptive steps make TSM's rate multipliers pointless. The
+    backbone learns `backbone_lr_scale` times as fast as the rest.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer {name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}.")
-    groups = tsm_parameter_groups(model, learning_rate, weight_decay)
+    groups = tsm_parameter_groups(model, learning_rate, weight_decay, backbone_multiplier=backbone_lr_scale)
     if name == "sgd":
         return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
-    return torch.optim.AdamW([{**group, "lr": learning_rate} for group in groups], lr=learning_rate)
+    for group in groups:
+        group["lr"] = learning_rate * (backbone_lr_scale if group["name"].startswith(_BACKBONE) else 1.0)
+    return torch.optim.AdamW(groups, lr=learning_rate)
 
 
 def build_schedule(

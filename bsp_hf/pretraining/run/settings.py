@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.encoder.configuration_bsp import BACKBONE_VARIANTS
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import TASKS, find_pretext
+from bsp_hf.pretraining.start_features import FEATURE_ERRORS
 from bsp_hf.pretraining.synthesis import SEGMENT_PLACES, SynthesisConfig
 from bsp_hf.training.command_line import option, settings_to_dict
 
@@ -88,14 +89,23 @@ class PretrainingSettings:
     )
     backbone: str = option(
         "resnet50",
-        f"{', '.join(RESNET_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
+        f"{', '.join(BACKBONE_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
         "another image or video model; its weights are fresh",
     )
-    width_multiplier: float = option(1.0, "scales every layer's channels of a named ResNet")
+    width_multiplier: float = option(1.0, "scales every layer's channels of a named backbone")
     init_from: str | None = option(
         None, "folder or Hub id of an image or video model to start from, weights and all"
     )
     shift_div: int = option(8, "one channel in so many is shifted forwards in time, and one backwards")
+    shift_blocks: list[int] | None = option(
+        None, "residual blocks that may shift, counted from 0 through all stages; default: all"
+    )
+    frozen_blocks: int = option(0, "the stem and so many first blocks keep the weights they start with")
+    backbone_lr_scale: float = option(1.0, "learning rate of the backbone over that of the head")
+    start_features_weight: float = option(
+        0.0, "of a second loss, which keeps the frame features of --init_from, unshifted"
+    )
+    start_features_error: str = option("cosine", "1 - cosine, or mean squared error", FEATURE_ERRORS)
     dropout: float = option(0.5, "in front of the classifier")
     gradient_checkpointing: bool = option(False, "compute activations twice, to save memory")
     output_dir: Path = option(help_text="folder of the encoder and of its checkpoints")
@@ -123,23 +133,28 @@ class PretrainingSettings:
     report_to: list[str] = option([], "trackers", ("tensorboard", "trackio"))
 
     def __post_init__(self) -> None:
-        counts = {"num_workers": 0, "max_steps": 0, "seed": 0, "shift_div": 2}
+        counts = {"num_workers": 0, "max_steps": 0, "seed": 0, "shift_div": 2, "frozen_blocks": 0}
         counts |= dict.fromkeys(("short_side", "crop_size", "epochs", "batch_size"), 1)
         counts |= dict.fromkeys(("gradient_accumulation_steps", "eval_every", "save_every"), 1)
         for name, least in counts.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"argument --{name}: {value} must be at least {least}.")
-        for name in ("learning_rate", "max_grad_norm", "width_multiplier"):
+        for name in ("learning_rate", "max_grad_norm", "width_multiplier", "backbone_lr_scale"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"argument --{name}: {value} must be positive.")
-        for name in ("weight_decay", "momentum"):
+        for name in ("weight_decay", "momentum", "start_features_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must not be negative.")
         for name in ("eval_fraction", "dropout", "warmup_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
+        if self.start_features_weight and not self.init_from:
+            raise ValueError(
+                "argument --start_features_weight: features of random weights are not worth keeping; pass "
+                "--init_from."
+            )
         repeats = self.case_repeats
         if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
             raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")

@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from transformers import PreTrainedModel
 
 from bsp_hf.encoder.backbones import to_channels_last
 from bsp_hf.encoder.configuration_bsp import RESNET_VARIANTS
+from bsp_hf.encoder.configuration_efficientnet_lite import (
+    EFFICIENTNET_LITE_VARIANTS,
+    EfficientNetLiteConfig,
+    widen_efficientnet_lite,
+)
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPPreTrainedModel
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
@@ -19,6 +26,7 @@ from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import PretextFactory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.pretraining.sources import count_frames, digest_sources, scan_video_folder, split_sources
+from bsp_hf.pretraining.start_features import StartFeatures
 from bsp_hf.training.command_line import settings_to_dict
 
 from .settings import PRESETS, PretrainingSettings
@@ -132,22 +140,42 @@ def start_model(model_class: type[_Model], settings: PretrainingSettings, **fiel
     `fields` are further ones of the class's config. Its 2-D weights have channels last.
 
     Raises:
-        ValueError: If that model cannot be the backbone of an encoder, or takes clips of another length.
+        ValueError: If that model cannot be the backbone of an encoder, takes clips of another length, or has
+            not the blocks that settings name.
         OSError: If there is no such model.
     """
-    return to_channels_last(_build_model(model_class, settings, fields))
+    model = to_channels_last(_build_model(model_class, settings, fields))
+    if settings.frozen_blocks:
+        encoder: Any = model.base_model  # Any: mypy takes a module's attributes for tensors
+        encoder.freeze_blocks(settings.frozen_blocks)
+    return model
 
 
 def _build_model(model_class: type[_Model], settings: PretrainingSettings, fields: dict[str, Any]) -> _Model:
-    fields = {"shift_div": settings.shift_div, "classifier_dropout": settings.dropout} | fields
+    shift = {"shift_div": settings.shift_div, "shift_blocks": settings.shift_blocks}
+    fields = shift | {"classifier_dropout": settings.dropout} | fields
     if settings.init_from:
         return model_class.from_backbone(settings.init_from, **fields)
+    if settings.backbone in EFFICIENTNET_LITE_VARIANTS:
+        lite = widen_efficientnet_lite(
+            EFFICIENTNET_LITE_VARIANTS[settings.backbone], settings.width_multiplier
+        )
+        return model_class(model_class.config_class(backbone_config=EfficientNetLiteConfig(**lite), **fields))
     if settings.backbone not in RESNET_VARIANTS:
         return model_class(model_class.config_class.from_backbone_name(settings.backbone, **fields))
     backbone = dict(RESNET_VARIANTS[settings.backbone])
     backbone["hidden_sizes"] = [int(width * settings.width_multiplier) for width in backbone["hidden_sizes"]]
     backbone["embedding_size"] = int(64 * settings.width_multiplier)
     return model_class(model_class.config_class(backbone_config=backbone, **fields))
+
+
+def start_features(
+    settings: PretrainingSettings, model: PreTrainedModel, device: torch.device
+) -> StartFeatures | None:
+    """Return the second loss of a model that has just been built, if the run asked for it."""
+    if not settings.start_features_weight:
+        return None
+    return StartFeatures(model, settings.start_features_error).to(device)
 
 
 def label_fields(label_names: tuple[str, ...]) -> dict[str, dict[Any, Any]]:

@@ -95,6 +95,11 @@ def _find_exportable_backbone(config: PreTrainedConfig, layout: str) -> ResNetCo
                 f"the backbone has {field}={getattr(backbone, field)!r}; the code behind {layout} takes "
                 f"{getattr(plain, field)!r} and would compute something else with these weights."
             )
+    if config.shift_blocks is not None:
+        raise ValueError(
+            f"the encoder shifts in the blocks {config.shift_blocks} only; {layout} cannot say so and would "
+            "shift in others."
+        )
     if config.shift_place == "block" and not all(map(all, shifted_blocks(list(backbone.depths or ())))):
         raise ValueError(
             f"the encoder shifts in every second block; with shift_place='block' {layout} shifts in each."

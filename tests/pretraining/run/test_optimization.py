@@ -106,6 +106,22 @@ def test_the_regression_head_is_a_head_too():
     assert groups_by_name(model)["classifier weight"]["params"] == [model.classifier.weight]
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_backbone_learns_at_its_own_rate(name):
+    with torch.device("meta"):
+        config = BSPConfig.from_backbone_name("efficientnet-lite0", id2label={0: "a", 1: "b"})
+        model = BSPForBoundaryClassification(config)
+    plain = {id(p): g for g in build_optimizer(name, model, 0.1, 0.01).param_groups for p in g["params"]}
+    scaled = build_optimizer(name, model, 0.1, 0.01, backbone_lr_scale=0.25).param_groups
+    assert scaled[0]["name"] == "backbone weight"
+    assert sum(len(group["params"]) for group in scaled) == len(plain)
+    for group in scaled:
+        for parameter in group["params"]:
+            factor = 0.25 if any(parameter is p for p in model.bsp.backbone.parameters()) else 1.0
+            assert group["lr"] == pytest.approx(factor * plain[id(parameter)]["lr"])
+            assert group["weight_decay"] == plain[id(parameter)]["weight_decay"]
+
+
 def test_optimizers_have_their_settings():
     model = Mixed()
     sgd = build_optimizer("sgd", model, 0.1, 0.01, momentum=0.8)

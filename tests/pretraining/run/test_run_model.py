@@ -29,6 +29,36 @@ def test_width_scales_every_layer_and_options_become_fields():
     assert model.classifier.out_features == 3
 
 
+def test_width_scales_an_efficientnet_lite_and_its_first_blocks_are_kept():
+    shift = ("--shift_blocks", "12", "13", "14")
+    args = parse(
+        *("--backbone", "efficientnet-lite0", "--width_multiplier", "0.25", *shift, "--frozen_blocks", "3")
+    )
+    model = start_model(BSPForBoundaryClassification, args, num_frames=8)
+    backbone = model.config.backbone_config
+    assert backbone.hidden_sizes == [8, 8, 16, 24, 32, 48, 80] and backbone.feature_size == 320
+    assert model.config.shift_blocks == [12, 13, 14]
+    kept = {name.split(".layers")[0] for name, p in model.named_parameters() if not p.requires_grad}
+    # The third block is the second one of the second stage.
+    assert {name.split(".convolution")[0].split(".normalization")[0] for name in kept} == {
+        "bsp.backbone.stem",
+        "bsp.backbone.stages.0",
+        "bsp.backbone.stages.1",
+    }
+    with pytest.raises(ValueError, match="has 16 blocks, fewer than 17"):
+        start_model(
+            BSPForBoundaryClassification,
+            parse("--backbone", "efficientnet-lite0", "--frozen_blocks", "17"),
+            num_frames=8,
+        )
+
+
+def test_features_of_random_weights_are_not_kept(capsys):
+    with pytest.raises(SystemExit):
+        parse("--start_features_weight", "1")
+    assert "features of random weights are not worth keeping; pass --init_from" in capsys.readouterr().err
+
+
 def test_weights_come_from_an_image_model(tmp_path):
     image_model = ResNetModel(
         ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
