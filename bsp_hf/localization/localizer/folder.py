@@ -11,12 +11,14 @@ from huggingface_hub import snapshot_download
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+from bsp_hf.encoder.provenance import loaded_revision
 from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
 from bsp_hf.files import atomic_folder
 
 from .companions import TEXT_ENCODER_FOLDER, Companion
 from .config import LocalizerConfig
 from .encoders import (
+    ENCODER_FOLDER,
     EncoderSource,
     as_list,
     describe_copy,
@@ -28,8 +30,13 @@ from .encoders import (
 )
 
 RECORD_FILE = "training_record.json"
-# Checkpoints of a training run, caches and the like are no part of an encoder.
-_ENCODER_FILES = ("*.json", "*.safetensors", "*.py", "*.md", "*.txt", "*.model")
+_WEIGHT_FILES = ("model.safetensors", "model-?????-of-?????.safetensors", "model.safetensors.index.json")
+# What an encoder is: its config, preprocessing, weights, code, and what people wrote about it. Checkpoints of
+# its training, weights of other libraries and the like are not.
+_ENCODER_FILES = (
+    *("config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"),
+    *(*_WEIGHT_FILES, "*.py", RECORD_FILE, "README.md", "LICENSE*", "NOTICE*"),
+)
 
 
 def save_localizer_folder(
@@ -82,7 +89,9 @@ def save_localizer_folder(
         setattr(config, "text_encoder", TEXT_ENCODER_FOLDER)  # noqa: B010 - of grounding configs alone
     if kwargs.get("push_to_hub"):
         kwargs.setdefault("repo_id", folder.resolve().name)
-    with atomic_folder(folder, keep_others=True) as partial:
+    # Neither weights in several files nor a second encoder of another localizer may be left.
+    replaced = (*_WEIGHT_FILES, *((ENCODER_FOLDER, f"{ENCODER_FOLDER}_*") if pipelines else ()))
+    with atomic_folder(folder, keep_others=True, without=replaced) as partial:
         for number, (source, pipeline) in enumerate(zip(sources, pipelines, strict=True)):
             _save_encoder(source, pipeline, partial / encoder_subfolder(number))
         for companion in (vocabulary, word_vectors, text_encoder):
@@ -137,9 +146,16 @@ def _save_encoder(source: EncoderSource, pipeline: VideoFeatureExtractionPipelin
         if extractor is not None:
             extractor.save_pretrained(folder)
         return
-    local = Path(source) if Path(source).is_dir() else Path(snapshot_download(str(source)))
+    local = Path(source)
+    if not local.is_dir():
+        revision, files = loaded_revision(pipeline.model), list(_ENCODER_FILES)
+        local = Path(
+            snapshot_download(str(source), revision=revision, allow_patterns=files, ignore_patterns="*/*")
+        )
     folder.mkdir()
     # As files: loaded and saved again, an encoder would lose its head, its card and its record.
     for pattern in _ENCODER_FILES:
         for file in local.glob(pattern):
             shutil.copyfile(file, folder / file.name)
+    if not any(folder.glob("*.safetensors")):  # its weights have another format
+        pipeline.model.save_pretrained(folder)

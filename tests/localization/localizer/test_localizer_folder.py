@@ -1,0 +1,78 @@
+"""A localizer's folder is the old one or the new one, whole, wherever saving is interrupted."""
+
+import pytest
+from support.interruption import Interruption, read_folder
+from support.tiny_localizers import (
+    TASKS,
+    companions_of,
+    tiny_encoder,
+    tiny_extractor,
+    tiny_localizer,
+    tiny_track,
+)
+from transformers import pipeline
+
+from bsp_hf import save_localizer_folder
+from bsp_hf.features import EncoderRecord
+
+
+@pytest.fixture(scope="module")
+def interruption():
+    return Interruption()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_folder_is_old_or_new_wherever_saving_is_interrupted(is_new, interruption, tmp_path):
+    target, encoder = tmp_path / "work" / "tan", (tiny_encoder(), tiny_extractor())
+
+    def save(seed, folder):
+        model = tiny_localizer("tan", seed)
+        record = {"steps": seed}
+        return save_localizer_folder(model, folder, encoder=encoder, record=record, **companions_of("tan"))
+
+    whole = read_folder(save(2, tmp_path / "tan"))
+    if not is_new:
+        save(1, target)
+        (target / "checkpoints").mkdir()
+        (target / "checkpoints" / "run.json").write_text("{}")
+        before = read_folder(target)
+    step = 1
+    while interruption.run(step, lambda: save(2, target)):
+        assert read_folder(target) == before if not is_new else not target.exists()
+        assert [path.name for path in target.parent.glob("*")] == ([] if is_new else ["tan"])
+        step += 1
+    assert step > 8
+    assert read_folder(target) == whole | ({} if is_new else {"checkpoints/run.json": b"{}"})
+
+
+def test_what_an_earlier_localizer_left_is_not_taken_for_a_part(tmp_path):
+    encoders = [(tiny_encoder(seed=seed), tiny_extractor()) for seed in (0, 3)]
+    folder = save_localizer_folder(
+        tiny_localizer("gtad", feature_dim=32), tmp_path, encoder=encoders, max_shard_size="10KB"
+    )
+    assert (folder / "model.safetensors.index.json").is_file() and (folder / "encoder_2").is_dir()
+    save_localizer_folder(tiny_localizer("gtad", seed=4), folder, encoder=encoders[0])
+    assert [path.name for path in folder.glob("*.safetensors*")] == ["model.safetensors"]
+    assert not (folder / "encoder_2").exists()
+    assert len(pipeline(TASKS["gtad"], model=str(folder)).encoders) == 1
+
+
+def test_a_folder_is_saved_over_the_one_it_was_loaded_from(tmp_path):
+    saved = save_localizer_folder(
+        tiny_localizer("tan"),
+        tmp_path / "tan",
+        encoder=(tiny_encoder(), tiny_extractor()),
+        **companions_of("tan"),
+    )
+    find = pipeline(TASKS["tan"], model=str(saved))
+    track = tiny_track(encoder=EncoderRecord.from_dict(find.config.encoder))
+    expected, before = find(track, "the door"), read_folder(saved)
+    find.save_pretrained(saved)
+    assert read_folder(saved).keys() == before.keys()
+    assert pipeline(TASKS["tan"], model=str(saved))(track, "the door") == expected
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "gtad").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="gtad is a file"):
+        save_localizer_folder(tiny_localizer("gtad"), tmp_path / "gtad")
