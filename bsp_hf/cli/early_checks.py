@@ -11,7 +11,7 @@ def check_model(name: str) -> None:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ValueError(f"{name} is no checkpoint folder: config.json is missing.")
+            raise ValueError(f"{name} is not a checkpoint folder: config.json is missing.")
         return
     if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         raise ValueError(f"{name} is neither a checkpoint folder here nor an id OWNER/NAME on the Hub.")

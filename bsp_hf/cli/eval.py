@@ -16,9 +16,7 @@ def eval(
         str, typer.Option(help="detection, thumos, grounding, actionness or boundaries.")
     ] = "detection",
     subset: Annotated[str | None, typer.Option(help="Subset to score; default: the benchmark's own.")] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="Layout of the annotations; default: told by content.")
-    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Layout of the annotations; default: detected.")] = None,
     durations: Annotated[
         Path | None, typer.Option(help="Table of id and duration (or length) in seconds.")
     ] = None,

@@ -27,7 +27,7 @@ def export(
     rescale_to: Annotated[
         int | None, typer.Option(help="Interpolate every track over time to so many rows, like 100.")
     ] = None,
-    prefix: Annotated[str, typer.Option(help="What stands in front of an id in names, like v_.")] = "",
+    prefix: Annotated[str, typer.Option(help="Prefix of the id in file names, like v_.")] = "",
     feature_type: Annotated[str, typer.Option(help="Names the features in files of 2dtan and tsp.")] = "bsp",
     subsets: Annotated[
         Path | None, typer.Option(help="JSON object of the subset of each id, for tsp.")

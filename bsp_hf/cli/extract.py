@@ -42,7 +42,7 @@ def extract(
     id_column: Annotated[str | None, typer.Option(help="Its column of ids.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    r"""Extract snippet features of videos; started again, it goes on where it was stopped.
+    r"""Extract snippet features of videos; started again, it continues where it was stopped.
 
     A video that cannot be read stops no other: it is named in failures.csv and in the table at the end.
     Several processes, on one machine or several, may write into one folder.

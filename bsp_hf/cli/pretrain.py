@@ -51,10 +51,10 @@ def pretrain(
         bool, typer.Option("--dry-run", help="Print the command that would run, and stop.")
     ] = False,
 ) -> None:
-    r"""Pre-train an encoder on boundaries synthesized out of trimmed clips.
+    r"""Pre-train an encoder on boundaries synthesized from trimmed clips.
 
-    Runs examples/pretrain.py through Accelerate; every option that is not listed here goes on to it. Stopped
-    at any moment, the same command goes on where it was.
+    Runs examples/pretrain.py through Accelerate; every option that is not listed here is passed to it.
+    Stopped at any moment, the same command continues where it stopped.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ def publish(
     folder: Annotated[Path, typer.Argument(help="What a training or `bsp-hf convert` wrote.")],
     repo_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub; made if it does not exist.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the folder and list what would go; no network.")
+        bool, typer.Option("--dry-run", help="Check the folder and list what would be published; no network.")
     ] = False,
     private: Annotated[
         bool | None, typer.Option("--private/--public", help="Who may see a new repository.")
@@ -41,7 +41,7 @@ def publish(
 
     Refused if a file is missing or does not belong, if weights do not load, or if the model card has gaps.
 
-    Log in with `hf auth login`, or set HF_TOKEN. What was interrupted goes on where it stopped.
+    Log in with `hf auth login`, or set HF_TOKEN. An interrupted upload continues where it stopped.
 
     \b
     Examples:
@@ -52,7 +52,7 @@ def publish(
     """
     with report_errors(registers=False):
         if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder; pass what pre-training or `bsp-hf convert` wrote.")
+            raise ValueError(f"{folder} is not a folder; pass what pre-training or `bsp-hf convert` wrote.")
     with report_errors():
         from bsp_hf import publish_folder
 

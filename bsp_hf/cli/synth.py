@@ -96,7 +96,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed of all that is drawn.")] = 0,
     num_proc: Annotated[int, typer.Option(help="Processes that read videos.")] = 1,
 ) -> None:
-    r"""Synthesize clips with boundaries out of trimmed videos: a picture of them, or a data set.
+    r"""Synthesize clips with boundaries from trimmed videos, as a picture or a data set.
 
     \b
     Examples:

@@ -87,7 +87,7 @@ def check_folder(folder: str | Path) -> FolderCheck:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder; give the one that a model was saved to.")
+        raise NotADirectoryError(f"{folder} is not a folder; pass the one that a model was saved to.")
     config: dict[str, Any] = {}
     model_class = None
     problems = []

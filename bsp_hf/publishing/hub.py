@@ -70,7 +70,7 @@ class PublishReport:
             lines.append(f"  in the repository besides: {', '.join(self.kept)}")
         lines += [f"  note: {note}" for note in self.notes]
         if self.commit is None:
-            return "\n".join([f"{self.repo_id}@{self.revision}: {total} would go", *lines])
+            return "\n".join([f"{self.repo_id}@{self.revision}: {total} would be published", *lines])
         head = f"{self.repo_id}@{self.revision}: {total}, commit {self.commit[:12]}"
         head += f", tag {self.tag}" if self.tag else ""
         return "\n".join([head, *lines, f"  {self.url}"])
@@ -231,7 +231,7 @@ def _compare(path: Path, remote: RepoFile | None) -> str:
 
 
 def _commit(api: HfApi, repo_id: str, operations: list[CommitOperationAdd], **options: Any) -> Any:
-    again = "Publish again to go on; what has arrived is not sent again."
+    again = "Publish again to continue; what has arrived is not sent again."
     try:
         return api.create_commit(repo_id, operations, **options)
     except HfHubHTTPError as error:

@@ -21,7 +21,7 @@ class Separation:
 
     Args:
         auc (`float`): In [0, 1]: chance that a value at a boundary exceeds one elsewhere, ties counting half.
-            0.5 is no separation.
+            0.5 means no separation.
         cohens_d (`float`): Difference of the means in pooled standard deviations; NaN if nothing varies or
             there are fewer than three values.
     """

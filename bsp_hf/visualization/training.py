@@ -87,7 +87,7 @@ def plot_training_curves(
         records (`Sequence[Mapping]`): Log lines, each with `"step"` and some of: names that end in `"loss"`,
             `"learning_rate"` or `"lr"`, and metrics.
         metrics (`Sequence[str]`, *optional*): Names of the metrics to show. By default every name that begins
-            with `"eval_"`, holds a number and is no loss.
+            with `"eval_"`, holds a number and is not a loss.
         chance (`float`, *optional*): What guessing would reach, drawn as a line among the metrics.
         title (`str`, *optional*, defaults to `"Training"`): Title of the picture.
 

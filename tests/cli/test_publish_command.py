@@ -53,7 +53,7 @@ def test_publishing_and_what_it_says(folder, monkeypatch):
 def test_a_dry_run_lists_files_and_sizes(folder):
     said = publish(folder, REPO, *CARD, "--dry-run")
     size = (folder / "model.safetensors").stat().st_size
-    assert "would go" in said
+    assert "would be published" in said
     (line,) = [line for line in said.splitlines() if "model.safetensors" in line]
     assert line.split()[1:] == [f"{size / 1e3:.1f}", "kB", "planned"]
     assert all(path.name in said for path in folder.iterdir())
@@ -66,7 +66,7 @@ def test_refusals_list_every_reason_and_give_status_2(folder):
     assert said.startswith("Error: ") and said.count("\n  - ") == 5
     assert "optimizer.pt may be a pickle" in said and "snippets.py is missing" in said
     assert "license" in said and "Training data" in said
-    assert "is no folder" in publish(folder / "nothing", REPO, code=2)
+    assert "is not a folder" in publish(folder / "nothing", REPO, code=2)
 
 
 def test_without_a_network_it_says_so(folder):

@@ -38,5 +38,5 @@ def test_an_encoder_comes_back_from_the_hub_as_it_was(tmp_path):
 @pytest.mark.slow
 def test_a_dry_run_lists_and_gaps_are_told():
     said = publish({}, "--repo_id", "org/random", "--dry_run", *CARD)
-    assert "would go" in said and "modeling_bsp.py" in said
+    assert "would be published" in said and "modeling_bsp.py" in said
     assert "metadata `license:` is empty" in publish({}, "--repo_id", "org/random", "--dry_run", code=2)

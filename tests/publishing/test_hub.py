@@ -123,7 +123,7 @@ def test_an_interrupted_upload_is_gone_on_with(hub, folder):
             raise Refusal(403, "the line went dead")
 
     hub.on_upload = fail_at_the_second
-    with pytest.raises(OSError, match="Publish again to go on"):
+    with pytest.raises(OSError, match="Publish again to continue"):
         publish(hub, folder)
     assert len(hub.uploads) == 1
     assert [c.title for c in hub.repositories["models", REPO].history("main")] == ["initial commit"]
@@ -211,7 +211,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(folder):
     size = (folder / "model.safetensors").stat().st_size
     weights = next(file for file in report.files if file.path == "model.safetensors")
     assert weights.size_bytes == size and weights.state == "planned" and report.commit is None
-    assert "would go" in str(report) and "model.safetensors" in str(report)
+    assert "would be published" in str(report) and "model.safetensors" in str(report)
 
 
 def test_working_files_stay_at_home(folder):
@@ -357,7 +357,7 @@ def test_paths_of_the_machine_are_pointed_out(folder):
 
 
 def test_impossible_requests(tmp_path, folder):
-    with pytest.raises(NotADirectoryError, match="is no folder"):
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
         publish_folder(tmp_path / "nothing", REPO)
     with pytest.raises(ValueError, match="needs its owner, as in 'org/name'"):
         publish_folder(folder, "name")

@@ -65,7 +65,7 @@ def render_card(record: Mapping[str, Any], model_id: str) -> str:
     """
     card = dict(record.get("card") or {})
     if unknown := sorted(card.keys() - set(CARD_FIELDS)):
-        raise ValueError(f"card: {', '.join(unknown)} is none of its fields ({', '.join(CARD_FIELDS)}).")
+        raise ValueError(f"card: {', '.join(unknown)} is not one of its fields ({', '.join(CARD_FIELDS)}).")
     task = _find_task(record["localizer"]) if "localizer" in record else None
     metrics = collect_metrics(record, task)
     command = record.get("command")
@@ -159,7 +159,7 @@ def _describe_metric(metric: CardMetric, task_type: str) -> EvalResult:
 
 
 def _is_hub_id(name: Any) -> bool:  # Any: whatever a record holds
-    """Return whether a name may be the id of a model on the Hub, and is no path."""
+    """Return whether a name may be the id of a model on the Hub, and is not a path."""
     return isinstance(name, str) and name.count("/") == 1 and name[0] not in "./~"
 
 

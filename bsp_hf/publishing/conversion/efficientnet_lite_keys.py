@@ -109,7 +109,7 @@ class EfficientNetLiteLayout(KeyLayout):
             return f"{classifier}.{leaf}"
         match = _BACKBONE_KEY.fullmatch(key)
         if match is None:
-            raise ValueError(f"{key} is no weight of an EfficientNet-Lite encoder.")
+            raise ValueError(f"{key} is not a weight of an EfficientNet-Lite encoder.")
         kind = ("convolution", "normalization").index(match["kind"])
         if match["end"]:
             return f"{_ENDS[match['end']][kind]}.{leaf}"

@@ -59,7 +59,7 @@ def export_checkpoint(folder: str | Path, path: str | Path, layout: str = "mit-h
     """
     folder, path = Path(folder), Path(path)
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no config.json; give the folder of a saved encoder.")
+        raise FileNotFoundError(f"{folder} holds no config.json; pass the folder of a saved encoder.")
     config = BSPConfig.from_pretrained(folder)
     by_name = {cls.__name__: cls for cls in (BSPModel, BSPForBoundaryClassification)}
     saved_class = (config.architectures or ["BSPModel"])[0]
@@ -87,7 +87,7 @@ def export_checkpoint(folder: str | Path, path: str | Path, layout: str = "mit-h
 def _find_exportable_backbone(config: PreTrainedConfig, layout: str) -> ResNetConfig:
     backbone = config.backbone_config
     if not isinstance(backbone, ResNetConfig):
-        raise ValueError(f"the backbone is not a ResNet, and {layout} has names for the weights of no other.")
+        raise ValueError(f"the backbone is not a ResNet, and {layout} can name the weights of ResNets only.")
     plain = ResNetConfig()
     for field in HIDDEN_FIELDS:
         if getattr(backbone, field) != getattr(plain, field):

@@ -84,7 +84,7 @@ def _find_weight_file(source: Path) -> Path:
         if (source / name).is_file():
             return source / name
     raise FileNotFoundError(
-        f"{source} holds neither {' nor '.join(WEIGHT_FILES)}; give the checkpoint file itself."
+        f"{source} holds neither {' nor '.join(WEIGHT_FILES)}; pass the checkpoint file itself."
     )
 
 

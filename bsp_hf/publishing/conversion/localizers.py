@@ -139,13 +139,13 @@ def convert_localizer_checkpoint(
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If the config has no field of a name in `given`.
-        ValueError: If the file is damaged, needs code to run, is no checkpoint of a localizer, or if a tensor
-            is missing, unknown or of another shape; the message names it.
+        ValueError: If the file is damaged, needs code to run, is not a checkpoint of a localizer, or if a
+            tensor is missing, unknown or of another shape; the message names it.
         huggingface_hub.errors.StrictDataclassError: If a field is out of range.
     """
     path, output_folder = Path(source), Path(output_folder)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file; give the checkpoint file itself.")
+        raise FileNotFoundError(f"{path} is not a file; pass the checkpoint file itself.")
     content = load_tensors(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"{path.name} holds a {type(content).__name__}, expected a dict of tensors.")
@@ -165,7 +165,7 @@ def convert_localizer_checkpoint(
     if vocabulary is not None and kind == "lgi" and len(vocabulary) != config.vocab_size:
         raise ValueError(
             f"the vocabulary has {len(vocabulary)} numbers with the reserved ones, the embedding "
-            f"{config.vocab_size} rows; give the words that the checkpoint was trained with."
+            f"{config.vocab_size} rows; pass the words that the checkpoint was trained with."
         )
     model = _MODELS[kind](config)
     model.load_state_dict(converted, strict=True)
@@ -205,7 +205,7 @@ def _detect_kind(content: Mapping[str, Any]) -> str:
         if any(key.startswith(prefix) for key in keys):
             return kind
     raise ValueError(
-        "this is no checkpoint of G-TAD, 2D-TAN or LGI; its entries are "
+        "this is not a checkpoint of G-TAD, 2D-TAN or LGI; its entries are "
         f"{', '.join(map(str, list(content)[:5]))}."
     )
 
@@ -215,7 +215,9 @@ def _find_weights(content: Mapping[str, Any], kind: str, path: Path) -> tuple[di
     if kind == "lgi":
         missing = [part for part in LGI_PARTS if not isinstance(content.get(part), Mapping)]
         if missing:
-            raise ValueError(f"{path.name} is no LGI checkpoint: the parts {', '.join(missing)} are missing.")
+            raise ValueError(
+                f"{path.name} is not an LGI checkpoint: the parts {', '.join(missing)} are missing."
+            )
         flat = {f"{part}.{key}": value for part in LGI_PARTS for key, value in content[part].items()}
         left = [str(key) for key in content if key not in LGI_PARTS]
     else:

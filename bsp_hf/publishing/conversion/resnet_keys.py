@@ -70,7 +70,7 @@ class ResNetLayout(KeyLayout):
         match = _BACKBONE_KEY.fullmatch(key)
         if match is None:
             raise ValueError(
-                f"{key} is no weight of a ResNet encoder; only those have names in other layouts."
+                f"{key} is not a weight of a ResNet encoder; only those have names in other layouts."
             )
         kind = _KINDS.index(match["kind"])
         if match["stage"] is None:

@@ -115,7 +115,7 @@ def test_metadata_that_cannot_be_read_are_a_gap():
 
 
 def test_unknown_fields_are_refused():
-    with pytest.raises(ValueError, match="licence is none of its fields"):
+    with pytest.raises(ValueError, match="licence is not one of its fields"):
         render_card({"card": {"licence": "mit"}}, "a")
 
 

@@ -101,12 +101,12 @@ def test_settings_that_the_weights_do_not_tell_apart_must_be_named(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     torch.save({"conv.weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"no checkpoint of G-TAD, 2D-TAN or LGI; .* conv\.weight"):
+    with pytest.raises(ValueError, match=r"not a checkpoint of G-TAD, 2D-TAN or LGI; .* conv\.weight"):
         convert_localizer_checkpoint(tmp_path / "other.pth", tmp_path / "out")
     (tmp_path / "code.pth").write_bytes(pickle.dumps(publish))
     with pytest.raises(ValueError, match=r"code\.pth was not read"):
         convert_localizer_checkpoint(tmp_path / "code.pth", tmp_path / "out")
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         convert_localizer_checkpoint(tmp_path / "nowhere.pth", tmp_path / "out")
     publish("lgi", tmp_path / "lgi.pkl")
     with pytest.raises(ValueError, match="vocabulary has 5 numbers with the reserved ones, the embedding 7"):
