@@ -1,4 +1,4 @@
-"""What people have, folders, globs, lists, tables, addresses and archives, as a list of videos with ids."""
+"""Folders, patterns, lists, tables, addresses and archives as a list of videos with ids."""
 
 import glob
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .items import InputCollisionError, LocalFile, UnusableVideo, VideoItem, locate, open_file_system
+from .items import InputCollisionError, UnusableVideo, VideoItem, locate, open_file_system
 from .tables import read_table
 from .tar import TAR_SUFFIXES, list_tar
 from .walk import is_passed_over, is_video_name, walk_files, walk_videos
@@ -38,7 +38,7 @@ def find_videos(
     start_s: float = 0.0,
     end_s: float | None = None,
 ) -> FoundVideos:
-    """List the videos that are meant, with their ids.
+    """List the videos of inputs of many kinds, with their ids.
 
     Each input is one of:
 
@@ -46,7 +46,7 @@ def find_videos(
     - a pattern like `clips/**/*.mp4`, also with `{000..019}`: ids start at the folder before the first
       wildcard;
     - a list, `.txt`: one video a line, relative to the list; `#` begins a comment;
-    - a table, `.csv`, with the columns `file` and, if wanted, `id`, `start_s` and `end_s`, relative to the
+    - a table, `.csv`, with the columns `file` and, optionally, `id`, `start_s` and `end_s`, relative to the
       table; its rows may be parts of one file, each with its own id;
     - an archive, `.tar` or compressed, in the WebDataset layout; an id is the key of a member;
     - an address that fsspec reads, `s3://`, `hf://`, `memory://`: of a file, a folder, a pattern or an
@@ -54,7 +54,7 @@ def find_videos(
     - any other file: one video; its id is its name without suffix.
 
     Args:
-        inputs (`str`, `Path`, `VideoItem` or several): What to look at.
+        inputs (`str`, `Path`, `VideoItem` or several): Where the videos are.
         start_s (`float`, *optional*, defaults to 0.0): First second of every video that has no range of its
             own.
         end_s (`float`, *optional*): End in seconds of these.
@@ -114,7 +114,7 @@ def _look_at(text: str) -> Iterator[Found]:
     elif text.endswith(TAR_SUFFIXES):
         yield from list_tar(text)
     else:
-        yield VideoItem(Path(text).stem, text, LocalFile(Path(text)))
+        yield VideoItem(Path(text).stem, text, locate(text))
 
 
 def _expand_numbers(text: str) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _look_in_folder(folder: Path) -> Iterator[Found]:
         hint = f"; for its archives pass '{folder}/*.tar'" if archives else ""
         raise FileNotFoundError(f"there is no video in {folder} or under it{hint}.")
     for path in found:
-        yield _describe(path.relative_to(folder).as_posix(), path)
+        yield from _describe(path.relative_to(folder).as_posix(), str(path))
 
 
 def _look_by_pattern(pattern: str) -> Iterator[Found]:
@@ -145,23 +145,9 @@ def _look_by_pattern(pattern: str) -> Iterator[Found]:
         walked = set(walk_files(root))
         paths = [path for path in paths if path in walked]
     if not paths:
-        raise FileNotFoundError(f"no file is like {pattern}.")
+        raise FileNotFoundError(f"no file matches {pattern}.")
     for path in paths:
-        if path.name.endswith(TAR_SUFFIXES):
-            yield from list_tar(str(path))
-        else:
-            yield _describe(path.relative_to(root).as_posix(), path)
-
-
-def _describe(inside: str, path: Path) -> Found:
-    try:
-        return VideoItem(_without_suffix(inside), str(path), LocalFile(path))
-    except ValueError as error:  # a file name that cannot be an id stops no other
-        return UnusableVideo(ascii(str(path)) if not str(path).isprintable() else str(path), str(error))
-
-
-def _without_suffix(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix(""))
+        yield from _describe(path.relative_to(root).as_posix(), str(path))
 
 
 def _look_at_address(url: str) -> Iterator[Found]:
@@ -169,9 +155,9 @@ def _look_at_address(url: str) -> Iterator[Found]:
         yield from list_tar(url)
         return
     file_system, path = open_file_system(url)
-    if _MAGIC.search(path):
-        root = path[: _MAGIC.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
-        paths = sorted(file_system.glob(path))
+    magic = _MAGIC.search(path)
+    if magic:
+        root, paths = path[: magic.start()].rpartition("/")[0], sorted(file_system.glob(path))
     elif file_system.isdir(path):
         root = path.rstrip("/")
         paths = [
@@ -184,15 +170,22 @@ def _look_at_address(url: str) -> Iterator[Found]:
     if not paths:
         raise FileNotFoundError(f"there is no video at {url}.")
     for one in paths:
-        address = file_system.unstrip_protocol(one)
-        if one.endswith(TAR_SUFFIXES):
-            yield from list_tar(address)
-            continue
-        try:
-            video_id = _without_suffix(one.removeprefix(root).lstrip("/"))
-            yield VideoItem(video_id, address, locate(address))
-        except ValueError as error:
-            yield UnusableVideo(address, str(error))
+        yield from _describe(one.removeprefix(root).lstrip("/"), file_system.unstrip_protocol(one))
+
+
+def _describe(inside: str, name: str) -> Iterator[Found]:
+    """Yield the video of a file, or those of an archive; ids begin at the start of `inside`."""
+    if name.endswith(TAR_SUFFIXES):
+        yield from list_tar(name)
+        return
+    try:
+        yield VideoItem(_without_suffix(inside), name, locate(name))
+    except ValueError as error:  # a file name that cannot be an id stops no other
+        yield UnusableVideo(name if name.isprintable() else ascii(name), str(error))
+
+
+def _without_suffix(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
 
 
 def _read_list(path: Path) -> Iterator[Found]:

@@ -55,7 +55,7 @@ def test_patterns_start_ids_at_the_first_wildcard(tree):
     for number in range(9, 12):
         open(f"v/n{number:03d}.mp4", "w").close()
     assert ids("v/n{009..011}.mp4") == ["n009", "n010", "n011"]
-    with pytest.raises(FileNotFoundError, match=r"no file is like v/\*\.avi"):
+    with pytest.raises(FileNotFoundError, match=r"no file matches v/\*\.avi"):
         ids("v/*.avi")
 
 
