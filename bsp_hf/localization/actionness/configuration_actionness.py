@@ -51,6 +51,4 @@ class ActionnessConfig(LocalizerConfig):
         for name in ("feature_dim", "segment_s", "positive_weight"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be positive.")
-        for name in ("step_threshold", "max_gap_s", "min_step_s"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
+        self.check_at_least(0, "step_threshold", "max_gap_s", "min_step_s")

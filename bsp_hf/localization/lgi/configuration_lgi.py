@@ -95,24 +95,13 @@ class LGIConfig(GroundingConfig):
 
     def validate_fields(self) -> None:
         """Check every field against its range and the fields against one another."""
-        counts = ("feature_dim", "num_rows", "hidden_dim", "vocab_size", "word_dim", "max_words", "num_heads")
-        for name in (*counts, "num_text_layers", "num_phrases", "attention_dim", "local_kernel_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
-        for name in (
-            "num_local_blocks",
-            "num_nonlocal_blocks",
-            "attention_loss_weight",
-            "distinct_loss_weight",
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0.")
-        if self.query_input not in QUERY_INPUTS:
-            raise ValueError(f"query_input={self.query_input!r} is not one of {', '.join(QUERY_INPUTS)}.")
-        if self.span_activation not in SPAN_ACTIVATIONS:
-            raise ValueError(
-                f"span_activation={self.span_activation!r} is not one of {', '.join(SPAN_ACTIVATIONS)}."
-            )
+        self.check_at_least(1, "feature_dim", "num_rows", "hidden_dim", "vocab_size", "word_dim", "max_words")
+        self.check_at_least(1, "num_text_layers", "num_phrases", "attention_dim", "local_kernel_size")
+        self.check_at_least(1, "num_heads")
+        self.check_at_least(0, "num_local_blocks", "num_nonlocal_blocks")
+        self.check_at_least(0, "attention_loss_weight", "distinct_loss_weight")
+        self.check_choice("query_input", QUERY_INPUTS)
+        self.check_choice("span_activation", SPAN_ACTIVATIONS)
         if self.hidden_dim % 2 or self.hidden_dim % self.num_heads:
             raise ValueError(
                 f"hidden_dim={self.hidden_dim} must be even and a multiple of num_heads={self.num_heads}."
@@ -136,18 +125,13 @@ class LGIConfig(GroundingConfig):
     def charades(cls, **kwargs: Any) -> "LGIConfig":
         """Return the published Charades-STA setting (72.18 / 59.17 / 35.32, mIoU 50.93 with fine-tuned I3D).
 
-        Args:
-            kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
+        Usually `feature_dim` and `vocab_size` differ.
         """
         return cls(**kwargs)
 
     @classmethod
     def activitynet_captions(cls, **kwargs: Any) -> "LGIConfig":
-        """Return the published ActivityNet Captions setting, on 500-d C3D features.
-
-        Args:
-            kwargs: Any field of the config that shall differ, usually `feature_dim` and `vocab_size`.
-        """
+        """Return the published ActivityNet Captions setting, on 500-d C3D features."""
         preset = {
             "feature_dim": 500,
             "num_phrases": 5,

@@ -1,6 +1,6 @@
 """What every localizer's config says about the features that the localizer was trained on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
@@ -52,6 +52,17 @@ class LocalizerConfig(PreTrainedConfig):
             {} if self.default_label is None else {"id2label": self.id2label, "label2id": self.label2id}
         )
         return super().to_diff_dict() | names
+
+    def check_at_least(self, least: int, *names: str) -> None:
+        """Check that fields are not below a bound."""
+        for name in names:
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}.")
+
+    def check_choice(self, name: str, choices: Sequence[str]) -> None:
+        """Check that a field holds one of some words."""
+        if getattr(self, name) not in choices:
+            raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}.")
 
     def describe_queries(self) -> str | None:
         """Return what reads the sentences of a grounding network; None for other localizers."""

@@ -1,5 +1,6 @@
 """The encoders whose features a localizer reads: found beside it or named, and checked to be those."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -37,12 +38,7 @@ def load_encoders(
         found = _load_companions(model, device) or _load_named(config, device)
     else:
         found = [to_pipeline(source, device) for source in as_list(encoder)]
-    record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in found])
-    if not is_known_encoder(record, config):
-        raise EncoderMismatchError(
-            f"the localizer was trained on features of {EncoderRecord.from_dict(config.encoder or {})}; the "
-            f"encoder given is {record}. Pass the one that it was trained on as encoder=."
-        )
+    check_known_encoder(found, config)
     return found
 
 
@@ -64,6 +60,19 @@ def is_known_encoder(record: EncoderRecord, config: LocalizerConfig) -> bool:
         return True
     expected = [config.encoder] if config.encoder_copy is None else [config.encoder, config.encoder_copy]
     return any(not record.differences(EncoderRecord.from_dict(values)) for values in expected)
+
+
+def check_known_encoder(
+    pipelines: Sequence[VideoFeatureExtractionPipeline], config: LocalizerConfig
+) -> EncoderRecord:
+    """Return the joined record of encoders, which must be those that a localizer was trained on."""
+    record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in pipelines])
+    if not is_known_encoder(record, config):
+        raise EncoderMismatchError(
+            f"the localizer was trained on features of {EncoderRecord.from_dict(config.encoder or {})}; the "
+            f"encoder given is {record}. Pass the one that it was trained on as encoder=."
+        )
+    return record
 
 
 def describe_pipeline(pipeline: VideoFeatureExtractionPipeline) -> EncoderRecord:

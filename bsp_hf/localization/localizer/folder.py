@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.encoder.provenance import loaded_revision
-from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
+from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.files import atomic_folder
 
 from .companions import TEXT_ENCODER_FOLDER, Companion
@@ -21,10 +21,9 @@ from .encoders import (
     ENCODER_FOLDER,
     EncoderSource,
     as_list,
+    check_known_encoder,
     describe_copy,
-    describe_pipeline,
     encoder_subfolder,
-    is_known_encoder,
     localizer_config,
     to_pipeline,
 )
@@ -126,12 +125,7 @@ def _describe_localizer(model: PreTrainedModel, holds_encoder: bool) -> dict[str
 
 def _name_encoder(config: LocalizerConfig, pipelines: Sequence[VideoFeatureExtractionPipeline]) -> None:
     """Write the encoder's record into the config, and that of its copy where it differs."""
-    record = EncoderRecord.join([describe_pipeline(pipeline) for pipeline in pipelines])
-    if not is_known_encoder(record, config):
-        raise EncoderMismatchError(
-            f"the localizer was trained on features of {EncoderRecord.from_dict(config.encoder or {})}, and "
-            f"cannot be saved with {record}. Give the encoder that made its features."
-        )
+    record = check_known_encoder(pipelines, config)
     if config.encoder is None:
         config.encoder = record.to_dict()
     copy = EncoderRecord.join([describe_copy(pipeline) for pipeline in pipelines])

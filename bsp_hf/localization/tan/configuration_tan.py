@@ -98,16 +98,10 @@ class TANConfig(GroundingConfig):
 
     def validate_fields(self) -> None:
         """Check every field against its range and the fields against one another."""
-        names = ("feature_dim", "num_rows", "num_clips", "hidden_dim", "word_dim", "text_hidden_dim")
-        for name in (*names, "num_text_layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
-        if self.proposals not in PROPOSAL_KINDS:
-            raise ValueError(f"proposals={self.proposals!r} is not one of {', '.join(PROPOSAL_KINDS)}.")
-        if self.query_encoder not in QUERY_ENCODERS:
-            raise ValueError(
-                f"query_encoder={self.query_encoder!r} is not one of {', '.join(QUERY_ENCODERS)}."
-            )
+        self.check_at_least(1, "feature_dim", "num_rows", "num_clips", "hidden_dim")
+        self.check_at_least(1, "word_dim", "text_hidden_dim", "num_text_layers")
+        self.check_choice("proposals", PROPOSAL_KINDS)
+        self.check_choice("query_encoder", QUERY_ENCODERS)
         if self.num_rows % self.num_clips:
             raise ValueError(f"num_rows={self.num_rows} must be a multiple of num_clips={self.num_clips}.")
         if not 0 <= self.min_iou < self.max_iou:
@@ -145,23 +139,13 @@ class TANConfig(GroundingConfig):
 
     @classmethod
     def charades(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
-        """Return the published Charades-STA setting, 16x16-K5L8 (40.94 / 22.85 pool, 42.80 / 23.25 conv).
-
-        Args:
-            proposals (`str`, *optional*, defaults to `"pool"`): `"pool"` or `"conv"`.
-            kwargs: Any other field of the config.
-        """
+        """Return the published Charades-STA setting, 16x16-K5L8 (40.94 / 22.85 pool, 42.80 / 23.25 conv)."""
         preset = {"nms_threshold": 0.5 if proposals == "conv" else 0.45}
         return cls(**{"proposals": proposals, **preset, **kwargs})
 
     @classmethod
     def activitynet_captions(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
-        """Return the published ActivityNet Captions setting, 64x64-K9L4, on 500-d C3D features.
-
-        Args:
-            proposals (`str`, *optional*, defaults to `"pool"`): `"pool"`, the published one, or `"conv"`.
-            kwargs: Any other field of the config.
-        """
+        """Return the published ActivityNet Captions setting, 64x64-K9L4-pool, on 500-d C3D features."""
         preset = {
             "feature_dim": 500,
             "num_clips": 64,
@@ -174,12 +158,7 @@ class TANConfig(GroundingConfig):
 
     @classmethod
     def tacos(cls, proposals: str = "pool", **kwargs: Any) -> "TANConfig":
-        """Return the published TACoS setting, 128x128-K5L8, on 4096-d C3D features.
-
-        Args:
-            proposals (`str`, *optional*, defaults to `"pool"`): `"pool"` or `"conv"`.
-            kwargs: Any other field of the config.
-        """
+        """Return the published TACoS setting, 128x128-K5L8, on 4096-d C3D features."""
         preset = {
             "num_clips": 128,
             "scale_layers": (16, 8, 8, 8),

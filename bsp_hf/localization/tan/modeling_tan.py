@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from bsp_hf.encoder.pretrained_model import refuse_unknown_arguments
@@ -20,7 +19,7 @@ from bsp_hf.localization.localizer.model import LocalizerModel, check_shape
 
 from .configuration_tan import TANConfig
 from .loss import tan_loss
-from .proposal_map import MaskedMapConvolution, ProposalLayout, proposal_layout
+from .proposal_map import ConstantBuffers, MaskedMapConvolution, ProposalLayout, proposal_layout
 
 
 @dataclass
@@ -64,7 +63,7 @@ class ClipEncoder(nn.Module):
         return rows.unflatten(1, (self.num_clips, -1)).mean(dim=2)
 
 
-class PooledProposals(nn.Module):
+class PooledProposals(ConstantBuffers):
     """Represent a span by the maximum over its clips.
 
     The published code chains one max-pool per span length. The maximum of any window is also the larger of
@@ -76,20 +75,12 @@ class PooledProposals(nn.Module):
 
     def __init__(self, layout: ProposalLayout) -> None:
         super().__init__()
-        self.layout = layout
-        longest = int((layout.last - layout.first).max()) + 1
-        self.window_sizes = [2**level for level in range(longest.bit_length())]
-        for name, value in self.constant_buffers().items():
-            self.register_buffer(name, value, persistent=False)
-
-    def constant_buffers(self) -> dict[str, torch.Tensor]:
-        """Return the value of every buffer; a model built on the meta device is refilled from it."""
-        first, last = self.layout.first, self.layout.last
+        first, last = layout.first, layout.last
         level = np.floor(np.log2(last - first + 1)).astype(np.int64)
-        level_sizes = self.layout.num_clips + 1 - np.array(self.window_sizes)
-        offset = np.concatenate([[0], np.cumsum(level_sizes)])[level]
-        left, right = offset + first, offset + last + 1 - 2**level
-        return {"left": torch.from_numpy(left), "right": torch.from_numpy(right)}
+        self.window_sizes = (2 ** np.arange(level.max() + 1)).tolist()
+        offsets = np.concatenate([[0], np.cumsum(layout.num_clips + 1 - np.array(self.window_sizes))])
+        left, right = offsets[level] + first, offsets[level] + last + 1 - 2**level
+        self.register_constants(left=left, right=right)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Map `(batch, num_clips, hidden_dim)` to `(batch, num_proposals, hidden_dim)`."""
@@ -158,7 +149,7 @@ class QueryFusion(nn.Module):
         return F.normalize(query_features.unsqueeze(1).to(wide) * spans.to(wide), dim=2).to(spans.dtype)
 
 
-class TANForVideoGrounding(LocalizerModel):
+class TANForVideoGrounding(LocalizerModel, ConstantBuffers):
     """2D-TAN with a loss: features of a video and a sentence in, a score for every clip span out.
 
     Args:
@@ -195,21 +186,14 @@ class TANForVideoGrounding(LocalizerModel):
             layout.mask, config.hidden_dim, config.map_kernel_sizes, config.map_paddings
         )
         self.pred_layer = nn.Linear(config.hidden_dim, 1)
-        for name, value in self.constant_buffers().items():
-            self.register_buffer(name, value, persistent=False)
+        self.register_constants(cells=layout.cells, mask=layout.mask)
         self.post_init()
-
-    def constant_buffers(self) -> dict[str, torch.Tensor]:
-        """Return the value of every buffer; a model built on the meta device is refilled from it."""
-        return {"cells": torch.from_numpy(self.layout.cells), "mask": torch.from_numpy(self.layout.mask)}
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.LSTM)):
             module.reset_parameters()  # torch's own start, as in the published code
-        if isinstance(module, (PooledProposals, MaskedMapConvolution, TANForVideoGrounding)):
-            # from_pretrained builds the model on the meta device, where these lost their values.
-            for name, value in module.constant_buffers().items():
-                init.copy_(module.get_buffer(name), value)
+        if isinstance(module, ConstantBuffers):
+            module.refill_constants()
 
     def forward(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 
 # What a convolution call costs on top, in cells of output per weight of the kernel (measured on a CPU with
 # 512 channels at batch 1: some 60 cells for 5x5, 200 for 9x9). Strips are cut only where that saves more.
@@ -152,7 +153,22 @@ def _cut_strips(used: np.ndarray, call_cost: float) -> tuple[Strip, ...]:
     return tuple(best[1])
 
 
-class MaskedMapConvolution(nn.Module):
+class ConstantBuffers(nn.Module):
+    """A module whose buffers follow from its config, and are in no checkpoint."""
+
+    def register_constants(self, **values: np.ndarray) -> None:
+        """Register arrays as buffers."""
+        self.constants = {name: torch.from_numpy(value) for name, value in values.items()}
+        for name, value in self.constants.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def refill_constants(self) -> None:
+        """Fill the buffers again: a model that `from_pretrained` builds on the meta device lost them."""
+        for name, value in self.constants.items():
+            init.copy_(self.get_buffer(name), value)
+
+
+class MaskedMapConvolution(ConstantBuffers):
     """Convolutions on a proposal map whose outputs are divided by the number of valid inputs (2D-TAN).
 
     The counts depend on the map alone, so they are worked out once, when the module is built. Arguments as of
@@ -170,12 +186,7 @@ class MaskedMapConvolution(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, kernel) for kernel in kernel_sizes)
         self.plans = plan_convolutions(mask, kernel_sizes, paddings, wanted)
-        for index, scale in self.constant_buffers().items():
-            self.register_buffer(index, scale, persistent=False)
-
-    def constant_buffers(self) -> dict[str, torch.Tensor]:
-        """Return the value of every buffer; a model built on the meta device is refilled from it."""
-        return {f"scale_{index}": torch.from_numpy(plan.scale) for index, plan in enumerate(self.plans)}
+        self.register_constants(**{f"scale_{index}": plan.scale for index, plan in enumerate(self.plans)})
 
     def forward(self, proposal_map: torch.Tensor) -> torch.Tensor:
         """Map `(batch, hidden_dim, num_clips, num_clips)`, zero outside the mask, to the same shape."""
