@@ -136,7 +136,7 @@ def evaluate_boundaries(
     *,
     relative_distances: Sequence[float] = (0.05,),
     min_rater_consistency: float | None = None,
-    missing_videos: str = "skip",
+    missing_videos: str = "miss",
 ) -> BoundaryScores:
     """Score detected boundaries by the protocol of the GEBD challenge.
 
@@ -150,10 +150,10 @@ def evaluate_boundaries(
        are added up over videos, and precision, recall and F1 follow from the sums.
 
     Nearest free detection, not the best assignment: an early boundary may take the detection that a later
-    one would need. A video with an empty list of detections is scored by 1.; a video that the predictions
-    do not name at all is skipped, as the challenge's code does, which flatters incomplete results:
-    `missing_videos="miss"` scores it like an empty list. Report `num_videos_scored` beside the number.
-    Predicted videos that are not annotated are ignored and counted.
+    one would need. A video that the predictions do not name is scored like one with an empty list of
+    detections, by 1., as the challenge's script does. `missing_videos="skip"` leaves it out, which flatters
+    incomplete results: report `num_videos_scored` beside the number. Predicted videos that are not annotated
+    are ignored and counted.
 
     Args:
         ground_truth (`Mapping`): Annotation of each video by id, see [`read_boundary_annotations`].
@@ -162,7 +162,7 @@ def evaluate_boundaries(
             Defaults to `(0.05,)`; [`GEBD_RELATIVE_DISTANCES`] is the usual sweep.
         min_rater_consistency (`float`, *optional*): Skip videos whose raters agree less than this; the
             challenge uses 0.3. Defaults to `None`, which skips none.
-        missing_videos (`str`): `"skip"` (official) or `"miss"`. Defaults to `"skip"`.
+        missing_videos (`str`): `"miss"` (official) or `"skip"`. Defaults to `"miss"`.
 
     Returns:
         `BoundaryScores`: Precision, recall and F1 at each distance, and the counts behind them.
@@ -215,7 +215,7 @@ def evaluate_boundaries(
         best = f1.argmax(axis=0)
         num_matched += matched[best, np.arange(len(distances))]
         num_annotated += annotated[best]
-    if not num_scored:
+    if not num_scored or (predictions and not any(video in predictions for video in ground_truth)):
         raise ValueError(
             f"No video is left to score: {len(ground_truth)} annotated, {num_inconsistent} of them below the "
             f"rater consistency, {len(predictions)} predicted. Check that both sides name videos alike."

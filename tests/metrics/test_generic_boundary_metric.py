@@ -125,17 +125,27 @@ def test_skipped_missing_and_foreign_videos_are_counted():
         "gone": BoundaryAnnotation(10.0, [[5.0, 6.0]], 0.9),
     }
     predictions = {"good": [5.0], "poor": [1.0], "edge": [5.0], "other": [1.0]}
-    official = evaluate_boundaries(truth, predictions, min_rater_consistency=0.3)
-    assert official.f1[0] == 1.0
-    assert (official.num_videos, official.num_videos_with_predictions) == (4, 3)
-    assert (official.num_videos_inconsistent, official.num_videos_scored, official.num_videos_outside) == (
+    lenient = evaluate_boundaries(truth, predictions, min_rater_consistency=0.3, missing_videos="skip")
+    assert lenient.f1[0] == 1.0
+    assert (lenient.num_videos, lenient.num_videos_with_predictions) == (4, 3)
+    assert (lenient.num_videos_inconsistent, lenient.num_videos_scored, lenient.num_videos_outside) == (
         1,
         2,
         1,
     )
-    strict = evaluate_boundaries(truth, predictions, min_rater_consistency=0.3, missing_videos="miss")
-    assert (strict.recall[0], strict.num_videos_scored) == (0.5, 3)
-    assert evaluate_boundaries(truth, predictions).num_videos_scored == 3
+    official = evaluate_boundaries(truth, predictions, min_rater_consistency=0.3)
+    assert (official.recall[0], official.num_videos_scored) == (0.5, 3)
+    assert evaluate_boundaries(truth, predictions, missing_videos="skip").num_videos_scored == 3
+
+
+def test_a_video_without_predictions_counts_as_missed():
+    """As in the challenge's script: of two videos one is found perfectly, so recall is 1/2 and F1 2/3."""
+    truth = {name: BoundaryAnnotation(10.0, [[5.0]]) for name in ("found", "absent")}
+    scores = evaluate_boundaries(truth, {"found": [5.0]})
+    assert (scores.precision[0], scores.recall[0], scores.num_videos_scored) == (1.0, 0.5, 2)
+    assert scores.f1_at(0.05) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="No video is left to score: 2 annotated, 0 .*, 1 predicted"):
+        evaluate_boundaries(truth, {"Found": [5.0]})
 
 
 def test_tapos_annotations_are_read_whole_and_score_themselves_perfectly(shared_data):
