@@ -257,6 +257,10 @@ def _evaluate_grounding(
     if options.only_predicted:
         absent = set(annotations.by_id) - predicted
         annotations = annotations.without_videos(absent)
+    cut_notes: tuple[str, ...] = ()
+    if options.rule == "2d-tan":
+        whole, annotations = annotations, annotations.cut_to_videos()
+        cut_notes = _describe_cut(whole, annotations)
     pairs = pair_moments(annotations, found)
     scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=options.rule)
     metrics = {
@@ -267,10 +271,26 @@ def _evaluate_grounding(
     notes = (
         f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions",
         *((f"{len(foreign)} predicted queries are not annotated",) if foreign else ()),
+        *cut_notes,
         *_problems(annotations),
     )
     metrics["mean_iou"] = scores.mean_iou
     return EvaluationReport("grounding", metrics, num_videos, len(predicted), options.only_predicted, notes)
+
+
+def _describe_cut(whole: AnnotationSet, cut: AnnotationSet) -> tuple[str, ...]:
+    """Return how many queries were lost by cutting moments, and how many videos could not be cut."""
+    notes = []
+    num_lost = whole.num_queries - cut.num_queries
+    if num_lost:
+        notes.append(f"{num_lost} queries were left out: their moment starts after the end of the video")
+    num_unknown = sum(bool(video.queries) and video.duration_s is None for video in whole.videos)
+    if num_unknown:
+        notes.append(
+            f"the duration of {num_unknown} videos is unknown: their moments are not cut at the end of the "
+            "video, as 2D-TAN does; give a table of durations"
+        )
+    return tuple(notes)
 
 
 def _evaluate_actionness(

@@ -196,6 +196,51 @@ def test_a_query_id_that_repeats_within_a_video_is_refused_by_file_and_line(tmp_
         read_moments(predictions)
 
 
+def test_a_moment_past_the_end_is_cut_under_the_rule_of_2d_tan_and_kept_under_that_of_lgi(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        "video,start,end,sentence,duration,query_id\n"
+        "a,4,16,cut,10,0\na,12,16,after the end,10,1\nb,4,16,unknown duration,,2\n"
+    )
+    answers = [("a", "0", [4.0, 10.0]), ("b", "2", [4.0, 10.0])]
+    predictions = write_moments(
+        tmp_path / "p.jsonl",
+        [
+            MomentPrediction(query_id, video, "s", np.array([moment]), ONE)
+            for video, query_id, moment in answers
+        ],
+    )
+    report = evaluate_files(predictions, path, "grounding", EvaluationOptions(rule="2d-tan"))
+    assert report.metrics["mean_iou"] == pytest.approx((1 + 0.5) / 2)
+    assert report.metrics["recall@1,0.7"] == 0.5
+    assert report.notes[0] == "2 of 2 queries have predictions"
+    assert "1 queries were left out: their moment starts after the end of the video" in report.notes
+    assert any("duration of 1 videos is unknown" in note for note in report.notes)
+    report = evaluate_files(predictions, path, "grounding", EvaluationOptions(rule="lgi"))
+    assert report.metrics["mean_iou"] == pytest.approx((0.5 + 0 + 0.5) / 3)
+
+
+def test_real_charades_annotations_are_cut_at_the_length_of_their_videos(shared_data, tmp_path):
+    folder = shared_data / "annotations" / "charades_sta"
+    path, lengths = (
+        folder / "charades_sta_test.txt",
+        folder / "Charades_v1_test_id_scene_length_actions.csv.gz",
+    )
+    annotations = read_annotations(path, durations=lengths)
+    late = [q for video in annotations.videos for q in video.queries if q.end_s > video.duration_s]
+    assert (len(late), annotations.num_queries) == (562, 3720)
+    inside = [
+        replace(found, windows_s=np.minimum(found.windows_s, annotations.by_id[found.video_id].duration_s))
+        for found in moments_of(annotations)
+    ]
+    predictions = write_moments(tmp_path / "p.jsonl", inside)
+    for rule, is_perfect in (("2d-tan", True), ("lgi", False)):
+        report = evaluate_files(
+            predictions, path, "grounding", EvaluationOptions(rule=rule, durations=lengths)
+        )
+        assert (report.metrics["mean_iou"] == 1) == is_perfect
+
+
 def test_errors_say_what_to_do_and_end_with_status_two(folder, tmp_path):
     assert "unknown; choose one of" in evaluate("a", "b", "--task", "speech", code=2)
     assert "No such file" in evaluate(tmp_path / "no.json", folder / "annotations.json", code=2)

@@ -144,7 +144,7 @@ def test_a_video_without_predictions_counts_as_missed():
     scores = evaluate_boundaries(truth, {"found": [5.0]})
     assert (scores.precision[0], scores.recall[0], scores.num_videos_scored) == (1.0, 0.5, 2)
     assert scores.f1_at(0.05) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="No video is left to score: 2 annotated, 0 .*, 1 predicted"):
+    with pytest.raises(ValueError, match=r"No video is left to score: 2 annotated, 0 .*, 1 predicted"):
         evaluate_boundaries(truth, {"Found": [5.0]})
 
 

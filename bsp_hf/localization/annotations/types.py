@@ -156,6 +156,14 @@ class AnnotationSet:
         )
         return AnnotationSet(videos, self.problems)
 
+    def cut_to_videos(self) -> "AnnotationSet":
+        """Return the set with every moment cut at the end of its video, as 2D-TAN's loader does.
+
+        Moments that start at the end or later are left out, and so are queries without another. Where the
+        duration is unknown, moments stay.
+        """
+        return AnnotationSet(tuple(_cut_to_video(video) for video in self.videos), self.problems)
+
     def segment_table(self, one_label: str | None = None) -> SegmentTable:
         """Return the segments for the detection metrics, all under `one_label` if it is given.
 
@@ -183,3 +191,15 @@ class AnnotationSet:
             )
             for video in self.videos
         }
+
+
+def _cut_to_video(video: AnnotatedVideo) -> AnnotatedVideo:
+    if video.duration_s is None:
+        return video
+    queries = []
+    for query in video.queries:
+        cut_s = [(start_s, min(end_s, video.duration_s)) for start_s, end_s in query.windows_s]
+        inside_s = tuple((start_s, end_s) for start_s, end_s in cut_s if start_s < end_s)
+        if inside_s:
+            queries.append(replace(query, windows_s=inside_s))
+    return replace(video, queries=tuple(queries))

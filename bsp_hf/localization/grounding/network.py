@@ -14,10 +14,6 @@ from .configuration import GroundingConfig
 from .samples import GroundingSample
 
 
-def _is_always_usable(window_s: tuple[float, float], duration_s: float | None) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class GroundingNetwork:
     """A grounding network: its classes, published settings, samples and decoding.
@@ -26,12 +22,12 @@ class GroundingNetwork:
         config_class (`type`): The config; each preset is one of its class methods.
         model_class (`type`): The model.
         presets (`Mapping[str, Hyperparameters]`): Published hyper-parameters by name of the preset.
-        rule (`str`): The rule of its published recall, see `evaluate_grounding`.
+        rule (`str`): The rule of its published recall, see `evaluate_grounding`; under that of 2D-TAN moments
+            are cut at the end of their video.
         make_sample (`Callable`): Makes a [`GroundingSample`] of config, features, query, duration in seconds,
             moment in seconds (or None) and random generator (or None).
         decode (`Callable`): Makes a [`Detections`] a query of config, output, durations in seconds and the
             largest number of moments.
-        is_usable (`Callable`, *optional*): Whether a moment of a video can be trained and evaluated on.
         measure_losses (`Callable`, *optional*): The loss of every query of config, output and labels, for a
             published schedule that watches it.
         vector_fields (`Mapping`, *optional*): Config fields with which it reads vectors of
@@ -45,6 +41,5 @@ class GroundingNetwork:
     make_sample: Callable[..., GroundingSample]
     # Any: config and output of the network
     decode: Callable[[Any, Any, Sequence[float], int], list[Detections]]
-    is_usable: Callable[[tuple[float, float], float | None], bool] = _is_always_usable
     measure_losses: Callable[[Any, Any, Tensor], list[float]] | None = None  # Any: as above
     vector_fields: Mapping[str, Any] = field(default_factory=dict)  # Any: the value of a config field

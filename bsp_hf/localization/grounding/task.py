@@ -109,13 +109,14 @@ class GroundingTask(LocalizerTask):
         return model
 
     def list_items(self, annotations: AnnotationSet, is_training: bool) -> list[Item]:
-        """Return one item a query that holds a word and whose moment lies in the video."""
+        """Return one item a query that holds a word; 2D-TAN's rule cuts its moments to the video."""
+        if self.network.rule == "2d-tan":
+            annotations = annotations.cut_to_videos()
         return [
             Item(video, query)
             for video in annotations.videos
             for query in video.queries
             if query.sentence in self._queries
-            and self.network.is_usable(query.windows_s[0], video.duration_s)
         ]
 
     def prepare_training(

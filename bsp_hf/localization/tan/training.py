@@ -29,11 +29,6 @@ def _decode(
     return decode_tan(maps, durations_s, float(config.nms_threshold), max_segments)
 
 
-def _is_usable(window_s: tuple[float, float], duration_s: float | None) -> bool:
-    """Whether a moment is left when it is cut at the end of the video; 2D-TAN drops those that are not."""
-    return duration_s is None or window_s[0] < min(window_s[1], duration_s)
-
-
 def _measure_losses(config: TANConfig, output: TANOutput, labels: torch.Tensor) -> list[float]:
     mask = torch.from_numpy(proposal_layout(config.num_clips, config.scale_layers).mask)
     bounds = [float(bound) for bound in (config.min_iou, config.max_iou, config.target_bias)]
@@ -48,6 +43,5 @@ TAN = GroundingNetwork(
     rule="2d-tan",
     make_sample=make_tan_sample,
     decode=_decode,
-    is_usable=_is_usable,
     measure_losses=_measure_losses,
 )

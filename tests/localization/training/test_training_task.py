@@ -11,6 +11,7 @@ from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
+from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.tan.samples import average_rows
 from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training.split import prepare_split, split_at_random
@@ -218,3 +219,25 @@ def test_class_scores_give_segments_their_names(folder):
     assert found.names == CLASSES and found.scores["v00"].shape == (3,)
     task = load_task(parse(folder, "gtad", "--class_scores", folder / "class_scores.json"))
     assert task.config.id2label == dict(enumerate(CLASSES))
+
+
+def test_moments_past_the_end_are_cut_for_2d_tan_and_kept_for_lgi(folder, tmp_path):
+    """In every video one moment ends past the end and another starts there."""
+    written = json.loads((folder / "annotations.json").read_text())
+    for record in written.values():
+        end_s, sentence = record["duration"], "a person does jump."
+        record["queries"] = [
+            {"start": end_s - 5, "end": end_s + 5, "sentence": sentence},
+            {"start": end_s, "end": end_s + 5, "sentence": sentence},
+        ]
+    (tmp_path / "late.json").write_text(json.dumps(written))
+    for localizer, num_items in (("tan", 4), ("lgi", 8)):
+        task = load_task(parse(folder, localizer, "--annotations", tmp_path / "late.json"))
+        items = task.eval_samples.items
+        assert len(items) == num_items and len(task.train_samples) == 2 * num_items
+        answers = {}
+        for index, item in enumerate(items):
+            segments = np.array([[item.duration_s - 5, item.duration_s]])
+            answers[index] = Detections(segments, np.ones(1), np.zeros(1, dtype=np.int64))
+        assert task.score(answers)["mean_iou"] == pytest.approx(1 if localizer == "tan" else 0.25)
+        assert all(len(task.train_samples[index]) == 2 for index in range(len(task.train_samples)))
