@@ -73,9 +73,9 @@ class BSPPreTrainedModel(HubPreTrainedModel):
     ]
     # Running statistics in bf16 stop moving long before they have converged. Tensors by name, because all of
     # a module would take the counter of batches with it, which is no float.
-    _keep_in_fp32_modules_strict = [  # noqa: RUF012
+    _keep_in_fp32_modules_strict = {  # noqa: RUF012
         f"normalization.{name}" for name in ("weight", "bias", "running_mean", "running_var")
-    ]
+    }
 
     # Models whose heads have weights of the same names, and what those predict.
     _other_heads: ClassVar[dict[str, str]] = {}
@@ -84,11 +84,11 @@ class BSPPreTrainedModel(HubPreTrainedModel):
         """Finish the set-up; of the tensors kept in float32, name only those that this model has."""
         super().post_init()
         names = list(self.state_dict())
-        self._keep_in_fp32_modules_strict = [
+        self._keep_in_fp32_modules_strict = {
             kept
             for kept in self._keep_in_fp32_modules_strict
             if any(name.endswith(f".{kept}") for name in names)
-        ]
+        }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

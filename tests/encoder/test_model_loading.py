@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.every_model import EVERY_MODEL
 from support.tiny import MODEL_CLASSES, random_clips, randomize, tiny_config, tiny_model
 from torch import nn
 from transformers import (
@@ -226,3 +227,13 @@ def test_auto_classes_know_the_encoder(tmp_path):
     assert type(AutoConfig.from_pretrained(tmp_path)) is BSPConfig
     assert type(AutoModel.from_config(tiny_config())) is BSPModel
     assert type(AutoModelForVideoClassification.from_pretrained(tmp_path)) is BSPForBoundaryClassification
+
+
+@pytest.mark.parametrize("name", EVERY_MODEL)
+def test_tensors_kept_in_float32_are_a_set_as_transformers_has_them(name):
+    """Its own code and tests form the union with the other set of names."""
+    model = EVERY_MODEL[name].build()
+    kept = model._keep_in_fp32_modules | model._keep_in_fp32_modules_strict
+    assert kept == set(model._keep_in_fp32_modules_strict)
+    for part in kept:
+        assert any(key.endswith(f".{part}") for key in model.state_dict()), part
