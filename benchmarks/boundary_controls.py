@@ -6,9 +6,9 @@ Prints a Markdown report on held-out sources:
 
 - accuracy and recall of the model, by type and by speed;
 - the same for a small network on nothing but the differences between consecutive frames;
-- what the model says of class boundaries whose transition is exchanged: diff-class with a hard cut,
-  same-class with a
-  cross-fade. Where its answer follows the transition, it reads the transition and not the classes;
+- what the model says of class boundaries whose transition is exchanged (diff-class with a hard cut,
+  same-class with a cross-fade), and how many answers change with the transition of the same frames. Where its
+  answer follows the transition, it reads the transition and not the classes;
 - leak probes: the same small network on what must not tell the label (brightness, colour, contrast and
   sharpness of
   the first frame, size, frame rate and length of the source), and on the order of the frames being shuffled;
@@ -31,27 +31,13 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.clips import PretextClips
+from bsp_hf.pretraining.controls.exchange import exchange_transition, faded_boundaries
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import BoundaryClassification
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
-from bsp_hf.pretraining.synthesis import SynthesisConfig, plan_boundary
+from bsp_hf.pretraining.synthesis import SynthesisConfig
 
 LABELS = [kind.label for kind in BoundaryType]
-
-
-class ExchangedTransition(BoundaryClassification):
-    """Class boundaries with each other's transition: case 0 a hard diff-class cut, case 1 a faded
-    same-class one."""
-
-    def __init__(self, synthesis):
-        super().__init__(synthesis, (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS))
-
-    def plan(self, case, anchor, catalog, rng):
-        partners = catalog.other_classes(anchor) if case == 0 else catalog.same_class(anchor)
-        kind = (
-            BoundaryType.SAME_CLASS if case == 0 else BoundaryType.DIFF_CLASS
-        )  # decides the transition only
-        return plan_boundary(kind, anchor, partners, catalog.lengths, self.synthesis, rng)
 
 
 @torch.inference_mode()
@@ -68,6 +54,18 @@ def predict(model, extractor, clips, shuffle_frames=False):
         predictions.append(logits.argmax(-1))
         labels.append(batch["labels"])
     return torch.cat(predictions).numpy(), torch.cat(labels).numpy()
+
+
+@torch.inference_mode()
+def answer(model, extractor, clips):
+    """Return the predicted labels of clips that have been read."""
+    predictions = []
+    for start in range(0, len(clips), 32):
+        frames = np.stack([clip.frames for clip in clips[start : start + 32]])
+        with torch.autocast("cpu", torch.bfloat16):
+            pixels = extractor.normalize_pixels(torch.from_numpy(frames).permute(0, 1, 4, 2, 3))
+            predictions.append(model(pixels).logits.argmax(-1))
+    return torch.cat(predictions).numpy()
 
 
 def frame_differences(pixels):
@@ -155,7 +153,7 @@ def main():
         cases = [repeats] * pretext.num_cases
         return PretextClips(which, pretext, extractor, store=store, case_repeats=cases, seed=12345)
 
-    boundary = BoundaryClassification(synthesis)
+    boundary = BoundaryClassification(synthesis.for_evaluation())
     clips = make(boundary, eval_sources)
     columns = " | ".join(LABELS)
     print(
@@ -182,20 +180,29 @@ def main():
         test = describe(test_clips, describer, 1)
         print(row(name, probe(train, test), test[1].numpy()))
 
-    print("\n| speed after the change | " + " | ".join(f"{speed:g}x" for speed in synthesis.speeds) + " |")
-    print("| --- |" + " --- |" * len(synthesis.speeds))
-    speeds = np.array([clips.plan(index)[2].speed for index in range(len(clips))])
+    speeds = np.array([round(clips.plan(index).plan.speed, 3) for index in range(len(clips))])
+    drawn = sorted(set(speeds) - {1.0})
+    print("\n| speed after the change | " + " | ".join(f"{speed:g}x" for speed in drawn) + " |")
+    print("| --- |" + " --- |" * len(drawn))
     for name, model in models.items():
         predictions, labels = predict(model, extractor, clips)
-        hits = [np.mean(predictions[(labels == 2) & (speeds == speed)] == 2) for speed in synthesis.speeds]
+        hits = [np.mean(predictions[(labels == 2) & (speeds == speed)] == 2) for speed in drawn]
         print(f"| {name}: recall | " + " | ".join(f"{hit:.3f}" for hit in hits) + " |")
 
-    exchanged = make(ExchangedTransition(synthesis), eval_sources)
-    print(f"\n| exchanged transitions: share classified as | {columns} |\n| --- | --- | --- | --- | --- |")
+    boundaries = make(faded_boundaries(synthesis), eval_sources)
+    pairs = [exchange_transition(boundaries, index) for index in range(len(boundaries))]
+    pairs = [pair for pair in pairs if pair]
+    truth = np.array([faded.target for faded, _ in pairs])
+    print(f"\n| exchanged transitions: share classified as | {columns} | answers that change |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for name, model in models.items():
-        predictions, labels = predict(model, extractor, exchanged)
+        faded, hard = (answer(model, extractor, part) for part in zip(*pairs, strict=True))
         for case, title in enumerate(("diff-class, hard cut", "same-class, cross-fade")):
-            shares = np.bincount(predictions[labels == case], minlength=4) / np.sum(labels == case)
+            told, is_case = (hard, faded)[case], truth == case
+            shares = [
+                *(np.bincount(told[is_case], minlength=4) / is_case.sum()),
+                (faded != hard)[is_case].mean(),
+            ]
             print(f"| {name}: {title} | " + " | ".join(f"{share:.3f}" for share in shares) + " |")
 
     print(f"\n| clips that repeat a frame | {columns} |\n| --- | --- | --- | --- | --- |")

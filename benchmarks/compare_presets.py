@@ -32,7 +32,7 @@ from bsp_hf.pretraining.controls.exchange import exchange_transition, faded_boun
 from bsp_hf.pretraining.controls.shortcuts import measure_shortcuts
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.frame_store import FrameStore
-from bsp_hf.pretraining.pretexts import make_pretext
+from bsp_hf.pretraining.pretexts import BoundaryWithAction, make_pretext
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
 from bsp_hf.training.sampler import EpochSampler
 
@@ -52,6 +52,7 @@ class Variant:
         frozen_stages (`int`): Stages of the backbone, the stem included, that stay as they are.
         backbone_rate (`float`): Learning rate of the backbone; the classifier has 2e-3.
         start (`str`): Variant to start from, instead of the initial weights.
+        action_weight (`float`): Weight of a second classifier's loss, of the actions of clips that show one.
     """
 
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
@@ -61,6 +62,7 @@ class Variant:
     frozen_stages: int = 3
     backbone_rate: float = 4e-4
     start: str = ""
+    action_weight: float = 0.0
 
 
 def variants() -> dict[str, Variant]:
@@ -87,6 +89,8 @@ def variants() -> dict[str, Variant]:
         named[f"{name}-keep"] = replace(named[name], keep_weight=1.0)
         named[f"{name}-frozen"] = replace(named[name], frozen_stages=6)
         named[f"{name}-after-action"] = replace(named[name], start="action")
+        named[f"{name}-with-action"] = replace(named[name], action_weight=1.0)
+        named[f"{name}-with-action-keep"] = replace(named[name], action_weight=1.0, keep_weight=1.0)
     return named
 
 
@@ -112,6 +116,8 @@ class Material:
         """Return clips to train on, or of held-out sources, without what helps to learn."""
         config = variant.synthesis.for_evaluation() if is_held_out else variant.synthesis
         pretext = make_pretext(variant.task, config, self.names)
+        if variant.action_weight and not is_held_out:
+            pretext = BoundaryWithAction(config, self.names)
         sources = self.held_out if is_held_out else self.train
         augmentation = None if is_held_out else self.augmentation
         return PretextClips(sources, pretext, extractor, augmentation, self.store, seed=seed, **options)
@@ -173,8 +179,10 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     model = build_model(args, variant, clips.pretext.label_names, seed)
     frozen = freeze(model, variant.frozen_stages)
     keeper = KeptFeatures(args.init_from, model.config.hidden_size) if variant.keep_weight else None
+    actions = nn.Linear(model.config.hidden_size, len(material.names))
     body = [p for p in model.bsp.parameters() if p.requires_grad]
-    head = [*model.classifier.parameters(), *(keeper.project.parameters() if keeper else ())]
+    head = [*model.classifier.parameters(), *actions.parameters()]
+    head += keeper.project.parameters() if keeper else []
     groups = [{"params": body, "lr": variant.backbone_rate}, {"params": head, "lr": 2e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
     warmup = variant.steps // 20
@@ -194,10 +202,15 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
         for rows in np.array_split(order, len(order) // BATCH):
             items = [clips[int(index)] for index in rows]
             pixels = extractor.normalize_pixels(torch.stack([item["pixels"] for item in items]))
-            labels = torch.tensor([item["labels"] for item in items])
+            labels = torch.as_tensor(np.array([item["labels"] for item in items]))
             output = model.bsp(pixels)
-            logits = model.classifier(model.dropout(output.last_hidden_state)).mean(1)
-            loss = F.cross_entropy(logits, labels)
+            frame_features = model.dropout(output.last_hidden_state)
+            logits = model.classifier(frame_features).mean(1)
+            loss = torch.zeros(())
+            if variant.action_weight:
+                labels, shown = labels.unbind(1)
+                loss = variant.action_weight * F.cross_entropy(actions(frame_features).mean(1), shown)
+            loss = loss + F.cross_entropy(logits, labels)
             kept = keeper(pixels, output.last_hidden_state) if keeper else torch.zeros(())
             (loss + variant.keep_weight * kept).backward()
             nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 5.0)

@@ -7,11 +7,14 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
+from bsp_hf import SynthesisConfig
+from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import TASKS
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 
@@ -153,6 +156,25 @@ def test_every_task_runs(workplace, task):
     if not task.startswith("regression"):
         classifier = AutoModelForVideoClassification.from_pretrained(workplace / task)
         assert classifier.classifier.out_features == len(classifier.config.id2label)
+
+
+@pytest.mark.slow
+def test_every_preset_of_the_synthesis_trains_and_is_recorded(workplace):
+    for name in ("figure", "text", "robust"):
+        pretrain(workplace, f"preset-{name}", synthesis=name, ramp_epochs=1.5)
+        record = json.loads((workplace / f"preset-{name}" / "training_record.json").read_text())
+        expected = replace(SYNTHESIS_PRESETS[name], action_sampling="segments", ramp_epochs=1.5)
+        assert SynthesisConfig.from_dict(record["synthesis"]) == expected
+
+
+@pytest.mark.slow
+def test_several_test_clips_of_a_video_count_once(workplace):
+    said = {}
+    for place in ("center", "twice"):
+        pretrain(workplace, f"action-{place}", task="action", eval_segment_place=place)
+        said[place] = history(workplace, f"action-{place}")[-1]
+    assert said["twice"]["eval_num_clips"] == said["center"]["eval_num_clips"] == 20
+    assert said["twice"]["eval_loss"] != said["center"]["eval_loss"]
 
 
 @pytest.mark.slow
