@@ -28,6 +28,7 @@ from bsp_hf.features import ExtractionSettings, read_tracks
 from bsp_hf.features.engine.malloc import keep_freed_memory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
+from bsp_hf.training.options import option
 
 logger = logging.getLogger("extract_features")
 
@@ -36,12 +37,9 @@ logger = logging.getLogger("extract_features")
 class Settings(ExtractionSettings):
     """What `bsp-hf extract` can be asked for, but for what Accelerate decides."""
 
-    videos: list[str] | None = field(
-        default=None,
-        metadata={"help": "folders, files, patterns, lists, tables, archives or addresses"},
-    )
-    model: str = field(metadata={"help": "folder or Hub id of an encoder"})
-    output: Path = field(metadata={"help": "folder, or a name that ends in .h5 for one file of all"})
+    videos: list[str] | None = option(None, "folders, files, patterns, lists, tables, archives or addresses")
+    model: str = option(help_text="folder or Hub id of an encoder")
+    output: Path = option(help_text="folder, or a name that ends in .h5 for one file of all")
     device: str | None = field(default=None, metadata={"option": False})
 
 

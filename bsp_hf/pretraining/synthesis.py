@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
-from bsp_hf.training.command_line import option
+from bsp_hf.training.options import option
 
 from .shots.transitions import Cut, join_shots
 from .shots.views import View

@@ -6,12 +6,13 @@ from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, asdict, field, fields, is_dataclass, make_dataclass
-from functools import partial
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser
+
+from .options import option
 
 logger = logging.getLogger(__name__)
 
@@ -21,15 +22,6 @@ USAGE_ERROR = 2
 MISTAKES = (ValueError, OSError, ImportError)
 
 _Settings = TypeVar("_Settings")
-
-
-# Any: the value of the field that this is, and what dataclasses make of it.
-def option(default: Any = MISSING, help_text: str = "", choices: Sequence[Any] = ()) -> Any:
-    """Return a field of a dataclass of settings with its help, and the few values it may have."""
-    metadata: dict[str, Any] = {"help": help_text} | ({"choices": tuple(choices)} if choices else {})
-    if isinstance(default, list):
-        return field(default_factory=partial(list, default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 class _Help(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from bsp_hf.features.storage.suffixes import TRACK_FORMATS
+from bsp_hf.training.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,68 +22,37 @@ class ExtractionSettings:
         | {"num_workers", "shard", "timeout_s"}
     )
 
-    file_format: str | None = field(
-        default=None,
-        metadata={
-            "help": f"format of the features: {', '.join(TRACK_FORMATS)}; default: npy, or h5 if the "
-            "output's name ends so"
-        },
+    file_format: str | None = option(
+        None, f"{', '.join(TRACK_FORMATS)}; default: npy, or h5 if the output's name ends so"
     )
-    stride_frames: int | None = field(
-        default=None,
-        metadata={
-            "help": "frames from the start of a snippet to that of the next; default: the checkpoint's"
-        },
+    stride_frames: int | None = option(
+        None, "frames from the start of a snippet to that of the next; default: the checkpoint's"
     )
-    fps: float | None = field(
-        default=None,
-        metadata={"help": "frame rate to resample to; default: the checkpoint's, or the video's"},
+    fps: float | None = option(None, "frame rate to resample to; default: the checkpoint's, or the video's")
+    padding: str | None = option(
+        None,
+        "'repeat' the last frame of a last snippet that is not full, or 'drop' it; default: the checkpoint's",
     )
-    padding: str | None = field(
-        default=None,
-        metadata={
-            "help": "'repeat' the last frame of a last snippet that is not full, or 'drop' it; default: the "
-            "checkpoint's"
-        },
-    )
-    start_s: float = field(default=0.0, metadata={"help": "first second of each video"})
-    end_s: float | None = field(default=None, metadata={"help": "end of each video in seconds, exclusive"})
-    rescale_to: int | None = field(
-        default=None, metadata={"help": "interpolate every track over time to so many rows"}
-    )
-    keep_partial: bool = field(
-        default=False, metadata={"help": "write what can be read of damaged videos, marked as incomplete"}
-    )
-    overwrite: bool = field(
-        default=False, metadata={"help": "delete features of another encoder or of other settings"}
-    )
-    dtype: str = field(
-        default="auto", metadata={"help": "number type to compute in: auto, float32, bfloat16, float16"}
-    )
-    device: str | None = field(
-        default=None, metadata={"help": "cpu, cuda, cuda:1, ...; default: the first accelerator, else cpu"}
-    )
-    num_threads: int | None = field(default=None, metadata={"help": "threads of each worker on the CPU"})
-    batch_size: int | None = field(
-        default=None, metadata={"help": "snippets that go through the encoder together"}
-    )
-    num_workers: int = field(
-        default=0,
-        metadata={
-            "help": "child processes with an encoder each, which survive a crash of the decoder; 0 works in "
-            "this process"
-        },
+    start_s: float = option(0.0, "first second of each video")
+    end_s: float | None = option(None, "end of each video in seconds, exclusive")
+    rescale_to: int | None = option(None, "interpolate every track over time to so many rows")
+    keep_partial: bool = option(False, "write what can be read of damaged videos, marked as incomplete")
+    overwrite: bool = option(False, "delete features of another encoder or of other settings")
+    dtype: str = option("auto", "number type to compute in: auto, float32, bfloat16, float16")
+    device: str | None = option(None, "cpu, cuda, cuda:1, ...; default: the first accelerator, else cpu")
+    num_threads: int | None = option(None, "threads of each worker on the CPU")
+    batch_size: int | None = option(None, "snippets that go through the encoder together")
+    num_workers: int = option(
+        0,
+        "child processes with an encoder each, which survive a crash of the decoder; 0 works in this process",
     )
     shard: tuple[int, int] = field(
         default=(0, 1),
         metadata={"help": "(i, n): every nth video from the ith on, counted from 0", "option": False},
     )
-    timeout_s: float = field(
-        default=60.0,
-        metadata={
-            "help": "seconds after which a file that gives no frame is abandoned; one that hangs inside the "
-            "system, 30 s later"
-        },
+    timeout_s: float = option(
+        60.0,
+        "seconds to wait for a frame of a file; one that hangs inside the system is abandoned 30 s later",
     )
 
     def __post_init__(self) -> None:
