@@ -125,6 +125,16 @@ def test_transformers_own_tests_pass(name, outcomes, record_property):
     record_property("not_applicable", len(outcomes[model]) - len(passed))
 
 
+def test_transformers_own_tests_pass_on_the_image_network_of_the_package(outcomes):
+    found = outcomes["EfficientNetLiteModel"]
+    assert not {test: outcome for test, outcome in found.items() if outcome.startswith("failed")}
+    passed = {test for test, outcome in found.items() if outcome == "passed"}
+    assert passed >= {test for test in MUST_RUN if "checkpointing" not in test} - {
+        "test_keep_in_fp32_modules"
+    }
+    assert found["test_config"] == "passed"
+
+
 @pytest.mark.parametrize(
     "model", ["BSPModel", "BSPTwoStreamModel", "BSPForTwoHeadClassification", "BSPForFeatureDistillation"]
 )

@@ -34,6 +34,8 @@ from bsp_hf import (
     BSPTwoHeadModel,
     BSPTwoStreamConfig,
     BSPTwoStreamModel,
+    EfficientNetLiteConfig,
+    EfficientNetLiteModel,
 )
 from support.every_model import distilled, loss_of, teacher_features, two_head, two_stream
 from support.tiny import tiny_backbone, tiny_config
@@ -63,6 +65,7 @@ modeling_auto.MODEL_MAPPING_NAMES |= {
     "bsp-two-stream": "BSPTwoStreamModel",
     "bsp-two-head": "BSPTwoHeadModel",
     "bsp-distilled": "BSPDistilledModel",
+    "efficientnet-lite": "EfficientNetLiteModel",
 }
 modeling_auto.MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES |= {
     "bsp": "BSPForBoundaryClassification",
@@ -104,6 +107,19 @@ class TinyEncoders:
 
     def prepare_config_and_inputs_for_common(self):
         shape = (self.batch_size, self.num_frames, self.num_channels, self.image_size, self.image_size)
+        return self.get_config(), {"pixel_values": torch.rand(shape)}
+
+
+class TinyPictures(TinyEncoders):
+    """Pictures instead of clips."""
+
+    hidden_size = 48
+
+    def get_config(self):
+        return tiny_backbone("efficientnet-lite")
+
+    def prepare_config_and_inputs_for_common(self):
+        shape = (self.batch_size, self.num_channels, self.image_size, self.image_size)
         return self.get_config(), {"pixel_values": torch.rand(shape)}
 
 
@@ -305,6 +321,39 @@ class BSPForFeatureDistillationTest(EncoderCases, unittest.TestCase):
         if return_labels and model_class is BSPForFeatureDistillation:
             inputs_dict["teacher_features"] = teacher_features(self.model_tester.batch_size)
         return inputs_dict
+
+
+class EfficientNetLiteModelTest(ModelTesterMixin, unittest.TestCase):
+    """The image network alone, which has no checkpointing of its own; the encoder does it for its blocks."""
+
+    all_model_classes = (EfficientNetLiteModel,)
+    has_attentions = False
+    test_resize_embeddings = False
+    test_can_init_all_missing_weights_before_2023 = True
+
+    def setUp(self):
+        super().setUp()
+        self.model_tester = TinyPictures()
+        properties = ["num_channels", "hidden_sizes"]
+        self.config_tester = ConfigTester(self, EfficientNetLiteConfig, False, common_properties=properties)
+
+    def test_config(self):
+        self.config_tester.run_common_tests()
+
+    def test_model_get_set_embeddings(self):
+        """Overridden: pixels go through a convolution, so the first module is no `nn.Embedding`."""
+        model = EfficientNetLiteModel(self.model_tester.get_config())
+        self.assertIs(model.get_input_embeddings(), model.stem.convolution)
+
+    def test_hidden_states_output(self):
+        """Overridden: feature maps have space and channels where the original expects tokens."""
+        config, inputs_dict = self.model_tester.prepare_config_and_inputs_for_common()
+        by_argument = EfficientNetLiteModel(config).eval()(**inputs_dict, output_hidden_states=True)
+        config.output_hidden_states = True
+        by_config = EfficientNetLiteModel(config).eval()(**inputs_dict)
+        for output in (by_argument, by_config):
+            shapes = [tuple(maps.shape[1:]) for maps in output.hidden_states]
+            self.assertEqual(shapes, list(EfficientNetLiteTest.shapes))
 
 
 class OtherBackbones(EncoderCases):
