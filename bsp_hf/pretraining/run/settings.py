@@ -156,6 +156,12 @@ class PretrainingSettings:
                 "argument --start_features_weight: features of random weights are not worth keeping; pass "
                 "--init_from."
             )
+        for name in ("backbone", "init_from"):
+            place = getattr(self, name) or ""
+            # A Hub id has one slash at most.
+            is_path = place.startswith((".", "/", "~")) or place.endswith(".json") or place.count("/") > 1
+            if is_path and not Path(place).exists():
+                raise ValueError(f"argument --{name}: {place} does not exist; pass a folder or a Hub id.")
         repeats = self.case_repeats
         if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
             raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")

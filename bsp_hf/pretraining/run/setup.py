@@ -207,6 +207,8 @@ def start_accelerator(settings: PretrainingSettings, script: str, project: str) 
         log_with=settings.report_to or None,
         project_dir=settings.output_dir,
     )
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("mixed_precision fp16 needs a GPU; on a processor, choose bf16 or no.")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     for name in (script, "bsp_hf"):
         logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")

@@ -106,6 +106,11 @@ def test_pixels_are_normalised_as_the_first_weights_were_trained(settings, mean,
     assert found.normalize_pixels(pixels)[0, 0].item() == pytest.approx((0.2 - mean) / std)
 
 
-def test_an_image_model_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(OSError, match="nothing-here"):
-        start_model(BSPForBoundaryClassification, parse("--init_from", str(tmp_path / "nothing-here")))
+@pytest.mark.parametrize("option", ["--init_from", "--backbone"])
+def test_an_image_model_that_is_not_there_is_an_error_before_anything_is_read(option, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        parse(option, str(tmp_path / "nothing-here"))
+    assert f"argument {option}: {tmp_path / 'nothing-here'} does not exist" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((OSError, ValueError), match="empty"):
+        start_model(BSPForBoundaryClassification, parse(option, str(tmp_path / "empty")))
