@@ -21,11 +21,12 @@ stopped, exactly.
 
 import json
 import logging
+import math
 import time
 from dataclasses import asdict
+from functools import partial
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -44,10 +45,14 @@ from bsp_hf.training.environment import (
     describe_hardware,
     describe_versions,
 )
+from bsp_hf.training.finite import check_finite
+from bsp_hf.training.launch import start_accelerator
 from bsp_hf.training.log import shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
 logger = logging.getLogger("train_localizer")
+
+RESULT_FILES = ("results.json", "results.txt", "predictions.jsonl", "actionness.csv")
 
 
 @torch.no_grad()
@@ -76,7 +81,7 @@ def save_best(model, task, decoded, progress, results, device):
         "step": progress.steps_done,
         "metric": task.metric,
         "results": results,
-        "evaluated": task.split.coverage,
+        "evaluated": task.coverage,
         "num_samples": {"training": len(task.train_samples), "evaluation": len(task.eval_samples)},
         "missing_videos": {
             "training": list(task.split.missing_train),
@@ -94,20 +99,15 @@ def save_best(model, task, decoded, progress, results, device):
         model, settings.output_dir, encoder=settings.encoder, record=record, **task.companions
     )
     write_card(settings.output_dir)
-    return task.write_results(decoded, settings.output_dir)
+    files = task.write_results(decoded, settings.output_dir)
+    for name in set(RESULT_FILES) - {path.name for path in files}:  # of another localizer in the same folder
+        (settings.output_dir / name).unlink(missing_ok=True)
+    return files
 
 
 def main() -> None:
     settings = parse_settings(LocalizerTrainingSettings, description=__doc__)
-    accelerator = Accelerator(
-        cpu=settings.cpu,
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-    )
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
-    for name in ("train_localizer", "bsp_hf"):
-        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "ERROR")
-    set_seed(settings.seed)
+    accelerator = start_accelerator(settings, "train_localizer")
     task = load_task(settings)
     hyper = task.hyperparameters
     model = task.make_model()
@@ -147,7 +147,7 @@ def main() -> None:
         "%s (%s) on %s: %.2f M parameters, %d training and %d evaluation samples, evaluated on %s",
         *(settings.localizer, task.preset, accelerator.device),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        *(len(task.train_samples), len(task.eval_samples), task.split.coverage),
+        *(len(task.train_samples), len(task.eval_samples), task.coverage),
     )
     logger.info("%d steps: %s, %s", total_steps, hyper, accelerator.mixed_precision)
     bar = tqdm(
@@ -161,12 +161,15 @@ def main() -> None:
     while progress.steps_done < total_steps:
         task.train_samples.set_epoch(progress.epoch)
         for batch in continue_epoch(train_loader, sampler, progress):
-            batch.pop("indices")
+            indices = batch.pop("indices")
             with accelerator.accumulate(model):
                 loss = model(**batch).loss
+                check_finite(loss, "loss", progress.steps_done + 1, partial(task.name_samples, indices))
                 accelerator.backward(loss)
-                if accelerator.sync_gradients and hyper.max_grad_norm is not None:
-                    accelerator.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(model.parameters(), hyper.max_grad_norm or math.inf)
+                    if accelerator.scaler is None:  # which expects some gradients to overflow
+                        check_finite(norm, "gradient norm", progress.steps_done + 1)
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
@@ -189,6 +192,8 @@ def main() -> None:
                 decoded, eval_loss = evaluate_model(model, task, eval_loader, accelerator)
                 schedule.after_evaluation(eval_loss)
                 results = task.score(decoded)
+                for name, value in results.items():
+                    check_finite(value, name, step)
                 best = max((old[task.metric] for old in progress.history if task.metric in old), default=-1)
                 entry = {"step": step, **results}
                 progress.history.append(entry if eval_loss is None else {**entry, "eval_loss": eval_loss})
@@ -196,7 +201,7 @@ def main() -> None:
                     "epoch %d/%d: loss %.4f, %s (%s, %.0f s)",
                     *(epochs_done, hyper.epochs, loss),
                     ", ".join(f"{name} {value:.4f}" for name, value in results.items()),
-                    *(task.split.coverage, time.perf_counter() - started),
+                    *(task.coverage, time.perf_counter() - started),
                 )
                 if results[task.metric] > best and accelerator.is_main_process:
                     device = accelerator.device.type
@@ -214,7 +219,7 @@ def main() -> None:
         history = json.dumps(progress.history, indent=1)
         atomic_write_text(settings.output_dir / "history.json", history + "\n")
         best = max(entry[task.metric] for entry in progress.history if task.metric in entry)
-        logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.split.coverage, settings.output_dir)
+        logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.coverage, settings.output_dir)
     accelerator.end_training()
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,7 +66,18 @@ def launcher(num_processes: int) -> list[str]:
     ]
 
 
-def train(folder, localizer, output, *more, dies=False, code=0, num_processes=1, config=None):
+def train(
+    folder,
+    localizer,
+    output,
+    *more,
+    dies=False,
+    code=0,
+    num_processes=1,
+    config=None,
+    launch=(),
+    **environment,
+):
     extra = {
         "gtad": ["--class_scores", folder / "class_scores.json"],
         # A plateau as soon as there can be one, so that it acts in the few epochs of a test.
@@ -73,15 +86,20 @@ def train(folder, localizer, output, *more, dies=False, code=0, num_processes=1,
     }
     words = [
         *([sys.executable, "-c", DIE_AT_STEP] if dies else [sys.executable]),
-        *(launcher(num_processes) if num_processes > 1 else []),
+        *(launcher(num_processes) if num_processes > 1 else launch),
         *(EXAMPLE, "--localizer", localizer, "--output_dir", folder / output, "--cpu", "--epochs", "4"),
         *("--annotations", folder / "annotations.json", "--train_subset", "train", "--eval_subset", "test"),
         *("--features", folder / "features", "--batch_size", "4", "--save_every", "1"),
         *("--config", json.dumps(TINY[localizer] | (config or {})), *extra.get(localizer, []), *more),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment}
     finished = subprocess.run(
-        [str(word) for word in words], env=environment, capture_output=True, text=True, timeout=600
+        [str(word) for word in words],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     said = finished.stdout + finished.stderr
     assert finished.returncode == (-signal.SIGKILL if dies else code), said[-3000:]
@@ -92,7 +110,7 @@ def train(folder, localizer, output, *more, dies=False, code=0, num_processes=1,
 @pytest.mark.parametrize("localizer", TINY)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
     said = train(folder, localizer, f"{localizer}-whole")
-    assert "evaluated on 4 of 4 videos" in said
+    assert "evaluated on 4 of 4 videos, 8 " in said
     train(folder, localizer, f"{localizer}-killed", dies=True)
     train(folder, localizer, f"{localizer}-killed")
     whole, killed = (folder / f"{localizer}-{name}" for name in ("whole", "killed"))
@@ -121,7 +139,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(folder, localizer):
     found = check_folder(whole)
     assert not found.problems and {"history.json", name} <= set(found.left_out)
     card = (whole / "README.md").read_text()
-    assert f"| annotations.json, test, 4 of 4 videos | {metric} |" in card
+    over = "8 of 8 queries" if localizer in ("tan", "lgi") else "8 segments"
+    assert f"| annotations.json, test, 4 of 4 videos, {over} | {metric} |" in card
     assert {gap.partition("`")[2].partition("`")[0] for gap in find_card_gaps(card)} == {
         "license:", "## Training data", "## Licence",
     }  # fmt: skip
@@ -163,7 +182,7 @@ def test_two_processes_train_and_evaluate_as_one(localizer, tmp_path):
         assert worst["metric"] < 1e-6
     for name in ("one", "two"):
         record = json.loads((folder / name / "training_record.json").read_text())
-        assert record["evaluated"] == "5 of 5 videos"
+        assert record["evaluated"].startswith("5 of 5 videos, 10 ")
         assert record["hardware"]["processes"] == (2 if name == "two" else 1)
     lines = [len((folder / run / RESULTS[localizer][0]).read_text().splitlines()) for run in ("one", "two")]
     assert lines[0] == lines[1]
@@ -180,3 +199,74 @@ def test_linear_actionness_learns_what_is_there(folder):
 def test_errors_are_one_line(folder):
     said = train(folder, "gtad", "never", "--eval_subset", "val", code=2)
     assert said.strip().splitlines()[-1].startswith("error: no video is in subset 'val'")
+
+
+def weights_of(folder, output):
+    return (folder / output / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_training_stops_at_the_first_number_that_is_not_finite(folder):
+    said = train(folder, "tan", "nan", "--learning_rate", "1e30", code=2)
+    line = said.strip().splitlines()[-1]
+    assert re.search(r"error: (loss|gradient norm) is (nan|inf) at step \d+", line), said[-500:]
+    assert "Traceback" not in said and not (folder / "nan" / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_longer_and_elsewhere_and_is_not_replaced_by_a_shorter_one(folder, tmp_path):
+    train(folder, "actionness", "long", "--epochs", "6")
+    train(folder, "actionness", "grown")
+    moved = shutil.copytree(folder / "features", tmp_path / "moved")
+    said = train(folder, "actionness", "grown", "--epochs", "6", "--features", moved)
+    assert "resumed from" in said and "step-00000008" in said
+    assert weights_of(folder, "grown") == weights_of(folder, "long")
+    relative = ["--features", "features", "--annotations", "annotations.json"]
+    train(folder, "actionness", "grown", "--epochs", "6", *relative)
+    before = weights_of(folder, "grown")
+    said = train(folder, "actionness", "grown", "--epochs", "2", code=2)
+    assert "has 12 steps, more than the 4 asked for" in said and "Traceback" not in said
+    assert weights_of(folder, "grown") == before
+    newest = sorted((folder / "grown" / "checkpoints").glob("step-*"))[-1] / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:100])
+    said = train(folder, "actionness", "grown", "--epochs", "6")
+    assert f"{newest.parent.name} is damaged" in said and weights_of(folder, "grown") == before
+
+
+@pytest.mark.slow
+def test_what_accelerate_says_holds_and_the_record_is_of_what_was_done(folder):
+    launch = (
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "1",
+        "--mixed_precision",
+        "bf16",
+    )
+    train(folder, "lgi", "half", launch=launch)
+    train(folder, "lgi", "plain")
+    assert weights_of(folder, "half") != weights_of(folder, "plain")
+    records = [json.loads((folder / name / "training_record.json").read_text()) for name in ("half", "plain")]
+    assert [record["arguments"]["mixed_precision"] for record in records] == ["bf16", "no"]
+    assert "--mixed_precision bf16" in records[0]["command"]
+    said = train(folder, "lgi", "refused", "--mixed_precision", "fp16", code=2)
+    assert said.strip().splitlines()[-1].startswith("error: mixed precision fp16 needs a GPU")
+    two = ("--batch_size", "2", "--gradient_accumulation_steps", "2")
+    train(folder, "actionness", "two", *two)
+    train(folder, "actionness", "also", *two, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="1")
+    train(folder, "actionness", "said", *two[:2], ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
+    assert weights_of(folder, "two") == weights_of(folder, "also") == weights_of(folder, "said")
+
+
+@pytest.mark.slow
+def test_what_another_localizer_left_is_no_part_of_the_new_one(folder):
+    train(folder, "gtad", "shared")
+    said = train(folder, "actionness", "shared", code=2)
+    assert "localizer was 'gtad', is 'actionness'" in said and "Traceback" not in said
+    train(folder, "actionness", "shared", "--restart")
+    assert (folder / "shared" / "actionness.csv").is_file()
+    assert not (folder / "shared" / "results.json").exists()
+    (folder / "file").write_text("a file")
+    said = train(folder, "gtad", "file", code=2)
+    assert "--output_dir: " in said and "is a file" in said and "epoch 1" not in said

@@ -108,6 +108,12 @@ class GroundingTask(LocalizerTask):
             fill_embedding(embedding, self.vocabulary, self._first_vectors)
         return model
 
+    @property
+    def coverage(self) -> str:
+        """What a score is over, `"n of N videos, n of N queries"`."""
+        num_queries = len(_sentences(self.split.evaluation))
+        return f"{self.split.coverage}, {len(self.eval_samples)} of {num_queries} queries"
+
     def list_items(self, annotations: AnnotationSet, is_training: bool) -> list[Item]:
         """Return one item a query that holds a word; 2D-TAN's rule cuts its moments to the video."""
         if self.network.rule == "2d-tan":

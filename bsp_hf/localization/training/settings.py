@@ -88,7 +88,9 @@ class LocalizerTrainingSettings:
     batch_size: int | None = field(
         default=None, metadata={"help": "samples of one process in one batch; default: as published"}
     )
-    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches of an optimizer step"})
+    gradient_accumulation_steps: int | None = field(
+        default=None, metadata={"help": "batches of an optimizer step; default: what accelerate says, else 1"}
+    )
     learning_rate: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
     weight_decay: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
     max_grad_norm: float | None = field(
@@ -131,6 +133,8 @@ class LocalizerTrainingSettings:
             raise ValueError(f"argument --weight_decay: {self.weight_decay} must not be negative.")
         if self.eval_fraction is not None and not 0 < self.eval_fraction < 1:
             raise ValueError(f"argument --eval_fraction: {self.eval_fraction} must be between 0 and 1.")
+        if self.output_dir.exists() and not self.output_dir.is_dir():
+            raise ValueError(f"argument --output_dir: {self.output_dir} is a file; give a folder.")
         if not self.features:
             raise ValueError("argument --features: give at least one folder or file of features.")
         is_named = self.eval_annotations is not None or self.eval_subset is not None

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import TRACKS, FeatureSource, VideoFeatures
+from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.localization.localizer.config import LocalizerConfig, describe_features
 
@@ -34,6 +35,7 @@ class FeatureCache:
         if video_id in self._kept:
             return self._kept[video_id]
         found = self.source.read(video_id)
+        _check_finite(video_id, found.features)
         if found.features.nbytes <= self._room:
             self._room -= found.features.nbytes
             self._kept[video_id] = found
@@ -46,13 +48,27 @@ class FeatureCache:
         Features of several encoders or widths are refused.
         """
         if self.source.layout == TRACKS:
-            return describe_features(self.source.read_track(video_id) for video_id in video_ids)
+            return describe_features(self._read_track(video_id) for video_id in video_ids)
         widths = {self.read(video_id).features.shape[1]: video_id for video_id in video_ids}
         if len(widths) > 1:
             raise ValueError(
                 f"features differ in width: {widths} (an example of each); give those of one kind."
             )
         return {"feature_dim": next(iter(widths))}
+
+    def _read_track(self, video_id: str) -> FeatureTrack:
+        track = self.source.read_track(video_id)
+        _check_finite(video_id, track.features)
+        return track
+
+
+def _check_finite(video_id: str, rows: np.ndarray) -> None:
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"{len(wrong)} of {len(rows)} feature rows of {video_id} are not finite, first row {wrong[0]}; "
+            "extract its features again, or leave the video out of the annotations."
+        )
 
 
 @dataclass(frozen=True)
@@ -133,9 +149,32 @@ class LocalizerTask(ABC):
         self.eval_samples = LocalizerSamples(
             self.list_items(split.evaluation, False), features, self.prepare_evaluation, settings.seed
         )
-        for name, samples in (("train", self.train_samples), ("evaluate", self.eval_samples)):
+        parts = {
+            "train": (split.train, self.train_samples),
+            "evaluate": (split.evaluation, self.eval_samples),
+        }
+        for name, (annotations, samples) in parts.items():
             if not len(samples):
                 raise ValueError(f"the annotations hold no {self.unit} to {name} on.")
+            if self.unit == "videos" and not any(video.segments for video in annotations.videos):
+                raise ValueError(
+                    f"the {len(annotations)} videos to {name} on have no segment, so {self.metric} is not "
+                    "defined; check the annotations and the subsets."
+                )
+
+    @property
+    def coverage(self) -> str:
+        """What a score is over, `"n of N videos, n segments"`."""
+        num_segments = sum(len(video.segments) for video in self.split.evaluation.videos)
+        return f"{self.split.coverage}, {num_segments} segments"
+
+    def name_samples(self, indices: Iterable[int]) -> list[str]:
+        """Return the videos of training samples, and their queries if there are any."""
+        items = [self.train_samples.items[int(index)] for index in indices]
+        return [
+            item.video.video_id if item.query is None else f"{item.video.video_id} ({item.query.sentence!r})"
+            for item in items
+        ]
 
     def describe_run(self) -> dict[str, Any]:
         """Return what a resumed run must repeat to be the run it was, wherever its files lie; JSON values."""

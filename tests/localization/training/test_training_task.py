@@ -1,6 +1,7 @@
 """What training is made of: splits, missing videos, samples, scores and result files."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 
-from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, write_track
+from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, read_track, write_track
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.suppression import Detections
@@ -204,6 +205,47 @@ def test_features_are_scaled_for_training_as_the_config_says(folder):
     np.testing.assert_array_equal(sample.features, average_rows(features, 16, normalize=False))
     _, sample = load_task(parse(folder, "tan")).train_samples[0]
     np.testing.assert_array_equal(sample.features, average_rows(features, 16, normalize=True))
+
+
+@pytest.mark.parametrize("localizer", ["gtad", "tan"])
+@pytest.mark.parametrize("video", ["v03", "v10"])
+def test_rows_that_are_not_finite_are_refused_and_the_video_named(localizer, video, tmp_path):
+    made = make_videos(tmp_path)
+    track = read_track(made / "features" / f"{video}.npz")
+    track.features[5] = np.nan
+    write_track(track, made / "features" / f"{video}.npz")
+    with pytest.raises(ValueError, match=rf"1 of \d+ feature rows of {video} are not finite, first row 5"):
+        load_task(parse(made, localizer))
+
+
+@pytest.mark.parametrize("localizer", ["gtad", "actionness"])
+@pytest.mark.parametrize(("subset", "part"), [("test", "evaluate"), ("train", "train")])
+def test_videos_without_a_segment_are_refused_before_the_training(localizer, subset, part, folder, tmp_path):
+    content = json.loads((folder / "annotations.json").read_text())
+    for video in content.values():
+        if video["subset"] == subset:
+            video["segments"] = []
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    settings = replace(parse(folder, localizer), annotations=tmp_path / "annotations.json")
+    with pytest.raises(ValueError, match=rf"videos to {part} on have no segment|no videos to {part} on"):
+        load_task(settings)
+
+
+def test_a_score_states_the_videos_and_queries_or_segments_that_it_is_over(folder, tmp_path):
+    assert load_task(parse(folder, "actionness")).coverage == "4 of 4 videos, 8 segments"
+    task = load_task(parse(folder, "tan"))
+    assert task.coverage == "4 of 4 videos, 8 of 8 queries"
+    assert task.name_samples(torch.tensor([2])) == [f"v01 ({task.train_samples.items[2].query.sentence!r})"]
+    assert load_task(parse(folder, "gtad")).name_samples([2, 0]) == ["v02", "v00"]
+
+
+def test_a_run_is_described_by_its_samples_wherever_they_lie(folder, tmp_path):
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    described = load_task(parse(folder, "tan")).describe_run()
+    assert load_task(parse(moved, "tan")).describe_run() == described
+    content = json.loads((moved / "annotations.json").read_text().replace('"train"', '"test"', 1))
+    (moved / "annotations.json").write_text(json.dumps(content))
+    assert load_task(parse(moved, "tan")).describe_run() != described
 
 
 def test_features_are_kept_only_while_there_is_room(folder):

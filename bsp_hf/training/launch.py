@@ -1,0 +1,45 @@
+"""Accelerate as a training's settings and accelerate's own configuration ask for it."""
+
+import logging
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+
+class LaunchSettings(Protocol):
+    """The settings of any training script that accelerate needs to know."""
+
+    cpu: bool
+    mixed_precision: str | None
+    gradient_accumulation_steps: int | None
+    seed: int
+
+
+def start_accelerator(
+    settings: LaunchSettings, script: str, **options: Any
+) -> Accelerator:  # Any: of Accelerator
+    """Set up processes, precision, seeds, and logging of the package and the script, by the main process.
+
+    What the settings leave open is what accelerate's launcher, configuration file or environment says; then
+    the settings say what is in effect.
+    """
+    given = settings.gradient_accumulation_steps
+    accelerator = Accelerator(
+        cpu=settings.cpu,
+        mixed_precision=settings.mixed_precision,
+        gradient_accumulation_steps=given or 1,
+        **options,
+    )
+    if given is not None:  # of which the environment has another opinion
+        accelerator.gradient_accumulation_steps = given
+    settings.gradient_accumulation_steps = accelerator.gradient_accumulation_steps
+    settings.mixed_precision = accelerator.mixed_precision
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        # Accelerate would train in float32 and say fp16.
+        raise ValueError("mixed precision fp16 needs a GPU; on a processor choose bf16 or no.")
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
+    for name in (script, "bsp_hf"):
+        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "ERROR")
+    set_seed(settings.seed)
+    return accelerator
