@@ -18,7 +18,8 @@ def export(
         str,
         typer.Option(
             "--for",
-            help="actionformer, opentad, gtad, gtad-thumos, 2dtan, lgi, bmn or tsp: whose loader reads it.",
+            help="Whose loader reads it: actionformer, opentad, gtad, gtad-thumos, 2dtan, 2dtan-activitynet, "
+            "2dtan-tacos, lgi, bmn or tsp.",
         ),
     ],
     file_format: Annotated[

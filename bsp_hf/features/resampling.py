@@ -82,6 +82,17 @@ def rows_at(track: FeatureTrack, times_s: ArrayLike) -> FeatureTrack:
     return FeatureTrack(features, times, _rescaled_record(track))
 
 
+def spread_evenly(track: FeatureTrack) -> FeatureTrack:
+    """Interpolate a track so that its rows are spread evenly over the duration of the video.
+
+    That is where tools without times take them to be, which is wrong if a last snippet was padded or snippets
+    overlap. A track whose rows lie there to half a frame is returned as it is.
+    """
+    times_s = (np.arange(track.num_snippets) + 0.5) / max(1, track.num_snippets) * track.record.duration_s
+    off_s = np.abs(times_s - track.centers_s).max(initial=0.0)
+    return track if off_s <= 0.5 / track.record.fps else rows_at(track, times_s)
+
+
 def _interpolate(rows: np.ndarray, num_rows: int) -> np.ndarray:
     import torch  # slow, and tracks are read without it
 

@@ -123,7 +123,10 @@ def test_export_prints_the_settings_and_writes_what_the_loader_reads(place, tmp_
     loaded = np.load(tmp_path / "af" / "v_a.npy")
     np.testing.assert_array_equal(loaded, read_track(tmp_path / "out" / "a.npy").features)
     said = bsp("export", "--for", "bmn", tmp_path / "out", tmp_path / "bmn")
-    assert np.loadtxt(tmp_path / "bmn" / "a.csv", delimiter=",", skiprows=1).shape == (100, 32)
+    assert np.loadtxt(tmp_path / "bmn" / "csv_mean_100" / "a.csv", delimiter=",", skiprows=1).shape == (
+        100,
+        32,
+    )
     bsp("export", "--for", "lgi", tmp_path / "out", tmp_path / "lgi", "--rescale-to", 100)
     assert np.load(tmp_path / "lgi" / "a.npy").shape == (100, 32)
 

@@ -75,6 +75,7 @@ def export_tracks(
     settings: LocalizerSettings | None = None
     timing: dict[str, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
+    num_arranged = 0
     with ExitStack() as stack:
         shared = {path: stack.enter_context(write_h5(path)) for path in placement.common_files()}
         for track in tracks:
@@ -90,7 +91,9 @@ def export_tracks(
             check_same_encoder(track, encoder)
             settings = _merge(settings, placement.settings(track), video_id)
             timing[video_id] = _timing(track)
-            for part in placement.place(track):
+            arranged = placement.arrange(track)
+            num_arranged += arranged is not track
+            for part in placement.place(arranged):
                 _write(part, shared)
         if settings is None:  # raised here, so that files of many videos are not left behind empty
             first = f"{left_out[0].video_id}: {left_out[0].reason}" if left_out else "there is no track."
@@ -106,6 +109,7 @@ def export_tracks(
         tuple(timing),
         tuple(left_out),
         settings,
+        num_arranged,
     )
 
 
@@ -138,7 +142,7 @@ def _why_not(track: FeatureTrack, layout: str) -> str | None:
 def _merge(known: LocalizerSettings | None, new: LocalizerSettings, video_id: str) -> LocalizerSettings:
     if known is None:
         return new
-    for name in ("feat_stride", "num_frames", "input_dim"):
+    for name in ("feat_stride", "num_frames", "input_dim", "num_rows"):
         values = getattr(known, name), getattr(new, name)
         if values[0] != values[1]:
             raise ValueError(

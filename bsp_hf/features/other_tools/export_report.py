@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .layouts import BMN_ROWS, THUMOS_FRAME_STEP, LocalizerSettings
+from .layouts import BMN_FOLDER, BMN_ROWS, TAN_FILES, THUMOS_FRAME_STEP, LocalizerSettings
 
 TIMING_FILE = "video_timing.json"
 
 # Tools whose annotations state what part of a video its rows cover.
 TIMED_BY_ANNOTATION = ("gtad", "bmn")
-# Tools that spread the rows of a video evenly over its duration.
-_SPREAD_OVER_VIDEO = ("gtad", "2dtan", "lgi", "bmn")
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class ExportReport:
         video_ids (`tuple[str, ...]`): Videos written.
         left_out (`tuple[LeftOut, ...]`): Videos not written.
         settings (`LocalizerSettings`): Where the rows lie.
+        num_arranged (`int`, *optional*, defaults to 0): Videos whose rows were interpolated to be spread
+            evenly over the duration.
     """
 
     layout: str
@@ -49,6 +49,7 @@ class ExportReport:
     video_ids: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     settings: LocalizerSettings
+    num_arranged: int = 0
 
     def __str__(self) -> str:
         settings, count = self.settings, len(self.video_ids)
@@ -90,25 +91,37 @@ class ExportReport:
                 f"--feature_path {place}",
                 f"--feat_dim {dim} --skip_videoframes {THUMOS_FRAME_STEP}",
             ),
-            "2dtan": (
-                f"DATA_DIR: {place}",
-                f"DATASET.VIS_INPUT_TYPE: {self.feature_type}",
-                f"TAN.FRAME_MODULE.PARAMS.INPUT_SIZE: {dim}",
-            ),
+            "2dtan": self._tan("Charades", self.feature_type),
+            "2dtan-activitynet": self._tan("ActivityNet", "c3d"),
+            "2dtan-tacos": self._tan("TACoS", "c3d"),
             "lgi": (
                 f'train_loader.video_feature_path: "{feature_path}"',
                 f'test_loader.video_feature_path: "{feature_path}"',
                 f"model.video_enc_vemb_idim: {dim}",
             ),
-            "bmn": (f"data_root: {place}/", f"feat_dim: {dim}", f"temporal_dim: {BMN_ROWS}"),
+            "bmn": (
+                f"--feature_path {place}/ --feat_dim {dim} --temporal_scale {BMN_ROWS}  (BMN's own code)",
+                f"data_root: {place}/{BMN_FOLDER}/  (mmaction2, like the next two)",
+                f"feat_dim: {dim}",
+                f"temporal_dim: {BMN_ROWS}",
+            ),
             "tsp": (f"rows of {dim} numbers, one HDF5 file for each subset",),
         }[self.layout]
+
+    def _tan(self, dataset: str, input_type: str) -> tuple[str, ...]:
+        return (
+            f"DATA_DIR: {self.place}",
+            f"DATASET.NAME: {dataset}",
+            f"DATASET.VIS_INPUT_TYPE: {input_type}",
+            f"TAN.FRAME_MODULE.PARAMS.INPUT_SIZE: {self.settings.input_dim}",
+        )
 
     def _actionformer(self) -> tuple[str, ...]:
         settings = self.settings
         rescaled = settings.feat_stride is None
         fps = "null  (they differ: each video's entry in the json file needs its fps)"
         return (
+            *(("dataset_name: anet",) if self.file_format == "hdf5" else ()),
             f"dataset.feat_folder: {self.place}",
             f"dataset.file_prefix: {self.prefix or 'null'}",
             "dataset.file_ext: .npy",
@@ -123,7 +136,10 @@ class ExportReport:
         settings = self.settings
         load = f'dict(type="LoadFeats", feat_format="{self.file_format}", prefix="{self.prefix}")'
         if settings.feat_stride is None:
-            return (f'data_path="{self.place}/"', 'type="AnetResizeDataset", sample_stride=1', load)
+            # The step also turns the seconds of the annotations into rows.
+            resize = 'dict(type="ResizeFeat", tool="interpolate")'
+            dataset = f'type="AnetResizeDataset", resize_length={settings.num_rows}, sample_stride=1'
+            return (f'data_path="{self.place}/"', dataset, load, f"{resize}  (behind ConvertToTensor)")
         return (
             f'data_path="{self.place}/"',
             f"feature_stride={settings.feat_stride}, sample_stride=1",
@@ -142,12 +158,27 @@ class ExportReport:
                 f"{self.place / TIMING_FILE} into the annotations: the published ones count in the snippets "
                 "of other features."
             )
-        if self.layout in _SPREAD_OVER_VIDEO and stride is not None and settings.num_frames != stride:
+        if self.num_arranged:
+            videos = f"{self.num_arranged} video{'s' * (self.num_arranged != 1)}"
+            notes.append(
+                f"this tool knows no times: the rows of {videos} were interpolated to be spread evenly over "
+                "the duration, as it takes them to be."
+            )
+        if self.layout in TIMED_BY_ANNOTATION and stride is not None and settings.num_frames != stride:
             notes.append(
                 f"this tool centres a row {stride / 2:g} frames behind its start; these lie "
                 f"{settings.offset_frames:g} frames behind it. For exact times extract with stride_frames "
                 "equal to snippet_frames."
             )
+        if self.layout == "actionformer" and self.file_format == "hdf5":
+            notes.append("only ActionFormer's class anet reads an hdf5 file; for the others export npy.")
+        if self.layout in ("2dtan", *TAN_FILES):
+            files = (
+                "Charades_v1_*.csv and charades_sta_*.txt"
+                if self.layout == "2dtan"
+                else "train, val and test.json"
+            )
+            notes.append(f"2D-TAN reads its annotations from DATA_DIR too: copy {files} into {self.place}.")
         if self.layout == "opentad" and settings.offset_frames % 1:
             notes.append(f"OpenTAD cuts offset_frames={settings.offset_frames:g} down to a whole number.")
         return tuple(notes)

@@ -46,9 +46,19 @@ LAYOUTS: dict[str, Layout] = {
             ("h5",),
             "THUMOS branch: rgb_ and flow_ {val,test}.h5 keyed by id, one row for each frame",
         ),
-        Layout("2dtan", ("hdf5",), "one {feature_type}_features.hdf5 keyed by id"),
+        Layout("2dtan", ("hdf5",), "its Charades class: one {feature_type}_features.hdf5 keyed by id"),
+        Layout(
+            "2dtan-activitynet",
+            ("hdf5",),
+            "its ActivityNet class: sub_activitynet_v1-3.c3d.hdf5, rows under {id}/c3d_features",
+        ),
+        Layout("2dtan-tacos", ("hdf5",), "its TACoS class: tall_c3d_features.hdf5 keyed by id"),
         Layout("lgi", ("npy",), "a folder of {id}.npy"),
-        Layout("bmn", ("csv",), "mmaction2: a folder of {id}.csv with one header line and 100 rows"),
+        Layout(
+            "bmn",
+            ("csv",),
+            "a folder csv_mean_100 of {id}.csv with one header line and 100 rows",
+        ),
         Layout("tsp", ("h5",), "one {feature_type}-{subset}_features.h5 for each subset, keyed by id"),
         Layout("crosstask", (), "a folder of {id}.npy, one row for each second"),
     )
@@ -56,8 +66,19 @@ LAYOUTS: dict[str, Layout] = {
 
 
 BMN_ROWS = 100
+BMN_FOLDER = f"csv_mean_{BMN_ROWS}"
+# File and dataset below a video's id that 2D-TAN's classes read whatever the features are.
+TAN_FILES = {
+    "2dtan-activitynet": ("sub_activitynet_v1-3.c3d", "c3d_features"),
+    "2dtan-tacos": ("tall_c3d_features", None),
+}
 THUMOS_SUBSETS = ("val", "test")
 THUMOS_FRAME_STEP = 5
+
+
+# Layouts whose loaders spread the rows of a video evenly over its duration: always, or if rescaled.
+UNTIMED = ("2dtan", *TAN_FILES, "lgi")
+UNTIMED_IF_RESCALED = ("actionformer", "opentad")
 
 
 def check_layout(name: str) -> Layout:
@@ -85,6 +106,7 @@ class LocalizerSettings:
         offset_frames (`float`): Frames from the start of a row's window to its centre.
         fps (`float`, *optional*): Frames per second; none if it differs from video to video.
         input_dim (`int`): Length of a row.
+        num_rows (`int`, *optional*): Rows of every video, if they were rescaled.
     """
 
     feat_stride: int | None
@@ -92,14 +114,21 @@ class LocalizerSettings:
     offset_frames: float
     fps: float | None
     input_dim: int
+    num_rows: int | None = None
 
 
 def describe_grid(track: FeatureTrack) -> LocalizerSettings:
     """Return where the rows of a track lie."""
     record = track.record
-    feat_stride = record.stride_frames if record.rescaled_from is None else None
-    offset_frames = record.snippet_frames / 2
-    return LocalizerSettings(feat_stride, record.snippet_frames, offset_frames, record.fps, track.dim)
+    is_rescaled = record.rescaled_from is not None
+    return LocalizerSettings(
+        feat_stride=None if is_rescaled else record.stride_frames,
+        num_frames=record.snippet_frames,
+        offset_frames=record.snippet_frames / 2,
+        fps=record.fps,
+        input_dim=track.dim,
+        num_rows=track.num_snippets if is_rescaled else None,
+    )
 
 
 def find_off_grid_row(track: FeatureTrack) -> int | None:

@@ -6,11 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from bsp_hf.features.resampling import rescale, rows_at
+from bsp_hf.features.resampling import rescale, rows_at, spread_evenly
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.files import path_in_folder
 
-from .layouts import BMN_ROWS, THUMOS_SUBSETS, LocalizerSettings, describe_grid, thumos_subset
+from .layouts import (
+    BMN_FOLDER,
+    BMN_ROWS,
+    TAN_FILES,
+    THUMOS_SUBSETS,
+    UNTIMED,
+    UNTIMED_IF_RESCALED,
+    LocalizerSettings,
+    describe_grid,
+    thumos_subset,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +56,9 @@ class Placement:
         """Return the HDF5 files that hold many videos."""
         if self.layout == "actionformer" and self.file_format == "hdf5":
             return (self.root,)
-        if self.layout == "2dtan":
-            return (path_in_folder(self.output, f"{self.feature_type}_features", ".hdf5"),)
+        if self.layout in ("2dtan", *TAN_FILES):
+            name = TAN_FILES.get(self.layout, (f"{self.feature_type}_features", None))[0]
+            return (path_in_folder(self.output, name, ".hdf5"),)
         if self.layout == "tsp":
             subsets = [None] if self.subsets is None else sorted(set(self.subsets.values()))
             return tuple(self._tsp_file(subset) for subset in subsets)
@@ -77,6 +88,13 @@ class Placement:
             return replace(settings, feat_stride=1, offset_frames=0.0, fps=fps)
         return settings
 
+    def arrange(self, track: FeatureTrack) -> FeatureTrack:
+        """Return a track with its rows where the loader takes them to be, if it knows no times."""
+        is_rescaled = track.record.rescaled_from is not None
+        if self.layout in UNTIMED or (is_rescaled and self.layout in UNTIMED_IF_RESCALED):
+            return spread_evenly(track)
+        return track
+
     def place(self, track: FeatureTrack) -> tuple[Part, ...]:
         """Return what to write of a track, as the rows that are read there."""
         name = self.prefix + track.record.video_id
@@ -93,8 +111,10 @@ class Placement:
             subset = None if self.subsets is None else self.subsets[track.record.video_id]
             return (Part(self._tsp_file(subset), track, name),)
         if self.file_format == "hdf5":
-            return (Part(self.common_files()[0], track, name),)
-        return (Part(path_in_folder(self.output, name, f".{self.file_format}"), track),)
+            dataset = TAN_FILES.get(self.layout, (None, None))[1]
+            return (Part(self.common_files()[0], track, f"{name}/{dataset}" if dataset else name),)
+        folder = self.output / BMN_FOLDER if self.layout == "bmn" else self.output
+        return (Part(path_in_folder(folder, name, f".{self.file_format}"), track),)
 
     def _tsp_file(self, subset: str | None) -> Path:
         middle = "" if subset is None else f"-{subset}"

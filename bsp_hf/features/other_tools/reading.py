@@ -16,7 +16,7 @@ from bsp_hf.features.storage.suffixes import H5_SUFFIXES
 from bsp_hf.features.track import TrackRecord
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder
 
-from .layouts import LAYOUTS, THUMOS_FRAME_STEP, check_layout, thumos_subset
+from .layouts import BMN_FOLDER, LAYOUTS, TAN_FILES, THUMOS_FRAME_STEP, check_layout, thumos_subset
 
 _LOADERS = {".npy": load_npy, ".pt": load_pt, ".csv": load_csv}
 
@@ -148,10 +148,14 @@ def _locate(root: Path, layout: str, name: str, file_format: str | None) -> Path
                 "pickle could run code, so convert it where you trust its source."
             )
         return path_in_folder(root, name, f".{file_format}")
-    if layout in ("2dtan", "tsp") or (root.suffix in H5_SUFFIXES and layout in ("actionformer", "gtad")):
+    if layout in ("2dtan", *TAN_FILES, "tsp") or (
+        root.suffix in H5_SUFFIXES and layout in ("actionformer", "gtad")
+    ):
         if root.is_dir():
             raise ValueError(f"layout {layout!r} keeps all videos in one file: pass the file in {root}.")
         return root
+    if layout == "bmn" and (root / BMN_FOLDER).is_dir():
+        root = root / BMN_FOLDER
     suffix = {"gtad": ".h5", "bmn": ".csv"}.get(layout, ".npy")
     return path_in_folder(root, name, suffix)
 

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -78,8 +80,20 @@ def load_like_gtad_thumos(feature_path, video_name, skip_videoframes=5):
     return np.concatenate([stream[:shortest] for stream in streams], axis=1)
 
 
-def load_like_2dtan(data_dir, vis_input_type, video_id):
-    with h5py.File(f"{data_dir}/{vis_input_type}_features.hdf5", "r") as file:
+def load_like_2dtan(settings, video_id):
+    """Its three classes; each first reads annotations of fixed names in the same folder."""
+    data_dir, input_type = settings["DATA_DIR"], settings["DATASET.VIS_INPUT_TYPE"]
+    if settings["DATASET.NAME"] == "Charades":
+        for name in ("Charades_v1_train.csv", "charades_sta_train.txt"):
+            assert Path(data_dir, name).is_file()
+        with h5py.File(f"{data_dir}/{input_type}_features.hdf5", "r") as file:
+            return file[video_id][:]
+    assert Path(data_dir, "train.json").is_file()
+    assert input_type == "c3d"
+    if settings["DATASET.NAME"] == "ActivityNet":
+        with h5py.File(f"{data_dir}/sub_activitynet_v1-3.c3d.hdf5", "r") as file:
+            return file[video_id]["c3d_features"][:]
+    with h5py.File(f"{data_dir}/tall_c3d_features.hdf5", "r") as file:
         return file[video_id][:]
 
 
@@ -87,10 +101,23 @@ def load_like_lgi(video_feature_path, video_id):
     return np.load(video_feature_path.format(video_id)).squeeze()
 
 
-def load_like_bmn(data_prefix, video_name):
+def load_like_mmaction2_bmn(data_root, video_name):
     """(C, 100)."""
-    path = f"{data_prefix}/{video_name}.csv"
+    path = f"{data_root}{video_name}.csv"
     return np.loadtxt(path, dtype=np.float32, delimiter=",", skiprows=1).transpose()
+
+
+def load_like_bmn(feature_path, temporal_scale, video_name):
+    """(100, C): the folder's name holds the number of rows, and the two are put one behind the other."""
+    return pandas.read_csv(f"{feature_path}csv_mean_{temporal_scale}/{video_name}.csv").values[:, :]
+
+
+def resize_like_opentad(feats, gt_segments_s, duration_s, resize_length):
+    """What its step ResizeFeat makes of rows (T, C) and seconds."""
+    channels_first = torch.from_numpy(feats).permute(1, 0)
+    resized = torch.nn.functional.interpolate(channels_first[None], size=resize_length, mode="linear")[0]
+    segments = (np.asarray(gt_segments_s) / duration_s).clip(0, 1) * resize_length
+    return resized.permute(1, 0).numpy(), segments
 
 
 def configuration(report):
@@ -124,6 +151,8 @@ class TestActionFormer:
         report = export_tracks(tracks, "actionformer", tmp_path / output, file_format="hdf5", prefix="v_")
         settings = configuration(report)
         assert settings["feat_folder"].endswith(".hdf5")
+        assert settings["dataset_name"] == "anet"  # no other class of its reads hdf5
+        assert "for the others export npy" in str(report)
         for track in tracks:
             loaded = load_like_actionformer(settings["feat_folder"], "v_", track.record.video_id)
             np.testing.assert_array_equal(loaded, track.features)
@@ -172,6 +201,24 @@ class TestOpenTAD:
         assert "fps=15.0" in lines
         seconds = (np.arange(12) * 4 + 8) / 15.0
         np.testing.assert_allclose(seconds, plain(fps=15.0, snippet_frames=16, stride_frames=4).centers_s)
+
+    def test_rescaled_rows_load_with_the_settings_as_printed(self, tmp_path):
+        track = rescale(plain(num_snippets=50), 20)
+        report = export_tracks([track], "opentad", tmp_path, prefix="v_")
+        printed = " ".join(report.configuration())
+        (length,) = re.findall(r"resize_length=(\d+)", printed)
+        assert (
+            'type="AnetResizeDataset"' in printed and 'dict(type="ResizeFeat", tool="interpolate")' in printed
+        )
+        feats = load_like_opentad(tmp_path, "npy", "v_", "v_one")
+        second = track.record.duration_s / 4
+        rows, segments = resize_like_opentad(
+            feats, [[second, 2 * second]], track.record.duration_s, int(length)
+        )
+        np.testing.assert_allclose(rows, track.features, atol=1e-6)
+        np.testing.assert_allclose(segments, [[5, 10]])
+        with pytest.raises(ValueError, match="v_two has num_rows 30, the tracks before it 20"):
+            export_tracks([track, rescale(plain("v_two", 50), 30)], "opentad", tmp_path / "more")
 
     def test_half_frames_that_it_cuts_off_are_mentioned(self, tmp_path):
         report = export_tracks([plain(snippet_frames=7, stride_frames=7)], "opentad", tmp_path)
@@ -240,14 +287,24 @@ class TestGTAD:
 
 
 class TestGrounding:
-    def test_2dtan_reads_one_file_keyed_by_id(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("layout", "annotations"),
+        [
+            ("2dtan", ["Charades_v1_train.csv", "charades_sta_train.txt"]),
+            ("2dtan-activitynet", ["train.json"]),
+            ("2dtan-tacos", ["train.json"]),
+        ],
+    )
+    def test_every_class_of_2dtan_reads_the_file_of_its_name(self, tmp_path, layout, annotations):
         tracks = [plain("3MSZA", 12), plain("7UPGT", 1)]
-        report = export_tracks(tracks, "2dtan", tmp_path, feature_type="bsp_r18")
+        report = export_tracks(tracks, layout, tmp_path, feature_type="bsp_r18", prefix="v_")
         settings = configuration(report)
+        (note,) = [note for note in report.notes() if "annotations" in note]
+        assert str(tmp_path) in note and annotations[0].partition("train")[0] in note
+        for name in annotations:  # as the note says
+            (tmp_path / name).touch()
         for track in tracks:
-            loaded = load_like_2dtan(
-                settings["DATA_DIR"], settings["DATASET.VIS_INPUT_TYPE"], track.record.video_id
-            )
+            loaded = load_like_2dtan(settings, f"v_{track.record.video_id}")
             np.testing.assert_array_equal(loaded, track.features)
         assert settings["TAN.FRAME_MODULE.PARAMS.INPUT_SIZE"] == "6"
 
@@ -267,11 +324,16 @@ class TestOthers:
     def test_bmn_reads_a_hundred_rows_behind_one_header_line(self, tmp_path):
         tracks = [plain("v_a", 37), plain("v_b", 100)]
         report = export_tracks(tracks, "bmn", tmp_path)
+        own, mmaction2 = report.configuration()[:2]
         for track in tracks:
-            loaded = load_like_bmn(tmp_path, track.record.video_id)
+            loaded = load_like_mmaction2_bmn(mmaction2.split()[1], track.record.video_id)
             assert loaded.shape == (6, 100)
             np.testing.assert_array_equal(loaded.T, rescale(track, 100).features)
-            with (tmp_path / f"{track.record.video_id}.csv").open() as file:
+            words = own.split()
+            assert words[0] == "--feature_path" and words[4] == "--temporal_scale"
+            loaded = load_like_bmn(words[1], words[5], track.record.video_id)
+            np.testing.assert_allclose(loaded, rescale(track, 100).features, rtol=1e-6)
+            with (tmp_path / "csv_mean_100" / f"{track.record.video_id}.csv").open() as file:
                 lines = list(csv.reader(file))
             assert len(lines) == 101
             assert len(lines[0]) == 6
@@ -307,10 +369,21 @@ WRITTEN = [
     ("gtad", "h5"),
     ("gtad-thumos", "h5"),
     ("2dtan", "hdf5"),
+    ("2dtan-activitynet", "hdf5"),
+    ("2dtan-tacos", "hdf5"),
     ("lgi", "npy"),
     ("bmn", "csv"),
     ("tsp", "h5"),
 ]
+
+
+# The file of all videos, where a layout has one.
+ONE_FILE = {
+    "2dtan": "bsp_features.hdf5",
+    "2dtan-activitynet": "sub_activitynet_v1-3.c3d.hdf5",
+    "2dtan-tacos": "tall_c3d_features.hdf5",
+    "tsp": "bsp_features.h5",
+}
 
 
 class TestEveryLayout:
@@ -323,9 +396,7 @@ class TestEveryLayout:
     def test_our_reader_brings_rows_and_record_back(self, tmp_path, layout, file_format):
         track = plain("video_test_1", 12)
         report = export_tracks([track], layout, tmp_path, file_format=file_format, prefix="v_")
-        place = {"2dtan": tmp_path / "bsp_features.hdf5", "tsp": tmp_path / "bsp_features.h5"}.get(
-            layout, report.place
-        )
+        place = tmp_path / ONE_FILE[layout] if layout in ONE_FILE else report.place
         found = read_foreign_features(
             place, layout, "video_test_1", prefix="v_", file_format=file_format, dim=6
         )
@@ -356,8 +427,8 @@ class TestEveryLayout:
         (tmp_path / "in").mkdir()
         for suffix in (".npy", ".h5", ".csv"):
             (tmp_path / f"secret{suffix}").write_bytes(b"x")
-        place = tmp_path / "in" if layout not in ("2dtan", "tsp") else tmp_path / "in.h5"
-        if layout in ("2dtan", "tsp"):
+        place = tmp_path / "in" if layout not in ONE_FILE else tmp_path / "in.h5"
+        if layout in ONE_FILE:
             with h5py.File(place, "w"):
                 pass
         with pytest.raises((ValueError, MissingFeaturesError)) as caught:
@@ -413,6 +484,58 @@ class TestWhatIsLeftOut:
         with pytest.raises(ValueError, match="no track"):
             export_tracks([], layout, tmp_path / "out")
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def evenly(track):
+    """Where a loader that knows no times puts the rows of a video: spread over its duration."""
+    return (np.arange(track.num_snippets) + 0.5) / track.num_snippets * track.record.duration_s
+
+
+class TestRowsThatAreSpreadOverTheVideo:
+    """Loaders that know no times spread the rows over the duration, also if the last snippet was padded."""
+
+    @pytest.mark.parametrize(
+        ("layout", "change"),
+        [
+            ("lgi", lambda track: track),
+            ("2dtan", lambda track: track),
+            ("2dtan-activitynet", lambda track: track),
+            ("2dtan-tacos", lambda track: track),
+            ("actionformer", lambda track: rescale(track, 20)),
+            ("opentad", lambda track: rescale(track, 20)),
+        ],
+    )
+    def test_rows_are_put_where_the_loader_takes_them_to_be(self, tmp_path, layout, change):
+        track = plain(num_snippets=13, num_frames=98, duration_s=98 / 25)  # of the last snippet two frames
+        centers_s = track.centers_s.copy()
+        centers_s[-1] = 97 / 25
+        track = change(FeatureTrack(track.features, centers_s, track.record))
+        assert np.abs(track.centers_s - evenly(track)).max() > 0.1
+        report = export_tracks([track], layout, tmp_path, feature_type="bsp")
+        place = tmp_path / ONE_FILE[layout] if layout in ONE_FILE else report.place
+        found = read_foreign_features(place, layout, "v_one")
+        expected = [np.interp(evenly(track), track.centers_s, column) for column in track.features.T]
+        np.testing.assert_allclose(found.features.T, expected, rtol=1e-5, atol=1e-6)
+        assert any("1 video" in note and "spread evenly" in note for note in report.notes())
+
+    @pytest.mark.parametrize("layout", ["lgi", "2dtan"])
+    def test_overlapping_windows_are_put_there_too(self, tmp_path, layout):
+        track = plain(snippet_frames=16, stride_frames=4)
+        report = export_tracks([track], layout, tmp_path)
+        place = tmp_path / ONE_FILE[layout] if layout in ONE_FILE else report.place
+        found = read_foreign_features(place, layout, "v_one")
+        expected = [np.interp(evenly(track), track.centers_s, column) for column in track.features.T]
+        np.testing.assert_allclose(found.features.T, expected, rtol=1e-5, atol=1e-6)
+        assert not any("frames behind its start" in note for note in report.notes())
+
+    @pytest.mark.parametrize("layout", ["gtad", "bmn"])
+    def test_padded_rows_are_timed_by_the_annotations_where_a_loader_takes_that(self, tmp_path, layout):
+        track = plain(num_snippets=13, num_frames=98, duration_s=98 / 25)
+        export_tracks([track], layout, tmp_path)
+        timing = json.loads((tmp_path / "video_timing.json").read_text())["v_one"]
+        # SPEC 4.6: what the rows cover, which here is more than the video.
+        covered_s = timing["feature_frame"] / timing["duration_frame"] * timing["duration_second"]
+        np.testing.assert_allclose((np.arange(13) + 0.5) / 13 * covered_s, track.centers_s)
 
 
 class TestWhatIsRefused:
