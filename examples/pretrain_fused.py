@@ -56,7 +56,7 @@ logger = logging.getLogger("pretrain_fused")
 
 
 def build_two_stream(settings) -> None:
-    """Put the two trained encoders side by side, and save them as one."""
+    """Join the two trained encoders, and save them as one."""
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     logger.setLevel("INFO")
     streams = {"action": settings.action_teacher, "boundary": settings.boundary_teacher}
@@ -69,7 +69,7 @@ def build_two_stream(settings) -> None:
 
 
 def prepare_teachers(settings, data, accelerator):
-    """Return what gives the teachers' features of a batch, and who and how wide the teachers are."""
+    """Return a function from batches to the teachers' features, and the teachers' records and sizes."""
     teachers = None
     if settings.action_teacher and settings.boundary_teacher:
         teachers = Teachers.from_pretrained(

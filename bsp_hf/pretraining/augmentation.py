@@ -26,14 +26,9 @@ class SpatialAugmentation:
     flip_probability: float = 0.5
 
     def __call__(self, frames: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Crop, resize and maybe flip all frames of one source alike.
+        """Crop, resize and maybe flip all frames of one source alike, uint8 `(num_frames, height, width, 3)`.
 
-        Args:
-            frames (`np.ndarray`): uint8 `(num_frames, height, width, 3)`.
-            rng (`np.random.Generator`): Source of the draw.
-
-        Returns:
-            `torch.Tensor`: uint8 `(num_frames, 3, crop_size, crop_size)`, stored with channels last.
+        The result is uint8 `(num_frames, 3, crop_size, crop_size)`, stored with channels last.
         """
         height, width = frames.shape[1:3]
         short_side = min(height, width)

@@ -90,7 +90,7 @@ class Pretext(ABC):
 
 
 class BoundaryClassification(Pretext):
-    """Tell the given boundary types apart (Sec. 3.3): all four by default, or one against same-speed."""
+    """Classify boundary types (Sec. 3.3): all four by default, or one against same-speed."""
 
     def __init__(self, synthesis: SynthesisConfig, kinds: tuple[BoundaryType, ...] = tuple(BoundaryType)):
         super().__init__(synthesis)
@@ -128,6 +128,20 @@ class BoundaryRegression(BoundaryClassification):
         return boundary_heatmap(self.synthesis.num_frames, plan.boundary_frame, self.synthesis.half_length)
 
 
+def _check_actions(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2:
+        raise ValueError(
+            f"action classification needs at least two classes, got {list(names)}; lay the videos out as "
+            "CLASS/clip.mp4, or choose a task without classes."
+        )
+    return names
+
+
+def _select_actions(usable: np.ndarray, catalog: SourceCatalog, names: tuple[str, ...]) -> np.ndarray:
+    named = [catalog.sources[index].label in names for index in usable]
+    return usable[np.array(named, dtype=bool)]
+
+
 class ActionClassification(Pretext):
     """Name the action of a clip: the paper's "vanilla" pre-training.
 
@@ -136,12 +150,7 @@ class ActionClassification(Pretext):
 
     def __init__(self, synthesis: SynthesisConfig, label_names: tuple[str, ...]):
         super().__init__(synthesis)
-        if len(label_names) < 2:
-            raise ValueError(
-                f"action classification needs at least two classes, got {list(label_names)}; lay the videos "
-                "out as CLASS/clip.mp4, or choose a task without classes."
-            )
-        self.label_names = label_names
+        self.label_names = _check_actions(label_names)
         self.synthesis = without_jumps(synthesis)
         self.takes_segments = synthesis.action_sampling == "segments"
         if self.takes_segments:
@@ -154,8 +163,7 @@ class ActionClassification(Pretext):
         if self.takes_segments:
             # TSM's evaluation takes one frame only of a video without more frames than segments.
             usable = np.flatnonzero(catalog.lengths > self.synthesis.num_frames)
-        named = [catalog.sources[index].label in self.label_names for index in usable]
-        return usable[np.array(named, dtype=bool)]
+        return _select_actions(usable, catalog, self.label_names)
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
         """Draw an unchanged clip; with segments and TSM's test modes, the one whose number is `case`."""
@@ -169,7 +177,7 @@ class ActionClassification(Pretext):
 
 
 class ArrowOfTime(Pretext):
-    """Tell whether a clip runs forwards or backwards (Wei et al. 2018; Table 7)."""
+    """Classify clips that run forwards and backwards (Wei et al. 2018; Table 7)."""
 
     label_names = ("forward", "backward")
     num_cases = 2
@@ -188,7 +196,7 @@ class ArrowOfTime(Pretext):
 
 
 class Speediness(Pretext):
-    """Tell a clip at its normal speed from one that is sped up throughout (Benaim et al. 2020; Table 7)."""
+    """Classify clips at normal speed and sped up throughout (Benaim et al. 2020; Table 7)."""
 
     label_names = ("normal", "sped-up")
     num_cases = 2
@@ -300,7 +308,7 @@ def make_pretext(task: str, synthesis: SynthesisConfig, class_names: tuple[str, 
 
 
 class BoundaryWithAction(BoundaryClassification):
-    """Tell the four boundary types apart, and the action wherever a clip shows a single one.
+    """Classify the four boundary types, and the action wherever a clip shows a single one.
 
     A diff-class clip shows two actions, so it has no action label; all others have that of their source.
     Sources of other actions than `action_names` are left out.
@@ -310,18 +318,11 @@ class BoundaryWithAction(BoundaryClassification):
 
     def __init__(self, synthesis: SynthesisConfig, action_names: tuple[str, ...]):
         super().__init__(synthesis)
-        if len(action_names) < 2:
-            raise ValueError(
-                f"learning actions needs at least two classes, got {list(action_names)}; lay the videos "
-                "out as CLASS/clip.mp4."
-            )
-        self.action_names = action_names
+        self.action_names = _check_actions(action_names)
 
     def usable(self, catalog: SourceCatalog) -> np.ndarray:
         """Return the sources that every boundary type can start from, and whose action has a number."""
-        usable = super().usable(catalog)
-        named = [catalog.sources[index].label in self.action_names for index in usable]
-        return usable[np.array(named, dtype=bool)]
+        return _select_actions(super().usable(catalog), catalog, self.action_names)
 
     def target(  # type: ignore[override]  # two labels where the base has one
         self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog

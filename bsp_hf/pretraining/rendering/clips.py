@@ -38,16 +38,10 @@ _KINDS: tuple[BoundaryKind, ...] = ("new_action_cut", "same_action_cut", "speed_
 class RenderedBoundary:
     """A moment at which a rendered video changes.
 
-    Args:
-        time_s (`float`): The change, in seconds from the start of the video.
-        frame (`int`): Index of the frame shown at `time_s`: after a cut the first of the new shot, without a
-            cut the last that would look the same without the change.
-        kind (`str`): `"new_action_cut"` (another place, another motion), `"same_action_cut"` (another place
-            and object, the same motion), `"speed_change"` or `"action_change"` (same place, no cut).
-        motion_before (`str`): Motion up to the boundary.
-        motion_after (`str`): Motion from it on.
-        speed_before (`float`): Factor on the motion's own pace up to the boundary.
-        speed_after (`float`): The factor from it on.
+    `frame` is shown at `time_s`: after a cut it is the first of the new shot, without a cut the last that
+    would look the same without the change. A `"new_action_cut"` goes to another place and motion, a
+    `"same_action_cut"` to another place and object with the same motion; in a `"speed_change"` and an
+    `"action_change"` the place stays. Speeds are factors on the motion's own pace.
     """
 
     time_s: float

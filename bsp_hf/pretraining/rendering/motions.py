@@ -13,13 +13,7 @@ _Track = np.ndarray | float
 
 @dataclass(frozen=True)
 class Stretch:
-    """A run of frames in which one motion goes on at one speed.
-
-    Args:
-        motion (`str`): One of `MOTION_NAMES`.
-        num_frames (`int`): Length of the run.
-        speed (`float`, *optional*, defaults to 1.0): Factor on the motion's own pace.
-    """
+    """A run of frames in which one of `MOTION_NAMES` goes on, at a factor `speed` on its own pace."""
 
     motion: str
     num_frames: int
