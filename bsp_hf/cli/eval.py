@@ -21,7 +21,13 @@ def eval(
         Path | None, typer.Option(help="Table of id and duration (or length) in seconds.")
     ] = None,
     tasks: Annotated[Path | None, typer.Option(help="tasks_primary.txt, for CrossTask.")] = None,
-    rule: Annotated[str, typer.Option(help="2d-tan: tIoU > threshold, lgi: tIoU >= threshold.")] = "2d-tan",
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose scorer to follow: activitynet, actionformer or opentad for detection, 2d-tan, lgi or "
+            "qvhighlights for grounding; default: that of the annotations' layout."
+        ),
+    ] = None,
     segment_s: Annotated[float, typer.Option(help="Seconds of an actionness segment.")] = 0.2,
     labelling: Annotated[str, typer.Option(help="any_overlap or center, for actionness.")] = "any_overlap",
     min_consistency: Annotated[
@@ -68,7 +74,8 @@ def eval(
                 "compare the ids of both, and --subset."
             )
         width = max(len(name) for name in report.metrics)
-        typer.echo(f"{task}, {report.coverage}")
+        rule_text = "" if report.rule is None else f" by the rule of {report.rule}"
+        typer.echo(f"{task}{rule_text}, {report.coverage}")
         for name, value in report.metrics.items():
             typer.echo(f"  {name:<{width}}  {value:.4f}")
         for note in report.notes:

@@ -1,7 +1,7 @@
 """Files of predictions and annotations to the official numbers of a benchmark."""
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
 from bsp_hf.localization.annotations.reading import read_durations
-from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.metrics import (
     GEBD_RELATIVE_DISTANCES,
     BoundaryAnnotation,
@@ -20,19 +20,33 @@ from bsp_hf.metrics import (
     evaluate_actionness,
     evaluate_boundaries,
     evaluate_grounding,
+    evaluate_highlights,
+    evaluate_moment_retrieval,
     proposal_recall,
     read_boundary_annotations,
     read_ground_truth,
     read_results,
     thumos_map,
 )
+from bsp_hf.metrics.grounding import RULES as GROUNDING_RULES
+from bsp_hf.metrics.qvhighlights import CLIP_S, HIGHLIGHT_SCORES
 
-from .result_files import pair_moments, read_actionness, read_boundaries, read_moments
+from .result_files import (
+    MomentPrediction,
+    QueryKey,
+    pair_moments,
+    read_actionness,
+    read_boundaries,
+    read_moments,
+)
 from .suppression import Detections, detections_to_json
 
 logger = logging.get_logger(__name__)
 
 EVALUATION_TASKS = ("detection", "thumos", "grounding", "actionness", "boundaries")
+DETECTION_RULES = ("activitynet", "actionformer", "opentad")
+RULES = {"detection": DETECTION_RULES, "thumos": DETECTION_RULES, "grounding": GROUNDING_RULES}
+_SAME_INSTANCE_S = 1e-3
 SUBSETS = {"detection": "validation", "thumos": "test"}
 
 
@@ -47,7 +61,8 @@ class EvaluationOptions:
         durations (`Path`, *optional*): Table with a column `id` or `video` and one `length` or `duration`, in
             seconds.
         tasks (`Path`, *optional*): List of tasks, for CrossTask.
-        rule (`str`, *optional*, defaults to `"2d-tan"`): Comparison rule of grounding, or `"lgi"`.
+        rule (`str`, *optional*): Whose scorer to follow, one of `RULES`. By default `"activitynet"` for
+            detection; for grounding `"qvhighlights"` if the annotations have that layout, else `"2d-tan"`.
         segment_s (`float`, *optional*, defaults to 0.2): Seconds of an actionness segment.
         labelling (`str`, *optional*, defaults to `"any_overlap"`): Which segments hold a step.
         min_consistency (`float`, *optional*): Skip videos whose raters agree less, for boundaries.
@@ -58,7 +73,7 @@ class EvaluationOptions:
     layout: str | None = None
     durations: Path | None = None
     tasks: Path | None = None
-    rule: str = "2d-tan"
+    rule: str | None = None
     segment_s: float = 0.2
     labelling: str = "any_overlap"
     min_consistency: float | None = None
@@ -76,6 +91,7 @@ class EvaluationReport:
         num_videos_with_predictions (`int`): Those of them that have a prediction.
         only_predicted (`bool`): Whether the numbers are over the latter alone.
         notes (`tuple[str, ...]`): What else there is to know, such as bad rows.
+        rule (`str`, *optional*): Whose scorer the numbers follow, where there are several.
     """
 
     task: str
@@ -84,6 +100,7 @@ class EvaluationReport:
     num_videos_with_predictions: int
     only_predicted: bool
     notes: tuple[str, ...] = ()
+    rule: str | None = None
 
     @property
     def coverage(self) -> str:
@@ -95,6 +112,7 @@ class EvaluationReport:
         """Return the report as plain values that JSON can hold."""
         return {
             "task": self.task,
+            "rule": self.rule,
             "metrics": self.metrics,
             "num_videos": self.num_videos,
             "num_videos_with_predictions": self.num_videos_with_predictions,
@@ -126,12 +144,16 @@ def evaluate_files(
     options = options or EvaluationOptions()
     if task not in EVALUATION_TASKS:
         raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(EVALUATION_TASKS)}.")
+    rules = RULES.get(task, ())
+    if options.rule is not None and options.rule not in rules:
+        choice = f"choose one of {', '.join(rules)}" if rules else "leave it out"
+        raise ValueError(f"rule {options.rule!r} is none of the task {task}; {choice}.")
     if task in SUBSETS:
         return _evaluate_detection(predictions, annotations, task, options)
     if task == "boundaries":
         return _evaluate_boundaries(predictions, annotations, options)
     if task == "grounding":
-        return _evaluate_grounding(predictions, _read(annotations, options), options)
+        return _evaluate_grounding(predictions, annotations, options)
     return _evaluate_actionness(predictions, _read(annotations, options), options)
 
 
@@ -159,10 +181,17 @@ def _evaluate_detection(
     found = read_results(predictions)
     predicted = set(found.video_ids) & set(truth.video_ids)
     excluded = tuple(set(truth.video_ids) - predicted) if options.only_predicted else ()
-    scores = _score_segments(truth, found, task == "thumos", excluded)
-    notes = (*notes, *scores.notes)
-    num_videos = len(truth.video_ids)
-    return EvaluationReport(task, scores.metrics, num_videos, len(predicted), options.only_predicted, notes)
+    rule = options.rule or DETECTION_RULES[0]
+    scores = _score_segments(truth, found, task == "thumos", excluded, rule)
+    return EvaluationReport(
+        task,
+        scores.metrics,
+        len(truth.video_ids),
+        len(predicted),
+        options.only_predicted,
+        (*notes, *scores.notes),
+        rule,
+    )
 
 
 def detection_scores(
@@ -189,9 +218,13 @@ class _SegmentScores:
 
 
 def _score_segments(
-    truth: SegmentTable, found: SegmentTable, is_thumos: bool, excluded: Collection[Hashable] = ()
+    truth: SegmentTable,
+    found: SegmentTable,
+    is_thumos: bool,
+    excluded: Collection[Hashable] = (),
+    rule: str = DETECTION_RULES[0],
 ) -> _SegmentScores:
-    """Score by the benchmark's protocol: mAP over its thresholds, AR@100 and AUC."""
+    """Score by the benchmark's protocol: mAP over its thresholds by a rule, AR@100 and AUC."""
     notes: list[str] = []
     is_one_class = None in found.labels or "" in found.labels
     if is_one_class or set(found.labels) == {"action"} - set(truth.labels):
@@ -213,8 +246,13 @@ def _score_segments(
             f"{len(found) - len(rows)} predictions of {len(unknown)} classes that the annotations lack were "
             f"left out, first {unknown[0]!r}; the official evaluator stops there"
         )
+    instances = truth if rule == DETECTION_RULES[0] else _distinct_instances(truth, rule)
+    if len(instances) < len(truth):
+        notes.append(
+            f"mAP leaves out {len(truth) - len(instances)} repeated or empty instances, as {rule} does"
+        )
     metric = thumos_map if is_thumos else activitynet_map
-    scores = metric(truth, known, excluded_video_ids=excluded)
+    scores = metric(instances, known, excluded_video_ids=excluded)
     metrics = {"average_map": scores.average_map}
     metrics |= {
         f"map@{threshold:g}": float(value)
@@ -230,6 +268,23 @@ def _score_segments(
     return _SegmentScores(metrics, tuple(notes))
 
 
+def _distinct_instances(truth: SegmentTable, rule: str) -> SegmentTable:
+    """Return the instances that ActionFormer and OpenTAD score.
+
+    Both leave out an instance within 1 ms of an earlier one of its class and video; OpenTAD also those that
+    do not end after their start.
+    """
+    kept: dict[tuple[int, int], list[int]] = {}
+    rows = []
+    for row, segment in enumerate(truth.segments_s):
+        earlier = kept.setdefault((int(truth.video_index[row]), int(truth.label_index[row])), [])
+        is_repeated = (np.abs(truth.segments_s[earlier] - segment) <= _SAME_INSTANCE_S).all(axis=1).any()
+        if not is_repeated and (rule != "opentad" or segment[0] < segment[1]):
+            earlier.append(row)
+            rows.append(row)
+    return truth.select_rows(np.array(rows, dtype=np.int64))
+
+
 def _distinct_segments(found: SegmentTable) -> SegmentTable:
     """Return each segment of a video once, under its best score."""
     by_score = np.argsort(-found.require_scores(), kind="stable")
@@ -239,8 +294,11 @@ def _distinct_segments(found: SegmentTable) -> SegmentTable:
 
 
 def _evaluate_grounding(
-    predictions: str | Path, annotations: AnnotationSet, options: EvaluationOptions
+    predictions: str | Path, path: str | Path, options: EvaluationOptions
 ) -> EvaluationReport:
+    layout = options.layout or detect_layout(path)
+    rule = options.rule or ("qvhighlights" if layout == "qvhighlights" else GROUNDING_RULES[0])
+    annotations = _read(path, replace(options, layout=layout))
     found = read_moments(predictions)
     known = {(video.video_id, query.query_id) for video in annotations.videos for query in video.queries}
     known_ids = {query_id for _, query_id in known}
@@ -257,25 +315,73 @@ def _evaluate_grounding(
     if options.only_predicted:
         absent = set(annotations.by_id) - predicted
         annotations = annotations.without_videos(absent)
-    cut_notes: tuple[str, ...] = ()
-    if options.rule == "2d-tan":
+    notes = [f"{len(foreign)} predicted queries are not annotated"] if foreign else []
+    if rule == "2d-tan":
         whole, annotations = annotations, annotations.cut_to_videos()
-        cut_notes = _describe_cut(whole, annotations)
+        notes.extend(_describe_cut(whole, annotations))
     pairs = pair_moments(annotations, found)
-    scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=options.rule)
-    metrics = {
+    scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=rule)
+    notes.insert(0, f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions")
+    metrics = {} if rule != "qvhighlights" else _score_qvhighlights(annotations, found, notes)
+    metrics |= {
         f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
         for rank in (1, 5)
         for threshold in (0.3, 0.5, 0.7)
     }
-    notes = (
-        f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions",
-        *((f"{len(foreign)} predicted queries are not annotated",) if foreign else ()),
-        *cut_notes,
-        *_problems(annotations),
-    )
     metrics["mean_iou"] = scores.mean_iou
-    return EvaluationReport("grounding", metrics, num_videos, len(predicted), options.only_predicted, notes)
+    return EvaluationReport(
+        "grounding",
+        metrics,
+        num_videos,
+        len(predicted),
+        options.only_predicted,
+        (*notes, *_problems(annotations)),
+        rule,
+    )
+
+
+def _score_qvhighlights(
+    annotations: AnnotationSet, found: Mapping[QueryKey, MomentPrediction], notes: list[str]
+) -> dict[str, float]:
+    """Return mAP over all moments of a query, by their lengths too, and the scores of highlights if any."""
+    queries = [(video, query) for video in annotations.videos for query in video.queries]
+    answers = [found.get((video.video_id, query.query_id)) for video, query in queries]
+    scores = evaluate_moment_retrieval(
+        [() if answer is None else answer.windows_s for answer in answers],
+        [() if answer is None else answer.scores for answer in answers],
+        [query.windows_s for _, query in queries],
+    )
+    metrics = {"mr_map": scores.average_map}
+    metrics |= {f"mr_map@{threshold}": scores.map_at(threshold) for threshold in (0.5, 0.75)}
+    metrics |= {f"mr_map_{name}": part.average_map for name, part in scores.by_length.items()}
+    rated = [
+        (answer, _rate_clips(video, query))
+        for answer, (video, query) in zip(answers, queries, strict=True)
+        if query.saliency
+    ]
+    saliency = [() if answer is None or answer.saliency is None else answer.saliency for answer, _ in rated]
+    num_answered = sum(len(row) > 0 for row in saliency)
+    if num_answered:
+        notes.append(f"{num_answered} of {len(rated)} queries with rated clips have saliency scores")
+        for name, min_score in HIGHLIGHT_SCORES.items():
+            highlights = evaluate_highlights(saliency, [raters for _, raters in rated], min_score)
+            metrics[f"hl_map_{name}"] = highlights.average_map
+            metrics[f"hit@1_{name}"] = highlights.hit_at_one
+    return metrics
+
+
+def _rate_clips(video: AnnotatedVideo, query: MomentQuery) -> np.ndarray:
+    """Return the scores of every clip of a video for a query, `(num_clips, num_raters)`, 0 where unrated."""
+    num_clips = int((video.duration_s or 0) / CLIP_S)
+    raters = np.zeros((num_clips, len(query.saliency[0][1])))
+    for clip, scores in query.saliency:
+        if not 0 <= clip < num_clips or len(scores) != raters.shape[1]:
+            raise ValueError(
+                f"query {query.query_id} of video {video.video_id} has {len(scores)} scores for clip {clip}; "
+                f"expected {raters.shape[1]} for each of {num_clips} clips of {CLIP_S:g} s."
+            )
+        raters[clip] = scores
+    return raters
 
 
 def _describe_cut(whole: AnnotationSet, cut: AnnotationSet) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class MomentPrediction:
         sentence (`str`): The sentence.
         windows_s (`np.ndarray`): float64 `(num_moments, 2)`, seconds, best first.
         scores (`np.ndarray`): float64 `(num_moments,)`.
+        saliency (`np.ndarray`, *optional*): float64 `(num_clips,)`, a score for every clip of 2 s.
     """
 
     query_id: str
@@ -40,6 +41,7 @@ class MomentPrediction:
     sentence: str
     windows_s: np.ndarray
     scores: np.ndarray
+    saliency: np.ndarray | None = None
 
     @property
     def key(self) -> QueryKey:
@@ -91,13 +93,16 @@ def write_thumos_text(
 def write_moments(path: str | Path, predictions: Iterable[MomentPrediction]) -> Path:
     """Write ranked moments as QVHighlights' submissions hold them, a JSON line for each query.
 
-    A line holds `qid`, `query`, `vid` and `pred_relevant_windows` (`[[start, end, score], ...]`, best first).
+    A line holds `qid`, `query`, `vid`, `pred_relevant_windows` (`[[start, end, score], ...]`, best first) and
+    perhaps `pred_saliency_scores`.
     """
     lines = []
     for found in predictions:
         windows = np.column_stack([found.windows_s, found.scores]).tolist() if len(found.scores) else []
         query_id = int(found.query_id) if found.query_id.isdecimal() else found.query_id
         record = {"qid": query_id, "query": found.sentence, "vid": found.video_id}
+        if found.saliency is not None:
+            record["pred_saliency_scores"] = found.saliency.tolist()
         lines.append(json.dumps({**record, "pred_relevant_windows": windows}) + "\n")
     atomic_write_text(path, "".join(lines))
     return Path(path)
@@ -118,9 +123,13 @@ def read_moments(path: str | Path) -> dict[QueryKey, MomentPrediction]:
             if rows.ndim != 2 or rows.shape[1] not in (2, 3) or not np.isfinite(rows).all():
                 raise ValueError("pred_relevant_windows must hold [start, end, score], finite numbers")
             scores = rows[:, 2] if rows.shape[1] == 3 else -np.arange(len(rows), dtype=np.float64)
-            moment = MomentPrediction(
-                str(record["qid"]), str(record["vid"]), str(record["query"]), rows[:, :2], scores
-            )
+            saliency = record.get("pred_saliency_scores")
+            if saliency is not None:
+                saliency = np.array(saliency, dtype=np.float64).reshape(-1)
+                if not np.isfinite(saliency).all():
+                    raise ValueError("pred_saliency_scores must hold finite numbers")
+            video_id, query_id = str(record["vid"]), str(record["qid"])
+            moment = MomentPrediction(query_id, video_id, str(record["query"]), rows[:, :2], scores, saliency)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}, line {line}: {error!r}. Expected qid, query, vid and pred_relevant_windows."

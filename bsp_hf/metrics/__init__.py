@@ -33,6 +33,12 @@ from .generic_boundaries import (
 )
 from .grounding import GroundingScores, evaluate_grounding
 from .proposals import ProposalScores, proposal_recall
+from .qvhighlights import (
+    HighlightScores,
+    MomentRetrievalScores,
+    evaluate_highlights,
+    evaluate_moment_retrieval,
+)
 from .segment_table import SegmentTable, read_ground_truth, read_results
 from .segments import pairwise_tiou, tiou
 
@@ -47,6 +53,8 @@ __all__ = [
     "BoundaryScores",
     "DetectionScores",
     "GroundingScores",
+    "HighlightScores",
+    "MomentRetrievalScores",
     "ProposalScores",
     "SegmentTable",
     "StepAnnotation",
@@ -56,6 +64,8 @@ __all__ = [
     "evaluate_boundaries",
     "evaluate_boundary_classification",
     "evaluate_grounding",
+    "evaluate_highlights",
+    "evaluate_moment_retrieval",
     "interpolated_average_precision",
     "label_segments",
     "pairwise_tiou",

@@ -1,4 +1,4 @@
-"""Moment retrieval by a sentence: recall R@n at a tIoU, and mean tIoU, by the rules of 2D-TAN and of LGI."""
+"""Moment retrieval by a sentence: recall R@n at a tIoU, and mean tIoU, by the rules of several systems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .segments import as_segments, as_thresholds, find_threshold, tiou
 
-RULES = ("2d-tan", "lgi")
+RULES = ("2d-tan", "lgi", "qvhighlights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class GroundingScores:
         ranks (`tuple`): How many of the first moments count, for each row.
         tiou_thresholds (`np.ndarray`): `(num_thresholds,)`.
         mean_iou (`float`): Mean tIoU of the first moment, in 0 to 1.
-        rule (`str`): `"2d-tan"` or `"lgi"`.
+        rule (`str`): `"2d-tan"`, `"lgi"` or `"qvhighlights"`.
         num_queries (`int`): Queries of the ground truth.
         num_queries_with_predictions (`int`): Those with at least one moment; the others count as missed.
     """
@@ -63,10 +63,11 @@ def evaluate_grounding(
 ) -> GroundingScores:
     """Score ranked moments against one annotated moment a query.
 
-    The two rules in use differ where a tIoU equals its threshold: `"2d-tan"` counts tIoU > threshold, `"lgi"`
-    tIoU >= threshold. Both take the hull as union, and a reversed moment overlaps nothing. 2D-TAN drops
-    queries whose annotation does not start before it ends, so here they are an error; LGI keeps them and so
-    do we, unless its formula divides by zero.
+    The rules in use differ where a tIoU equals its threshold: `"2d-tan"` counts tIoU > threshold, `"lgi"` and
+    `"qvhighlights"` tIoU >= threshold. All take the hull as union, and a reversed moment overlaps nothing.
+    2D-TAN drops queries whose annotation does not start before it ends, so here they are an error; LGI keeps
+    them and so do we, unless its formula divides by zero. Its loader also cuts annotations at the end of the
+    video, which is the caller's business.
 
     Suppression of near-duplicates, part of 2D-TAN's protocol before R@5, is the predictor's business: pass
     the moments that are left.
@@ -79,7 +80,7 @@ def evaluate_grounding(
         ground_truth_s (`ArrayLike`): The annotated moment of each query in seconds, `(num_queries, 2)`.
         ranks (`Sequence[int]`): n of R@n, each 1 or more. Defaults to `(1, 5)`.
         tiou_thresholds (`Sequence[float]`): In `(0, 1]`. Defaults to `(0.3, 0.5, 0.7)`.
-        rule (`str`): `"2d-tan"` or `"lgi"`. Defaults to `"2d-tan"`.
+        rule (`str`): `"2d-tan"`, `"lgi"` or `"qvhighlights"`. Defaults to `"2d-tan"`.
 
     Returns:
         `GroundingScores`: Recall, mean tIoU, and how many queries had predictions.

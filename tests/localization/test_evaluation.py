@@ -241,6 +241,96 @@ def test_real_charades_annotations_are_cut_at_the_length_of_their_videos(shared_
         assert (report.metrics["mean_iou"] == 1) == is_perfect
 
 
+def test_the_layout_of_qvhighlights_picks_its_own_scorer(tmp_path):
+    truth = [
+        {"qid": 1, "query": "one", "vid": "a", "duration": 10, "relevant_windows": [[0, 10]],
+         "relevant_clip_ids": [0, 1], "saliency_scores": [[4, 3, 2], [1, 1, 1]]},
+        {"qid": 2, "query": "two", "vid": "b", "duration": 60, "relevant_windows": [[0, 20], [30, 50]],
+         "relevant_clip_ids": [29], "saliency_scores": [[4, 4, 4]]},
+    ]  # fmt: skip
+    found = [
+        {"qid": 1, "query": "one", "vid": "a", "pred_relevant_windows": [[0, 5, 0.9]],
+         "pred_saliency_scores": [0.9, 0.1, 0.2, 0.3, 0.4]},
+        {"qid": 2, "query": "two", "vid": "b", "pred_relevant_windows": [[0, 20, 0.9], [31, 50, 0.8]],
+         "pred_saliency_scores": list(range(30))},
+    ]  # fmt: skip
+    for name, rows in (("truth.jsonl", truth), ("found.jsonl", found)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = evaluate(tmp_path / "found.jsonl", tmp_path / "truth.jsonl", "--task", "grounding")
+    assert said.startswith("grounding by the rule of qvhighlights, predictions for 2 of 2 videos")
+    report = evaluate_files(tmp_path / "found.jsonl", tmp_path / "truth.jsonl", "grounding")
+    expected = {
+        "recall@1,0.5": 1.0,  # the first moment's tIoU is 0.5, which counts here
+        "recall@1,0.7": 0.5,
+        "mr_map@0.5": 1.0,
+        "mr_map@0.75": 0.5,
+        "mr_map": (0.1 + 1) / 2,  # of ten thresholds the first query reaches one, the second all
+        "mr_map_short": 0.1,
+        "mr_map_middle": 1.0,
+        "hl_map_very_good": (1 / 3 + 1) / 2,  # to one rater of three the first clip is very good
+        "hit@1_very_good": 1.0,
+        "hl_map_fair": 1.0,
+    }
+    assert {name: report.metrics[name] for name in expected} == pytest.approx(expected)
+    assert "2 of 2 queries with rated clips have saliency scores" in report.notes
+    assert report.to_dict()["rule"] == "qvhighlights"
+    options = EvaluationOptions(rule="2d-tan")
+    report = evaluate_files(tmp_path / "found.jsonl", tmp_path / "truth.jsonl", "grounding", options)
+    assert report.metrics["recall@1,0.5"] == 0.5 and "mr_map" not in report.metrics
+
+
+def test_the_annotations_of_qvhighlights_as_predictions(shared_data, tmp_path):
+    path = shared_data / "annotations" / "qvhighlights" / "highlight_val_release.jsonl.gz"
+    annotations = read_annotations(path)
+    queries = [(video, query) for video in annotations.videos for query in video.queries]
+    moments, hits, shares = [], [], []
+    for (video, query), moment in zip(queries, moments_of(annotations), strict=True):
+        clips = np.zeros(int(video.duration_s / 2))
+        for clip, scores in query.saliency:
+            clips[clip] = np.mean(scores)
+        hits.append(max(dict(query.saliency)[int(clips.argmax())]) == 4)
+        count = len(query.windows_s)
+        shares.append(min(1, 10 / count))  # ten moments take part
+        moments.append(replace(moment, scores=np.linspace(1, 0.5, count), saliency=clips))
+    assert len(moments) == 1550
+    written = write_moments(tmp_path / "p.jsonl", moments)
+    report = evaluate_files(written, path, "grounding")
+    assert (report.metrics["recall@1,0.7"], report.metrics["mean_iou"]) == (1, 1)
+    assert report.metrics["mr_map"] == pytest.approx(np.mean(shares)) and min(shares) < 1
+    assert report.metrics["hit@1_very_good"] == pytest.approx(np.mean(hits))
+    assert 0 < report.metrics["hl_map_very_good"] < report.metrics["hl_map_fair"] < 1
+    again = read_moments(written)[moments[0].key].saliency
+    np.testing.assert_array_equal(again, moments[0].saliency)
+
+
+def test_instances_that_actionformer_and_opentad_leave_out(tmp_path):
+    """A is annotated twice within 1 ms, C does not end after its start; all else is found."""
+    entries = [("A", 1, 5), ("A", 1.0005, 4.9995), ("B", 1, 5), ("A", 7, 9), ("C", 3, 3), ("C", 6, 8)]
+    annotations = [{"label": label, "segment": [start, end]} for label, start, end in entries]
+    record = {"subset": "validation", "duration": 9, "annotations": annotations}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": {"v": record}}))
+    found = [{**annotations[row], "score": 1 - row / 10} for row in (0, 2, 3, 5)]
+    (tmp_path / "found.json").write_text(json.dumps({"results": {"v": found}}))
+    expected = {"activitynet": (2 / 3 + 1 + 1 / 2) / 3, "actionformer": (1 + 1 + 1 / 2) / 3, "opentad": 1.0}
+    for rule, average_map in expected.items():
+        options = EvaluationOptions(rule=rule)
+        report = evaluate_files(tmp_path / "found.json", tmp_path / "truth.json", "detection", options)
+        assert (report.rule, report.metrics["average_map"]) == (rule, pytest.approx(average_map))
+    assert report.notes[0] == "mAP leaves out 2 repeated or empty instances, as opentad does"
+    said = evaluate(tmp_path / "found.json", tmp_path / "truth.json", "--rule", "actionformer")
+    assert said.startswith("detection by the rule of actionformer, ")
+
+
+def test_a_rule_of_another_task_is_refused(tmp_path):
+    for task, rule, message in (
+        ("detection", "lgi", "choose one of activitynet, actionformer, opentad"),
+        ("grounding", "opentad", "choose one of 2d-tan, lgi, qvhighlights"),
+        ("boundaries", "lgi", "leave it out"),
+    ):
+        with pytest.raises(ValueError, match=f"rule '{rule}' is none of the task {task}; {message}"):
+            evaluate_files("a", "b", task, EvaluationOptions(rule=rule))
+
+
 def test_errors_say_what_to_do_and_end_with_status_two(folder, tmp_path):
     assert "unknown; choose one of" in evaluate("a", "b", "--task", "speech", code=2)
     assert "No such file" in evaluate(tmp_path / "no.json", folder / "annotations.json", code=2)

@@ -78,8 +78,8 @@ def _bad_row(text: str) -> Iterator[Row]:
 def qvhighlights_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read QVHighlights: a JSON line for each query, with `qid`, `query`, `vid`, `duration` and windows.
 
-    Queries without `relevant_windows`, as in the test part, are bad rows, for there is nothing to score them
-    by.
+    Rated clips (`relevant_clip_ids`, `saliency_scores`) are read where they are there. Queries without
+    `relevant_windows`, as in the test part, are bad rows, for there is nothing to score them by.
     """
     for line, text in numbered_lines(path):
         yield Entry(line, None, _qvhighlights_rows(text, options.subset))
@@ -97,4 +97,12 @@ def _qvhighlights_rows(text: str, subset: str) -> Iterator[Row]:
     query_id = int(to_number(record["qid"], "qid"))
     duration_s = to_positive(record["duration"], "duration")
     yield {"video_id": record["vid"], "subset": subset, "duration": duration_s}
-    yield QueryRow(record["query"], windows, query_id=query_id)
+    clips = to_list(record.get("relevant_clip_ids", []), "relevant_clip_ids")
+    scores = to_list(record.get("saliency_scores", []), "saliency_scores")
+    if len(clips) != len(scores):
+        raise BadRowError(f"there are {len(clips)} relevant_clip_ids and {len(scores)} saliency_scores.")
+    saliency = tuple(
+        (int(to_number(clip, "clip")), tuple(to_number(score, "score") for score in to_list(row, "scores")))
+        for clip, row in zip(clips, scores, strict=True)
+    )
+    yield QueryRow(record["query"], windows, query_id=query_id, saliency=saliency)

@@ -50,6 +50,7 @@ class QueryRow:
     windows: Sequence[Any]
     scale: float = 1.0
     query_id: Any = None
+    saliency: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
 
 # A mapping holds facts: the names of `_NUMBERS`, `subset`, `task`, and `video_id` where the entry has none.
@@ -155,7 +156,7 @@ class _Collector:
                 "too; give every query of a video an id of its own."
             )
         self._lines_of_queries[video_id, query_id] = line
-        return MomentQuery(query_id, row.sentence.strip(), windows_s)
+        return MomentQuery(query_id, row.sentence.strip(), windows_s, row.saliency)
 
     def finish(self, strict: bool) -> AnnotationSet:
         problems = tuple(self._problems)

@@ -32,11 +32,14 @@ class MomentQuery:
         sentence (`str`): The sentence, as written.
         windows_s (`tuple[tuple[float, float], ...]`): Start and end in seconds of each moment; one in most
             data sets, several in QVHighlights.
+        saliency (`tuple`, *optional*, defaults to `()`): Number of each clip of 2 s that raters scored, and
+            their scores, 0 to 4 (QVHighlights).
     """
 
     query_id: str
     sentence: str
     windows_s: tuple[tuple[float, float], ...]
+    saliency: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
     @property
     def start_s(self) -> float:

@@ -135,8 +135,8 @@ def moment_retrieval(
         references: For each query the annotated (start, end) in seconds.
         ranks (`list`): n of R@n. Defaults to [1, 5].
         tiou_thresholds (`list`): In (0, 1]. Defaults to [0.3, 0.5, 0.7].
-        rule (`str`): "2d-tan" counts a tIoU above the threshold, "lgi" also one that equals it. Defaults to
-            "2d-tan".
+        rule (`str`): "2d-tan" counts a tIoU above the threshold, "lgi" and "qvhighlights" also one that
+            equals it. Defaults to "2d-tan".
 
     Returns:
         A share for each rank and threshold, for instance "R@1,IoU=0.5", mean_iou, rule, num_queries,
