@@ -37,9 +37,9 @@ def start_accelerator(
     settings.mixed_precision = accelerator.mixed_precision
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         # Accelerate would train in float32 and say fp16.
-        raise ValueError("mixed precision fp16 needs a GPU; on a processor choose bf16 or no.")
+        raise ValueError("mixed_precision fp16 needs a GPU; on a processor, choose bf16 or no.")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     for name in (script, "bsp_hf"):
-        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "ERROR")
+        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
     set_seed(settings.seed)
     return accelerator

@@ -251,7 +251,7 @@ def test_what_accelerate_says_holds_and_the_record_is_of_what_was_done(folder):
     assert [record["arguments"]["mixed_precision"] for record in records] == ["bf16", "no"]
     assert "--mixed_precision bf16" in records[0]["command"]
     said = train(folder, "lgi", "refused", "--mixed_precision", "fp16", code=2)
-    assert said.strip().splitlines()[-1].startswith("error: mixed precision fp16 needs a GPU")
+    assert said.strip().splitlines()[-1].startswith("error: mixed_precision fp16 needs a GPU")
     two = ("--batch_size", "2", "--gradient_accumulation_steps", "2")
     train(folder, "actionness", "two", *two)
     train(folder, "actionness", "also", *two, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="1")

@@ -2,13 +2,14 @@
 
 import json
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bsp_hf.features.other_tools.source import SOURCE_LAYOUTS, TRACKS
 from bsp_hf.localization.annotations.layouts import ANNOTATION_LAYOUTS
 from bsp_hf.training.command_line import settings_to_dict
+from bsp_hf.training.options import option
 
 from .hyperparameters import Hyperparameters
 
@@ -31,87 +32,56 @@ class LocalizerTrainingSettings:
         | {"features", "word_vectors", "class_scores"}
     )
 
-    localizer: str = field(metadata={"help": "what to train", "choices": LOCALIZERS})
-    preset: str | None = field(
-        default=None,
-        metadata={
-            "help": "published setting, by default the first: activitynet, thumos14 (gtad); charades, "
-            "activitynet_captions (tan, lgi), tacos (tan); crosstask (actionness)"
-        },
+    localizer: str = option(help_text="what to train", choices=LOCALIZERS)
+    preset: str | None = option(
+        None,
+        "published setting, by default the first: activitynet, thumos14 (gtad); charades, "
+        "activitynet_captions (tan, lgi), tacos (tan); crosstask (actionness)",
     )
-    annotations: Path = field(metadata={"help": "file of annotations, or CrossTask's folder"})
-    annotation_layout: str | None = field(
-        default=None, metadata={"help": "default: found by the content", "choices": tuple(ANNOTATION_LAYOUTS)}
+    annotations: Path = option(help_text="file of annotations, or CrossTask's folder")
+    annotation_layout: str | None = option(None, "default: found by the content", tuple(ANNOTATION_LAYOUTS))
+    eval_annotations: Path | None = option(None, "file of the videos to evaluate on, if another")
+    train_subset: str | None = option(None, "subset to train on, where a file has several")
+    eval_subset: str | None = option(None, "subset to evaluate on")
+    eval_fraction: float | None = option(None, "share of the videos held out, where there are no subsets")
+    durations: Path | None = option(None, "table of id and length (Charades_v1_train.csv)")
+    eval_durations: Path | None = option(None, "the same for --eval_annotations")
+    tasks: Path | None = option(None, "tasks_primary.txt of CrossTask")
+    validation_videos: Path | None = option(None, "videos_val.csv of CrossTask")
+    strict: bool = option(False, "stop at bad rows rather than leave them out")
+    features: list[Path] = option(help_text="several (or a,b) are joined: two-stream")
+    feature_layout: str = option(TRACKS, "who wrote them", SOURCE_LAYOUTS)
+    feature_format: str | None = option(None, "npy, npz, pt or csv, for opentad")
+    prefix: str = option("", "in front of an id in names of features, such as v_")
+    stride_frames: int | None = option(None, "frames from row to row, where features do not say it")
+    word_vectors: Path | None = option(None, "GloVe: glove.6B.300d.txt, or an npz")
+    text_encoder: str | None = option(None, "folder or Hub id of a text encoder, in place of word vectors")
+    class_scores: Path | None = option(None, "JSON of video-level class scores, for gtad")
+    num_workers: int = option(0, "processes that prepare samples")
+    config: str = option("{}", "JSON of config fields that differ from the preset")
+    encoder: list[str] | None = option(None, "folder or Hub id of the encoder(s) to save with the localizer")
+    output_dir: Path = option(help_text="folder of the localizer and of its checkpoints")
+    epochs: int | None = option(None, "passes over the training samples; default: as published")
+    batch_size: int | None = option(None, "samples of one process in one batch; default: as published")
+    gradient_accumulation_steps: int | None = option(
+        None, "batches of an optimizer step; default: what accelerate says, else 1"
     )
-    eval_annotations: Path | None = field(
-        default=None, metadata={"help": "file of the videos to evaluate on, if another"}
+    learning_rate: float | None = option(None, "of Adam; default: as published")
+    weight_decay: float | None = option(None, "of Adam; default: as published")
+    max_grad_norm: float | None = option(
+        None, "gradients are scaled down to this norm; default: as published"
     )
-    train_subset: str | None = field(
-        default=None, metadata={"help": "subset to train on, where a file has several"}
+    decay_epochs: int | None = option(None, "divide the rate by 10 every so many epochs")
+    plateau_factor: float | None = option(
+        None, "multiply the rate by this where the loss of the evaluation rests; 1 for never"
     )
-    eval_subset: str | None = field(default=None, metadata={"help": "subset to evaluate on"})
-    eval_fraction: float | None = field(
-        default=None, metadata={"help": "share of the videos held out, where there are no subsets"}
-    )
-    durations: Path | None = field(
-        default=None, metadata={"help": "table of id and length (Charades_v1_train.csv)"}
-    )
-    eval_durations: Path | None = field(default=None, metadata={"help": "the same for --eval_annotations"})
-    tasks: Path | None = field(default=None, metadata={"help": "tasks_primary.txt of CrossTask"})
-    validation_videos: Path | None = field(default=None, metadata={"help": "videos_val.csv of CrossTask"})
-    strict: bool = field(default=False, metadata={"help": "stop at bad rows rather than leave them out"})
-    features: list[Path] = field(metadata={"help": "several (or a,b) are joined: two-stream"})
-    feature_layout: str = field(
-        default=TRACKS, metadata={"help": "who wrote them", "choices": SOURCE_LAYOUTS}
-    )
-    feature_format: str | None = field(default=None, metadata={"help": "npy, npz, pt or csv, for opentad"})
-    prefix: str = field(default="", metadata={"help": "in front of an id in names of features, such as v_"})
-    stride_frames: int | None = field(
-        default=None, metadata={"help": "frames from row to row, where features do not say it"}
-    )
-    word_vectors: Path | None = field(default=None, metadata={"help": "GloVe: glove.6B.300d.txt, or an npz"})
-    text_encoder: str | None = field(
-        default=None, metadata={"help": "folder or Hub id of a text encoder, in place of word vectors"}
-    )
-    class_scores: Path | None = field(
-        default=None, metadata={"help": "JSON of video-level class scores, for gtad"}
-    )
-    num_workers: int = field(default=0, metadata={"help": "processes that prepare samples"})
-    config: str = field(default="{}", metadata={"help": "JSON of config fields that differ from the preset"})
-    encoder: list[str] | None = field(
-        default=None, metadata={"help": "folder or Hub id of the encoder(s) to save with the localizer"}
-    )
-    output_dir: Path = field(metadata={"help": "folder of the localizer and of its checkpoints"})
-    epochs: int | None = field(
-        default=None, metadata={"help": "passes over the training samples; default: as published"}
-    )
-    batch_size: int | None = field(
-        default=None, metadata={"help": "samples of one process in one batch; default: as published"}
-    )
-    gradient_accumulation_steps: int | None = field(
-        default=None, metadata={"help": "batches of an optimizer step; default: what accelerate says, else 1"}
-    )
-    learning_rate: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
-    weight_decay: float | None = field(default=None, metadata={"help": "of Adam; default: as published"})
-    max_grad_norm: float | None = field(
-        default=None, metadata={"help": "gradients are scaled down to this norm; default: as published"}
-    )
-    decay_epochs: int | None = field(
-        default=None, metadata={"help": "divide the rate by 10 every so many epochs"}
-    )
-    plateau_factor: float | None = field(
-        default=None,
-        metadata={"help": "multiply the rate by this where the loss of the evaluation rests; 1 for never"},
-    )
-    plateau_patience: int | None = field(default=None, metadata={"help": "evaluations that may pass before"})
-    mixed_precision: str | None = field(
-        default=None, metadata={"help": "default: what accelerate says", "choices": ("no", "bf16", "fp16")}
-    )
-    cpu: bool = field(default=False, metadata={"help": "train on the CPU even where there is a GPU"})
-    seed: int = field(default=0, metadata={"help": "of weights, samples and their order"})
-    eval_every: int = field(default=1, metadata={"help": "epochs between evaluations"})
-    save_every: int = field(default=200, metadata={"help": "optimizer steps between checkpoints"})
-    restart: bool = field(default=False, metadata={"help": "ignore checkpoints in output_dir"})
+    plateau_patience: int | None = option(None, "evaluations that may pass before")
+    mixed_precision: str | None = option(None, "default: what accelerate says", ("no", "bf16", "fp16"))
+    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+    seed: int = option(0, "of weights, samples and their order")
+    eval_every: int = option(1, "epochs between evaluations")
+    save_every: int = option(200, "optimizer steps between checkpoints")
+    restart: bool = option(False, "ignore checkpoints in output_dir")
 
     def __post_init__(self) -> None:
         if self.localizer not in LOCALIZERS:

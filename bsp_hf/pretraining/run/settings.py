@@ -117,7 +117,9 @@ class PretrainingSettings:
         "starts, the baseline without pre-training",
     )
     batch_size: int = option(16, "clips of one process in one batch")
-    gradient_accumulation_steps: int = option(1, "batches of an optimizer step")
+    gradient_accumulation_steps: int | None = option(
+        None, "batches of an optimizer step; default: what accelerate says, else 1"
+    )
     optimizer: str = option("sgd", "TSM's groups of parameters, or AdamW", OPTIMIZERS)
     learning_rate: float | None = option(None, "default: 0.02 * total batch / 128 (sgd), 1e-3 (adamw)")
     weight_decay: float = option(1e-4, "of weights; biases and normalization have none")

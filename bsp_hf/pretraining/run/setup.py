@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.backbones import to_channels_last
@@ -27,6 +26,7 @@ from bsp_hf.pretraining.pretexts import PretextFactory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.pretraining.sources import count_frames, digest_sources, scan_video_folder, split_sources
 from bsp_hf.pretraining.start_features import StartFeatures
+from bsp_hf.training import launch
 from bsp_hf.training.command_line import settings_to_dict
 
 from .settings import PRESETS, PretrainingSettings
@@ -200,19 +200,8 @@ def start_accelerator(settings: PretrainingSettings, script: str, project: str) 
 
     Trackers keep the run under the name `project`.
     """
-    accelerator = Accelerator(
-        cpu=settings.cpu,
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        log_with=settings.report_to or None,
-        project_dir=settings.output_dir,
-    )
-    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("mixed_precision fp16 needs a GPU; on a processor, choose bf16 or no.")
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
-    for name in (script, "bsp_hf"):
-        logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
-    set_seed(settings.seed)
+    trackers = {"log_with": settings.report_to or None, "project_dir": settings.output_dir}
+    accelerator = launch.start_accelerator(settings, script, **trackers)
     if settings.report_to:
         config = {name: str(value) for name, value in settings_to_dict(settings).items()}
         accelerator.init_trackers(project, config=config)

@@ -44,3 +44,18 @@ def test_fp16_on_a_processor_is_refused_whoever_asks_for_it(asks, monkeypatch):
         monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(ValueError, match=r"mixed_precision fp16 needs a GPU.*bf16 or no"):
         start(mixed_precision="fp16" if asks == "option" else None)
+
+
+@pytest.mark.parametrize(("asked", "environment", "expected"), [(2, "1", 2), (2, "4", 2), (None, "4", 4)])
+def test_accumulation_is_that_of_the_option_or_else_of_the_environment(
+    asked, environment, expected, monkeypatch
+):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", environment)
+    assert start(gradient_accumulation_steps=asked).gradient_accumulation_steps == expected
+
+
+def test_settings_say_what_is_in_effect(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    settings = PretrainingSettings(output_dir=Path("out"), cpu=True)
+    start_accelerator(settings, "test", "test")
+    assert settings.mixed_precision == "bf16"
