@@ -8,6 +8,7 @@ import numpy as np
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.files import atomic_file
 
 from .clips import PretextClip, PretextClips
 from .pretexts import BoundaryClassification
@@ -67,7 +68,8 @@ def save_clip_picture(
         # Above the marker of an early boundary.
         axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=10, pad=18)
     figure.axes[-1].set_xlabel("number of the frame in its video", fontsize=9)
-    figure.savefig(path)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix[1:])
     return len(shown)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from bsp_hf.files import atomic_file
 from bsp_hf.training.checkpoints import TrainingProgress
 from bsp_hf.training.command_line import settings_to_dict
 from bsp_hf.training.environment import (
@@ -66,10 +67,12 @@ def save_training_pictures(
             chance = 1 / len(label_names) if label_names else None
             metrics = ["eval_accuracy"] if label_names else None
             figure = plot_training_curves(history, metrics=metrics, chance=chance)
-            figure.savefig(Path(folder) / "training_curves.png")
+            with atomic_file(Path(folder) / "training_curves.png") as temporary:
+                figure.savefig(temporary, format="png")
         evaluations = [entry for entry in history if "eval_confusion" in entry]
         if evaluations:
             figure = plot_confusion_matrix(evaluations[-1]["eval_confusion"], label_names)
-            figure.savefig(Path(folder) / "confusion_matrix.png")
+            with atomic_file(Path(folder) / "confusion_matrix.png") as temporary:
+                figure.savefig(temporary, format="png")
     except ImportError as error:
         logger.warning("the pictures of the training are left out. %s", error)
