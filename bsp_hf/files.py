@@ -20,7 +20,7 @@ import psutil
 from safetensors import SafetensorError
 
 # What numpy, h5py, torch, safetensors, csv and json raise on damaged or hostile files.
-_BAD_FILE_ERRORS = (
+BAD_FILE_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
@@ -71,7 +71,7 @@ def blame_file(path: Path, field: str) -> Iterator[None]:
         yield
     except (FeatureFileError, FileNotFoundError, PermissionError):
         raise
-    except _BAD_FILE_ERRORS as error:
+    except BAD_FILE_ERRORS as error:
         raise FeatureFileError(path, field, f"cannot be read: {error or type(error).__name__}") from error
 
 

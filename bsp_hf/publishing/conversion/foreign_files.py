@@ -1,7 +1,5 @@
 """Reads checkpoints of other code bases, and the config beside them, without running any code in them."""
 
-import json
-import pickle
 import re
 import struct
 from collections.abc import Mapping
@@ -14,25 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bsp_hf.files import BAD_FILE_ERRORS
+from bsp_hf.metrics.text_files import read_json
+
 # Where a checkpoint keeps its weights: the first is TSM's and mmaction2's, the second torchvision's.
 STATE_DICT_ENTRIES = ("state_dict", "model")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 # What torch's reader raises for files that are cut, altered, of another kind, or that want code to run.
-_TORCH_READ_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+_TORCH_READ_ERRORS = (*BAD_FILE_ERRORS, ArithmeticError, AssertionError, LookupError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -67,8 +55,8 @@ def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
         state_dict=state_dict,
         extras=tuple(extras),
         facts={k: v for k, v in extras.items() if isinstance(v, (str, int, float)) and len(str(v)) < 100},
-        config=_read_json(beside, "config.json"),
-        preprocessor=_read_json(beside, "preprocessor_config.json"),
+        config=_read_object(beside, "config.json"),
+        preprocessor=_read_object(beside, "preprocessor_config.json"),
     )
 
 
@@ -158,11 +146,6 @@ def _split(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     return weights, extras
 
 
-def _read_json(folder: Path | None, name: str) -> dict[str, Any]:
-    if folder is None or not (folder / name).is_file():
-        return {}
-    try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{name} in {folder.name} is not valid JSON: {error}.") from error
+def _read_object(folder: Path | None, name: str) -> dict[str, Any]:
+    content = read_json(folder / name) if folder is not None and (folder / name).is_file() else {}
     return content if isinstance(content, dict) else {}

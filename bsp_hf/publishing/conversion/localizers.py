@@ -66,36 +66,12 @@ _SIZES: dict[str, tuple[tuple[str, str, int], ...]] = {
         ("word_dim", "query_enc.embedding.weight", 1),
     ),
 }
-
-
-# Fields of the configs that the tensors show: they are read above, or nothing else fits the tensors.
-_SHOWN: dict[str, tuple[str, ...]] = {
-    "gtad": (
-        "feature_dim",
-        "hidden_dim",
-        "aligned_dim",
-        "map_dim",
-        "num_groups",
-        "group_width",
-        "map_kernel_size",
-    ),
-    "tan": (
-        "feature_dim",
-        "hidden_dim",
-        "proposals",
-        "query_encoder",
-        "word_dim",
-        "text_hidden_dim",
-        "num_text_layers",
-        "map_kernel_sizes",
-    ),
+# Further fields that the tensors show: nothing else fits them.
+_ALSO_SHOWN: dict[str, tuple[str, ...]] = {
+    "gtad": ("feature_dim", "num_groups", "group_width"),
+    "tan": ("proposals", "query_encoder", "num_text_layers", "map_kernel_sizes"),
     "lgi": (
-        "feature_dim",
-        "num_rows",
-        "hidden_dim",
         "query_input",
-        "vocab_size",
-        "word_dim",
         "num_text_layers",
         "num_phrases",
         "attention_dim",
@@ -169,7 +145,8 @@ def convert_localizer_checkpoint(
         )
     model = _MODELS[kind](config)
     model.load_state_dict(converted, strict=True)
-    origins = dict.fromkeys(_SHOWN[kind], "weights") | dict.fromkeys(given, "argument")
+    shown = (*(field for field, _, _ in _SIZES[kind]), *_ALSO_SHOWN[kind])
+    origins = dict.fromkeys(shown, "weights") | dict.fromkeys(given, "argument")
     report = LocalizerReport(
         source=path.name,
         source_sha256=hash_file(path),
