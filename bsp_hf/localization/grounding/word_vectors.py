@@ -1,14 +1,17 @@
 """Pre-trained word vectors (GloVe) from the user's own file."""
 
+import codecs
 import gzip
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from bsp_hf.files import atomic_file
+from bsp_hf.files import FeatureFileError, atomic_file, blame_file
 from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE
 
 GLOVE_SOURCE = "https://nlp.stanford.edu/projects/glove/"
@@ -65,9 +68,10 @@ class WordVectors:
 def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = None) -> WordVectors:
     """Read word vectors from the user's file; this package ships none and downloads none.
 
-    GloVe's text layout (`word value value ...` a line, also gzipped, also with word2vec's `count dim` line in
-    front) or an `.npz` with `words` `(num_words,)` and `vectors` `(num_words, dim)`. `only` keeps these words
-    alone: GloVe 6B 300-d is 400 000 words and 480 MB in memory, the words of a data set are a few thousand.
+    GloVe's text layout (`word value value ...` a line, also gzipped or zipped, also with word2vec's `count
+    dim` line in front) or an `.npz` with `words` `(num_words,)` and `vectors` `(num_words, dim)`. `only` keeps
+    these words alone: GloVe 6B 300-d is 400 000 words and 480 MB in memory, the words of a data set are a few
+    thousand.
     """
     source = Path(path)
     if not source.is_file():
@@ -86,13 +90,17 @@ def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = No
 
 
 def _read_npz(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        if not {"words", "vectors"} <= set(archive.files):
-            raise ValueError(f"{path} holds {archive.files}; expected the arrays words and vectors.")
-        words, vectors = [str(word) for word in archive["words"]], archive["vectors"]
+    with blame_file(path, "word vectors"), np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    if not {"words", "vectors"} <= arrays.keys():
+        raise ValueError(f"{path} holds {list(arrays)}; expected the arrays words and vectors.")
+    words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"]
     if vectors.ndim != 2 or len(vectors) != len(words):
         raise ValueError(f"{path} holds {len(words)} words and vectors of shape {vectors.shape}.")
     rows = [row for row, word in enumerate(words) if wanted is None or word in wanted]
+    for row in rows:
+        if not np.isfinite(vectors[row]).all():
+            raise ValueError(f"{path}: the vector of {words[row]} is not finite.")
     return [words[row] for row in rows], vectors[rows].astype(np.float32)
 
 
@@ -102,28 +110,27 @@ def _read_text(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarr
     words: list[str] = []
     rows: list[np.ndarray] = []
     dim = 0
-    with _open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.rstrip()
-            if not fields or (number == 1 and _is_word2vec_header(fields)):
-                continue
-            dim = dim or fields.count(" ")
-            if first_fields is not None and fields.partition(" ")[0] not in first_fields:
-                continue
-            # Words of GloVe 840B may hold spaces, so the values are counted from the right.
-            word, *values = fields.rsplit(" ", dim)
-            if wanted is not None and word not in wanted:
-                continue
-            try:
-                row = np.array(values, dtype=np.float32)
-            except ValueError as error:
-                raise ValueError(
-                    f"{path}, line {number}: {error}. Expected `word value value ...`."
-                ) from error
-            if not dim or len(row) != dim:
-                raise ValueError(f"{path}, line {number}: {len(row)} values where the first line has {dim}.")
-            words.append(word)
-            rows.append(row)
+    for number, line in _read_lines(path):
+        fields = line.rstrip().replace("\t", " ")
+        if not fields or (number == 1 and _is_word2vec_header(fields)):
+            continue
+        dim = dim or fields.count(" ")
+        if first_fields is not None and fields.partition(" ")[0] not in first_fields:
+            continue
+        # Words of GloVe 840B may hold spaces, so the values are counted from the right.
+        word, *values = fields.rsplit(" ", dim)
+        if wanted is not None and word not in wanted:
+            continue
+        try:
+            row = np.array(values, dtype=np.float32)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}. Expected `word value value ...`.") from error
+        if not dim or len(row) != dim:
+            raise ValueError(f"{path}, line {number}: {len(row)} values where the first line has {dim}.")
+        if not np.isfinite(row).all():
+            raise ValueError(f"{path}, line {number}: the vector of {word} is not finite.")
+        words.append(word)
+        rows.append(row)
     return words, np.stack(rows) if rows else np.zeros((0, dim), dtype=np.float32)
 
 
@@ -132,7 +139,23 @@ def _is_word2vec_header(fields: str) -> bool:
     return len(parts) == 2 and all(part.isdigit() for part in parts)
 
 
-def _open_text(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
-    return path.open(encoding="utf-8", newline="\n")
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the numbered lines of a text file, plain, gzipped or alone in a zip archive."""
+    with blame_file(path, "word vectors"), ExitStack() as stack:
+        if path.suffix == ".zip":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            texts = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+            if len(texts) != 1:
+                raise FeatureFileError(
+                    path, "word vectors", f"holds {', '.join(texts)}; unpack one and pass it."
+                )
+            file: IO[bytes] = stack.enter_context(archive.open(texts[0]))
+        else:
+            open_file: Any = gzip.open if path.suffix == ".gz" else Path.open  # Any: of different types
+            file = stack.enter_context(open_file(path, "rb"))
+        for number, line in enumerate(file, start=1):
+            try:
+                yield number, line.removeprefix(codecs.BOM_UTF8).decode()
+            except UnicodeDecodeError as error:
+                problem = "is not UTF-8; convert the file, for instance by iconv -f latin1 -t utf-8."
+                raise FeatureFileError(path, f"line {number}", problem) from error

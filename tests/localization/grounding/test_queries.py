@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -94,6 +95,54 @@ def test_text_vectors_are_read(tmp_path, name):
     np.testing.assert_allclose(
         vectors.lookup(["door", "door,", "the", ". ."]), [[2, 0.3], [0, 0], [0.5, -1.25], [7, 8]], rtol=1e-6
     )
+
+
+def test_text_vectors_are_read_whatever_tool_wrote_them(tmp_path):
+    expected = load_word_vectors(write(tmp_path / "plain.txt", GLOVE_TEXT.encode()))
+    files = {
+        "mark.txt": b"\xef\xbb\xbf" + GLOVE_TEXT.encode(),
+        "windows.txt": GLOVE_TEXT.replace("\n", "\r\n").encode(),
+        "tabs.txt": GLOVE_TEXT.replace(". .", "..").replace(" ", "\t").encode(),
+        "mark.txt.gz": gzip.compress(b"\xef\xbb\xbf" + GLOVE_TEXT.encode()),
+    }
+    with zipfile.ZipFile(tmp_path / "glove.zip", "w") as archive:
+        archive.writestr("glove.txt", GLOVE_TEXT)
+        archive.writestr("__MACOSX/._glove.txt", b"\x00\x05")
+    for path in [
+        *(write(tmp_path / name, content) for name, content in files.items()),
+        tmp_path / "glove.zip",
+    ]:
+        found = load_word_vectors(path)
+        assert found.words[:2] == ("the", "door"), path
+        np.testing.assert_array_equal(found.vectors, expected.vectors)
+
+
+def write(path, content: bytes):
+    path.write_bytes(content)
+    return path
+
+
+def test_text_vectors_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"latin\.txt: line 2: is not UTF-8"):
+        load_word_vectors(write(tmp_path / "latin.txt", "the 1 2\ncaf\u00e9 1 2\n".encode("latin-1")))
+    for value in ("nan", "inf"):
+        with pytest.raises(ValueError, match=r"bad\.txt, line 2: the vector of door is not finite"):
+            load_word_vectors(write(tmp_path / "bad.txt", f"the 1 2\ndoor 1 {value}\n".encode()))
+    np.savez(tmp_path / "bad.npz", words=["the", "door"], vectors=[[1, 2], [np.nan, 2]])
+    with pytest.raises(ValueError, match=r"bad\.npz: the vector of door is not finite"):
+        load_word_vectors(tmp_path / "bad.npz")
+    assert load_word_vectors(tmp_path / "bad.npz", only=["the"]).words == ("the",)
+    with zipfile.ZipFile(tmp_path / "glove.6B.zip", "w") as archive:
+        for dim in (50, 100):
+            archive.writestr(f"glove.6B.{dim}d.txt", GLOVE_TEXT)
+    with pytest.raises(
+        ValueError, match=r"glove\.6B\.zip: word vectors: holds glove.6B.50d.txt, glove.6B.100d.txt; unpack"
+    ):
+        load_word_vectors(tmp_path / "glove.6B.zip")
+    with pytest.raises(ValueError, match=r"broken\.zip: word vectors: cannot be read"):
+        load_word_vectors(write(tmp_path / "broken.zip", b"PK no archive"))
+    with pytest.raises(ValueError, match=r"broken\.npz: word vectors: cannot be read"):
+        load_word_vectors(write(tmp_path / "broken.npz", b"PK no archive"))
 
 
 def test_only_the_words_asked_for_are_kept(tmp_path):
