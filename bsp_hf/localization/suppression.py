@@ -14,12 +14,11 @@ ABSENT = -1  # index of an empty slot in batched results
 
 @dataclass(frozen=True)
 class SoftSuppression:
-    """What soft suppression kept, for several videos at once.
+    """The candidates of one video that soft suppression kept, in the order they were picked.
 
     Args:
-        indices (`np.ndarray`): int64 `(num_videos, max_num)`, positions in the input in the order they were
-            picked; -1 in empty slots, which come last.
-        scores (`np.ndarray`): float64 `(num_videos, max_num)`, the decayed scores; 0 in empty slots.
+        indices (`np.ndarray`): int64 `(num_kept,)`, positions in the input.
+        scores (`np.ndarray`): float64 `(num_kept,)`, the decayed scores.
     """
 
     indices: np.ndarray
@@ -91,25 +90,12 @@ def _overlap(picked: np.ndarray, candidates: np.ndarray, union: str) -> np.ndarr
 
 
 def soft_nms(
-    segments: ArrayLike,
-    scores: ArrayLike,
+    segments: Sequence[ArrayLike],
+    scores: Sequence[ArrayLike],
     sigma: float,
     max_num: int,
     zero_length: float | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run [`soft_nms_batch`] on one video, and return positions as picked and their decayed scores."""
-    kept = soft_nms_batch(np.asarray(segments)[None], np.asarray(scores)[None], sigma, max_num, zero_length)
-    filled = kept.indices[0] != ABSENT
-    return kept.indices[0][filled], kept.scores[0][filled]
-
-
-def soft_nms_batch(
-    segments: ArrayLike,
-    scores: ArrayLike,
-    sigma: float,
-    max_num: int,
-    zero_length: float | None = None,
-) -> SoftSuppression:
+) -> list[SoftSuppression]:
     """Decay the scores of overlapping candidates by a Gaussian of their tIoU, as G-TAD does.
 
     Repeats: pick the highest remaining score (first of equals) and multiply every other candidate of
@@ -117,45 +103,61 @@ def soft_nms_batch(
     positive. So the last remaining candidate is always dropped: n candidates give at most n - 1.
 
     Args:
-        segments (`ArrayLike`): `(num_videos, n, 2)`, start and end in any unit, or `(n, 2)` shared by all.
-        scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
+        segments (`Sequence[ArrayLike]`): For each video `(n, 2)`, start and end in any unit.
+        scores (`Sequence[ArrayLike]`): For each video `(n,)`.
         sigma (`float`): Width of the Gaussian, above 0; 0.8 on ActivityNet, 0.46 on THUMOS14.
         max_num (`int`): Most candidates to return per video.
         zero_length (`float`, *optional*): Segments at least this long start with score 0 (300 frames on
             THUMOS14). No limit by default.
 
     Returns:
-        `SoftSuppression`: Picked positions and decayed scores, `(num_videos, min(max_num, n))` each.
+        `list[SoftSuppression]`: What is kept of each video.
     """
     if not sigma > 0:
         raise ValueError(f"sigma={sigma} must be above 0.")
-    candidates, values = _check_candidates(segments, scores)
+    candidates, values = _check_candidates(*_pad(segments, scores))
     present = values > -np.inf
     if zero_length is not None:
         too_long = candidates[..., 1] - candidates[..., 0] >= zero_length
         values = np.where(present & too_long, 0.0, values)
-    num_videos, num_candidates = values.shape
-    num_slots = min(_check_max_num(max_num), num_candidates)
-    indices = np.full((num_videos, num_slots), ABSENT, dtype=np.int64)
-    decayed = np.zeros((num_videos, num_slots))
+    picked: list[list[int]] = [[] for _ in values]
+    decayed: list[list[float]] = [[] for _ in values]
     num_left = present.sum(axis=1)
-    values = values.copy()
-    videos = np.arange(num_videos)
-    for slot in range(num_slots):
+    videos = np.arange(len(values))
+    for _ in range(min(_check_max_num(max_num), values.shape[1])):
         best = values.argmax(axis=1)
         best_values = values[videos, best]
         active = (num_left > 1) & (best_values > 0)
         if not active.any():
             break
-        indices[active, slot] = best[active]
-        decayed[active, slot] = best_values[active]
+        for video in np.flatnonzero(active):
+            picked[video].append(int(best[video]))
+            decayed[video].append(float(best_values[video]))
         overlap = _overlap(candidates[videos, best], candidates, "hull")
         # Absent entries are left alone: a factor that underflows to 0 would turn their -inf into NaN.
         decays = (values > -np.inf) & active[:, None]
         np.multiply(values, np.exp(-np.square(overlap) / sigma), out=values, where=decays)
         values[videos[active], best[active]] = -np.inf
         num_left = num_left - active
-    return SoftSuppression(indices, decayed)
+    return [
+        SoftSuppression(np.array(indices, dtype=np.int64), np.array(row, dtype=np.float64))
+        for indices, row in zip(picked, decayed, strict=True)
+    ]
+
+
+def _pad(segments: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the candidates of all videos in one array each, absent ones with the score -inf."""
+    pairs = [
+        _check_candidates(np.asarray(s)[None], np.asarray(v)[None])
+        for s, v in zip(segments, scores, strict=True)
+    ]
+    longest = max((values.shape[1] for _, values in pairs), default=0)
+    padded_segments = np.zeros((len(pairs), longest, 2))
+    padded_scores = np.full((len(pairs), longest), -np.inf)
+    for row, (candidates, values) in enumerate(pairs):
+        padded_segments[row, : values.shape[1]] = candidates[0]
+        padded_scores[row, : values.shape[1]] = values[0]
+    return padded_segments, padded_scores
 
 
 def attach_classes(

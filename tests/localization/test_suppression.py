@@ -5,13 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from support.suppression import temporal_nms
+from support.suppression import soft_nms, temporal_nms
 
+from bsp_hf.localization import suppression
 from bsp_hf.localization.suppression import (
     attach_classes,
     detections_to_json,
-    soft_nms,
-    soft_nms_batch,
     temporal_nms_batch,
 )
 
@@ -119,15 +118,13 @@ class TestSoftSuppression:
 
     def test_batch_equals_single_calls_on_ragged_videos(self, rng):
         counts = [0, 1, 2, 9, 25]
-        segments, scores = np.zeros((5, 25, 2)), np.full((5, 25), -np.inf)
-        for video, count in enumerate(counts):
-            segments[video, :count], scores[video, :count] = random_segments(rng, count), rng.random(count)
-        batched = soft_nms_batch(segments, scores, 0.5, 12)
-        for video, count in enumerate(counts):
-            expected = brute_soft_nms(segments[video, :count], scores[video, :count], 0.5, 12)
-            filled = batched.indices[video] >= 0
-            assert batched.indices[video][filled].tolist() == [i for i, _ in expected]
-            np.testing.assert_allclose(batched.scores[video][filled], [v for _, v in expected], rtol=1e-12)
+        segments = [random_segments(rng, count) for count in counts]
+        scores = [rng.random(count) for count in counts]
+        kept = suppression.soft_nms(segments, scores, 0.5, 12)
+        for found, candidates, values in zip(kept, segments, scores, strict=True):
+            expected = brute_soft_nms(candidates, values, 0.5, 12)
+            assert found.indices.tolist() == [i for i, _ in expected]
+            np.testing.assert_allclose(found.scores, [v for _, v in expected], rtol=1e-12)
 
     def test_last_remaining_candidate_is_dropped(self):
         kept, scores = soft_nms([[0, 1], [5, 6]], [0.5, 0.9], 0.8, 100)

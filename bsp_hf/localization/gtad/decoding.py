@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bsp_hf.localization.suppression import ABSENT, Detections, attach_classes, soft_nms, soft_nms_batch
+from bsp_hf.localization.suppression import Detections, attach_classes, soft_nms
 
 from .configuration_gtad import GTADConfig
 
@@ -162,48 +162,33 @@ def decode_thumos(
     found = [propose(window) for window in maps]
     frames = [p.steps * stride_frames + first for p, first in zip(found, first_frames, strict=True)]
     limit = config.max_segment_frames
-    segments, scores = _to_padded(frames, [p.scores for p in found])
-    windows = soft_nms_batch(segments, scores, config.soft_nms_sigma, config.max_proposals, limit)
-    window, slot = np.nonzero(windows.indices != ABSENT)
-    joined, joined_scores = segments[window, windows.indices[window, slot]], windows.scores[window, slot]
-    if len(joined) > 1:
-        kept, joined_scores = soft_nms(
-            joined, joined_scores, config.soft_nms_sigma, config.max_proposals, limit
-        )
-        joined = joined[kept]
-    order = np.argsort(-joined_scores, kind="stable")
+    kept = _suppress(frames, [p.scores for p in found], config, limit, keeps_single=False)
+    joined = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+    ((segments, scores),) = _suppress(joined[:1], joined[1:], config, limit)
+    order = np.argsort(-scores, kind="stable")
     # Choice: a segment that starts past the end (of a padded window) is left empty; the reference
     # reverses it.
-    times_s = np.round(np.clip(joined[order], 0, num_frames) / fps, TIME_DECIMALS)
+    times_s = np.round(np.clip(segments[order], 0, num_frames) / fps, TIME_DECIMALS)
     fused = attach_classes(
-        times_s, joined_scores[order], class_scores, max_num=config.max_proposals, interleave=True
+        times_s, scores[order], class_scores, max_num=config.max_proposals, interleave=True
     )
     return Detections(fused.segments, np.round(fused.scores, SCORE_DECIMALS), fused.class_indices)
 
 
 def _suppress(
-    segments: list[np.ndarray], scores: list[np.ndarray], config: GTADConfig
+    segments: list[np.ndarray],
+    scores: list[np.ndarray],
+    config: GTADConfig,
+    limit: float | None = None,
+    keeps_single: bool = True,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Run soft suppression on all videos together; a video with a single proposal keeps it."""
-    padded_segments, padded_scores = _to_padded(segments, scores)
-    kept = soft_nms_batch(padded_segments, padded_scores, config.soft_nms_sigma, config.max_proposals)
+    """Run soft suppression on all videos together; a video with a single proposal may keep it."""
+    kept = soft_nms(segments, scores, config.soft_nms_sigma, config.max_proposals, limit)
     results = []
-    for video, (candidates, values) in enumerate(zip(segments, scores, strict=True)):
-        if len(values) > 1:
-            filled = kept.indices[video] != ABSENT
-            candidates, values = candidates[kept.indices[video][filled]], kept.scores[video][filled]
-        results.append((candidates, values))
+    for candidates, values, found in zip(segments, scores, kept, strict=True):
+        is_kept_whole = keeps_single and len(values) < 2
+        results.append((candidates, values) if is_kept_whole else (candidates[found.indices], found.scores))
     return results
-
-
-def _to_padded(segments: list[np.ndarray], scores: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    longest = max((len(values) for values in scores), default=0)
-    padded_segments = np.zeros((len(scores), longest, 2))
-    padded_scores = np.full((len(scores), longest), -np.inf)
-    for row, (candidates, values) in enumerate(zip(segments, scores, strict=True)):
-        padded_segments[row, : len(values)] = candidates
-        padded_scores[row, : len(values)] = values
-    return padded_segments, padded_scores
 
 
 def _to_numpy(array: Array) -> np.ndarray:

@@ -46,14 +46,8 @@ def actionness_ap(
         segment_s=segment_s,
         labelling=labelling,
     )
-    return {
-        "pooled_ap": scores.pooled_ap,
-        "mean_video_ap": scores.mean_video_ap,
-        "num_videos": scores.num_videos,
-        "num_videos_with_predictions": scores.num_videos_scored,
-        "num_segments": scores.num_segments,
-        "num_positive_segments": scores.num_positive_segments,
-    }
+    names = ("pooled_ap", "mean_video_ap", "num_videos", "num_segments", "num_positive_segments")
+    return {**to_plain(scores, *names), "num_videos_with_predictions": scores.num_videos_scored}
 
 
 def boundary_type_accuracy(
@@ -109,15 +103,8 @@ def event_boundary_f1(
         relative_distances=relative_distances,
         min_rater_consistency=min_rater_consistency,
     )
-    return {
-        "f1": scores.f1.tolist(),
-        "precision": scores.precision.tolist(),
-        "recall": scores.recall.tolist(),
-        "average_f1": scores.average_f1,
-        "relative_distances": scores.relative_distances.tolist(),
-        "num_videos": scores.num_videos,
-        "num_videos_scored": scores.num_videos_scored,
-    }
+    names = ("f1", "precision", "recall", "average_f1", "relative_distances")
+    return to_plain(scores, *names, "num_videos", "num_videos_scored")
 
 
 def moment_retrieval(
@@ -150,13 +137,8 @@ def moment_retrieval(
         for rank in scores.ranks
         for threshold in scores.tiou_thresholds.tolist()
     }
-    return {
-        **recalls,
-        "mean_iou": scores.mean_iou,
-        "rule": scores.rule,
-        "num_queries": scores.num_queries,
-        "num_queries_with_predictions": scores.num_queries_with_predictions,
-    }
+    names = ("mean_iou", "rule", "num_queries", "num_queries_with_predictions")
+    return {**recalls, **to_plain(scores, *names)}
 
 
 def temporal_detection_map(
@@ -183,13 +165,11 @@ def temporal_detection_map(
         table_from_rows(predictions),
         tiou_thresholds=ACTIVITYNET_TIOU_THRESHOLDS if tiou_thresholds is None else tiou_thresholds,
     )
+    names = ("average_map", "tiou_thresholds", "num_videos", "num_videos_with_predictions")
     return {
-        "average_map": scores.average_map,
+        **to_plain(scores, *names),
         "map": scores.map_per_threshold.tolist(),
-        "tiou_thresholds": scores.tiou_thresholds.tolist(),
         "ap_per_class": scores.average_ap_per_class,
-        "num_videos": scores.num_videos,
-        "num_videos_with_predictions": scores.num_videos_with_predictions,
     }
 
 
@@ -223,13 +203,16 @@ def temporal_proposal_recall(
         max_proposals_per_video=max_proposals_per_video,
     )
     return {
-        "auc": scores.auc,
-        "average_recall": scores.average_recall.tolist(),
-        "proposals_per_video": scores.proposals_per_video.tolist(),
+        **to_plain(scores, "auc", "average_recall", "proposals_per_video", "num_videos"),
         "average_recall_at_max": float(scores.average_recall[-1]),
-        "num_videos": scores.num_videos,
         "num_videos_with_predictions": scores.num_videos_with_proposals,
     }
+
+
+def to_plain(scores: object, *names: str) -> Result:
+    """Return some fields of a result, arrays as lists."""
+    values = {name: getattr(scores, name) for name in names}
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in values.items()}
 
 
 def check_same_videos(predictions: Iterable[Row], references: Iterable[Row]) -> None:

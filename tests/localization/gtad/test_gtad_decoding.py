@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from support.suppression import soft_nms
 
 from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
 from bsp_hf.localization.gtad.decoding import boundary_candidates, decode_activitynet, decode_thumos, propose
 from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
-from bsp_hf.localization.suppression import soft_nms
 
 
 def small_config(**changes):
