@@ -20,6 +20,7 @@ from bsp_hf.files import atomic_folder, atomic_write_text, hash_file
 logger = logging.getLogger(__name__)
 
 _PREFIX = "step-"
+_DIGITS = "[0-9]" * 8
 _RUN_FILE = "run.json"
 
 
@@ -190,7 +191,7 @@ class TrainingCheckpoints:
             )
 
     def _list(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob(f"{_PREFIX}*") if path.is_dir())
+        return sorted(path for path in self.folder.glob(f"{_PREFIX}{_DIGITS}") if path.is_dir())
 
 
 def _write_run_file(checkpoint: Path, **run: Any) -> None:  # Any: JSON values

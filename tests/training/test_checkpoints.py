@@ -136,6 +136,17 @@ def test_a_checkpoint_that_was_never_finished_is_not_there(tmp_path, monkeypatch
     assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
+def test_folders_of_others_beside_the_checkpoints_are_none(tmp_path):
+    run = Run()
+    for run.progress.steps_done in (1, 2):
+        run.checkpoints(tmp_path).save()
+        (tmp_path / "step-best").mkdir(exist_ok=True)
+    assert names(tmp_path) == ["step-00000001", "step-00000002", "step-best"]
+    assert run.checkpoints(tmp_path).resume().name == "step-00000002"
+    run.checkpoints(tmp_path).clear()
+    assert names(tmp_path) == ["step-best"]
+
+
 def test_another_number_of_processes_is_refused(tmp_path, monkeypatch):
     run = Run()
     with monkeypatch.context() as patch:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,6 +137,11 @@ class PretrainingSettings:
     report_to: list[str] = option([], "trackers", ("tensorboard", "trackio"))
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_places()
+        self._check_task()
+
+    def _check_numbers(self) -> None:
         counts = {"num_workers": 0, "max_steps": 0, "seed": 0, "shift_div": 2, "frozen_blocks": 0}
         counts |= dict.fromkeys(("short_side", "crop_size", "epochs", "batch_size"), 1)
         counts |= dict.fromkeys(("gradient_accumulation_steps", "eval_every", "save_every"), 1)
@@ -153,21 +159,29 @@ class PretrainingSettings:
         for name in ("eval_fraction", "dropout", "warmup_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
+        repeats = self.case_repeats
+        if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
+            raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")
         if self.start_features_weight and not self.init_from:
             raise ValueError(
                 "argument --start_features_weight: features of random weights are not worth keeping; pass "
                 "--init_from."
             )
+
+    def _check_places(self) -> None:
         for name in ("backbone", "init_from"):
             place = getattr(self, name) or ""
             # A Hub id has one slash at most.
             is_path = place.startswith((".", "/", "~")) or place.endswith(".json") or place.count("/") > 1
             if is_path and not Path(place).exists():
                 raise ValueError(f"argument --{name}: {place} does not exist; pass a folder or a Hub id.")
-        repeats = self.case_repeats
-        if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
-            raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")
-        self._check_task()
+        for folder in (Path(self.output_dir), *Path(self.output_dir).parents):
+            if folder.is_file():
+                raise ValueError(f"argument --output_dir: {folder} is a file; pass a folder.")
+        for name in self.report_to:
+            # TensorBoard's writer is part of either of two packages.
+            if not (find_spec(name) or (name == "tensorboard" and find_spec("tensorboardX"))):
+                raise ValueError(f"argument --report_to: {name} is not installed: pip install {name}.")
 
     def _check_task(self) -> None:
         try:
@@ -181,7 +195,7 @@ class PretrainingSettings:
         values |= values.pop("synthesis")
         for name in ("backbone", "init_from", "task"):
             path, colon, rest = (values[name] or "").partition(":")
-            if path and Path(path).exists():
+            if path and path not in (*RESNET_VARIANTS, *TASKS) and Path(path).exists():
                 values[name] = f"{Path(path).resolve()}{colon}{rest}"
         return {name: value for name, value in values.items() if name not in self.free_to_change}
 

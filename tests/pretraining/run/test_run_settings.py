@@ -1,10 +1,12 @@
 """Settings of a run: presets name fields that exist, values that make no sense are refused by name."""
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from bsp_hf.pretraining.run import settings as settings_module
 from bsp_hf.pretraining.run.settings import PRESETS, FusedPretrainingSettings, PretrainingSettings
 from bsp_hf.pretraining.synthesis import SynthesisConfig
 from bsp_hf.training.command_line import parse_settings
@@ -43,6 +45,26 @@ def test_senseless_values_are_refused_by_name(options, message):
         settings(**options)
 
 
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=r"argument --output_dir: .*file is a file; pass a folder"):
+            PretrainingSettings(output_dir=place)
+
+
+@pytest.mark.parametrize("reports", [["trackio"], ["tensorboard", "trackio"]])
+def test_trackers_that_are_not_installed_are_refused(reports, monkeypatch):
+    monkeypatch.setattr(
+        settings_module, "find_spec", lambda name: None if name == "trackio" else find_spec(name)
+    )
+    with pytest.raises(
+        ValueError, match="argument --report_to: trackio is not installed: pip install trackio"
+    ):
+        settings(report_to=reports)
+    monkeypatch.setattr(settings_module, "find_spec", lambda name: object())
+    assert settings(report_to=reports).report_to == reports
+
+
 def test_a_fusion_needs_its_teachers_unless_their_features_are_kept(tmp_path):
     for options in (
         {"fusion": "two-stream"},
@@ -64,5 +86,7 @@ def test_a_run_stays_the_same_run_where_paths_and_places_change(tmp_path, monkey
     absolute = settings(init_from=str(tmp_path / "model"), task=f"{tmp_path / 'task.py'}:Mine", cpu=True)
     assert relative.lasting() == absolute.lasting()
     assert relative.lasting() != settings(task="task.py:Mine").lasting()
+    (tmp_path / "boundary").mkdir()
+    assert settings(task="boundary").lasting()["task"] == "boundary"
     lasting = settings(init_from="microsoft/resnet-50", synthesis=SynthesisConfig(frame_stride=2)).lasting()
     assert lasting["init_from"] == "microsoft/resnet-50" and lasting["frame_stride"] == 2
