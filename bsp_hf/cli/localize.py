@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .application import NOTHING_DONE, SOME_FAILED, report_errors
-from .early_checks import check_inputs, check_model
+from .early_checks import check_device, check_inputs, check_model
 
 _TASKS = {
     "gtad": "temporal-action-localization",
@@ -45,11 +45,13 @@ def localize(
     word_vectors: Annotated[
         Path | None, typer.Option(help="GloVe file, for words beyond those of the training queries.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Most actions or moments of a video.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Most actions or moments of a video.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Smallest score of an action, step or boundary.")
+        float | None, typer.Option(min=0, max=1, help="Smallest score of an action, step or boundary.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Snippets that go through the encoder together.")] = 8,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Snippets that go through the encoder together.")
+    ] = 8,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: what there is.")
     ] = None,
@@ -71,6 +73,7 @@ def localize(
         check_inputs(videos)
         check_model(model)
     with report_errors():
+        check_device(device)
         task = _task_of(model)
         if (task == "video-grounding") != bool(query):
             raise ValueError(

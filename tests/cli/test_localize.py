@@ -93,4 +93,10 @@ def test_what_cannot_be_is_refused(folder):
     assert "takes no --query" in bsp("localize", video, "--model", folder / "gtad", "--query", "x", code=2)
     said = bsp("localize", video, "--model", folder / "gtad", "--format", "xml", code=2)
     assert "none of json, csv, activitynet" in said
+    for senseless in (["--batch-size", 0], ["--top-k", -1], ["--threshold", 2], ["--threshold", "nan"]):
+        said = plain(bsp("localize", video, "--model", folder / "gtad", *senseless, code=2))
+        assert senseless[0] in said and "Traceback" not in said
+    for device in ("gpu", "mps", "cuda:7"):
+        said = bsp("localize", video, "--model", folder / "gtad", "--device", device, code=2)
+        assert said.startswith(f"Error: --device {device}: ") and said.count("\n") == 1
     assert "nowhere" in bsp("localize", "nowhere.mp4", "--model", folder / "gtad", code=2)

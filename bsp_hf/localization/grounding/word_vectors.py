@@ -69,9 +69,8 @@ def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = No
     """Read word vectors from the user's file; this package ships none and downloads none.
 
     GloVe's text layout (`word value value ...` a line, also gzipped or zipped, also with word2vec's `count
-    dim` line in front) or an `.npz` with `words` `(num_words,)` and `vectors` `(num_words, dim)`. `only` keeps
-    these words alone: GloVe 6B 300-d is 400 000 words and 480 MB in memory, the words of a data set are a few
-    thousand.
+    dim` line in front) or an `.npz` of `words` `(num_words,)` and `vectors` `(num_words, dim)`. `only` keeps
+    these words alone: GloVe 6B 300-d is 480 MB in memory, and a data set has few thousands of its words.
     """
     source = Path(path)
     if not source.is_file():

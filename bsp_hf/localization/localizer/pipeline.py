@@ -105,6 +105,11 @@ class LocalizationPipeline(Pipeline):
                 f"{self.task} has no parameter {', '.join(sorted(unknown))}; it takes "
                 f"{', '.join(self.parameters)}."
             )
+        for name, least in {"top_k": 1, "batch_size": 1, "num_workers": 0}.items():
+            if given.get(name, least) < least:
+                raise ValueError(f"{name}={given[name]} must be at least {least}.")
+        if not 0 <= given.get("threshold", 0) <= 1:
+            raise ValueError(f"threshold={given['threshold']} must be between 0 and 1, as scores are.")
         preprocess = {key: value for key, value in given.items() if key not in self.result_parameters}
         return preprocess, {}, {key: given[key] for key in self.result_parameters if key in given}
 

@@ -178,6 +178,14 @@ def test_unknown_parameters_and_entries_are_named(pipes, levels_video):
         pipeline("step-localization", model=tiny_localizer("gtad"))
 
 
+def test_parameters_that_make_no_sense_are_refused_by_name(pipes, levels_video):
+    for name, value in (("top_k", 0), ("batch_size", -1), ("num_workers", -1), ("threshold", 2.0)):
+        with pytest.raises(ValueError, match=f"{name}={value}"):
+            pipes["gtad"](levels_video, **{name: value})
+    with pytest.raises(ValueError, match="threshold=nan"):
+        pipes["actionness"](levels_video, threshold=float("nan"))
+
+
 def test_the_grid_it_was_trained_on_is_the_grid_that_is_extracted(tmp_path, encoder_folder, levels_video):
     model = tiny_localizer("actionness", feature_fps=10, feature_stride_frames=3)
     find = pipeline(TASKS["actionness"], model=model, encoder=str(encoder_folder))
