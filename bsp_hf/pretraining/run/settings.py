@@ -195,7 +195,7 @@ class PretrainingSettings:
         values |= values.pop("synthesis")
         for name in ("backbone", "init_from", "task"):
             path, colon, rest = (values[name] or "").partition(":")
-            if path and path not in (*RESNET_VARIANTS, *TASKS) and Path(path).exists():
+            if path and path not in (*BACKBONE_VARIANTS, *TASKS) and Path(path).exists():
                 values[name] = f"{Path(path).resolve()}{colon}{rest}"
         return {name: value for name, value in values.items() if name not in self.free_to_change}
 
