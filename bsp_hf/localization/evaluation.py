@@ -57,7 +57,7 @@ class EvaluationOptions:
     Args:
         subset (`str`, *optional*): Subset to score; by default `"validation"` for detection, `"test"` for
             thumos, and all videos otherwise.
-        layout (`str`, *optional*): Layout of the annotations; by default told by their content.
+        layout (`str`, *optional*): Layout of the annotations; by default detected from their content.
         durations (`Path`, *optional*): Table with a column `id` or `video` and one `length` or `duration`, in
             seconds.
         tasks (`Path`, *optional*): List of tasks, for CrossTask.

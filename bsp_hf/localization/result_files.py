@@ -174,7 +174,7 @@ def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
 def read_boundaries(path: str | Path) -> dict[str, list[float]]:
     """Read detected boundaries: a JSON mapping from video id to a list of seconds."""
     try:
-        data: Any = json.loads(read_text(path))  # Any: somebody's JSON
+        data: Any = json.loads(read_text(path))  # Any: parsed JSON
         return {str(video): [to_number(time, "time") for time in times] for video, times in data.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(

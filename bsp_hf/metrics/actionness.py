@@ -29,7 +29,7 @@ class StepAnnotation:
 
 @dataclass(frozen=True, eq=False)
 class ActionnessScores:
-    """How well scores tell segments with a step from those without.
+    """How well scores separate segments with a step from those without.
 
     Args:
         pooled_ap (`float`): AP over the segments of all scored videos together, in 0 to 1; NaN without
@@ -59,7 +59,7 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Args:
         labels (`ArrayLike`): 0 or 1 each, `(num_segments,)`.
-        scores (`ArrayLike`): Higher is surer, `(num_segments,)`; not NaN.
+        scores (`ArrayLike`): Higher is more confident, `(num_segments,)`; not NaN.
 
     Returns:
         `float`: In 0 to 1; NaN if no label is 1 (scikit-learn warns and gives 0, which would be averaged in).
@@ -84,7 +84,7 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
         raise ValueError(f"labels holds {np.setdiff1d(truth, (0, 1))[:3].tolist()}; each must be 0 or 1.")
     if np.isnan(values).any():
         raise ValueError(
-            f"{int(np.isnan(values).sum())} of {len(values)} scores are NaN. Mend the model's output."
+            f"{int(np.isnan(values).sum())} of {len(values)} scores are NaN. Correct the model's output."
         )
     num_positives = int(truth.sum())
     if num_positives == 0:
@@ -101,7 +101,7 @@ def average_precision(labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 def label_segments(
     annotation: StepAnnotation, *, segment_s: float = 0.2, labelling: str = "any_overlap"
 ) -> np.ndarray:
-    """Cut a video into equal segments and tell which hold a step (Sec. 4.3 of the paper).
+    """Cut a video into equal segments and return which hold a step (Sec. 4.3 of the paper).
 
     Segment i covers `[i * segment_s, (i + 1) * segment_s)`; there are `ceil(duration / segment_s)`, so the
     last may run past the end of the video. A tail shorter than 1e-9 s makes no segment: 0.6 / 0.2 is 3 of

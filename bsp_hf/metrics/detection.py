@@ -132,7 +132,7 @@ def activitynet_map(
         found.video_index
     ]
 
-    # Surest first: stable ascending, reversed. The second sort gathers classes and keeps that order in each.
+    # Highest score first: stable ascending, reversed. The second sort gathers classes and keeps that order.
     order = np.argsort(found.require_scores(), kind="stable")[::-1]
     order = order[np.argsort(found_class[order], kind="stable")]
     found_class, found_video = found_class[order], found_video[order]
@@ -198,7 +198,7 @@ def interpolated_average_precision(precision: np.ndarray, recall: np.ndarray) ->
     """Return the area under the precision-recall staircase, precision made non-increasing (Pascal VOC 2011).
 
     Args:
-        precision (`np.ndarray`): `(num_predictions,)`, in 0 to 1, surest prediction first.
+        precision (`np.ndarray`): `(num_predictions,)`, in 0 to 1, highest score first.
         recall (`np.ndarray`): `(num_predictions,)`, in 0 to 1, non-decreasing.
 
     Returns:

@@ -29,7 +29,7 @@ def match_detections(
         video_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.video_ids`; -1 where
             absent.
         label_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.labels`.
-        segments_s (`np.ndarray`): float64, `(num_predictions, 2)`. Surest prediction of a class first.
+        segments_s (`np.ndarray`): float64, `(num_predictions, 2)`. Highest score of a class first.
         tiou_thresholds (`np.ndarray`): float64, `(num_thresholds,)`, each in `(0, 1]`.
 
     Returns:
@@ -48,7 +48,7 @@ def match_detections(
     by_count = np.argsort(counts, kind="stable")
     first, counts = first[by_count], counts[by_count]
     group = np.argsort(by_count)[place]
-    rows = rows[np.argsort(group[rows], kind="stable")]  # keeps the surest first inside a group
+    rows = rows[np.argsort(group[rows], kind="stable")]  # keeps the highest score first inside a group
     for batch in _batches(group[rows], counts):
         slots = np.arange(batch.num_slots)
         of_group = counts[batch.groups]
@@ -84,7 +84,7 @@ def _batches(group_of_row: np.ndarray, counts: np.ndarray) -> Iterator[_Batch]:
 def _walk_groups(group: np.ndarray, overlap: np.ndarray, tiou_thresholds: np.ndarray) -> np.ndarray:
     """Match each prediction to its best free instance, all groups in step.
 
-    `group` ascends from 0, surest prediction first inside a group; `overlap` is `(num_predictions,
+    `group` ascends from 0, highest score first inside a group; `overlap` is `(num_predictions,
     num_slots)`, the tIoU with each instance of the group, where NaN matches. The result is bool
     `(num_predictions, num_thresholds)`.
     """

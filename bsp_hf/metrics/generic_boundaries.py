@@ -89,7 +89,7 @@ class BoundaryScores:
 
 
 def read_boundary_annotations(
-    source: Mapping[str, Any] | str | os.PathLike[str],  # Any: the leaves of somebody's JSON
+    source: Mapping[str, Any] | str | os.PathLike[str],  # Any: parsed JSON
 ) -> dict[str, BoundaryAnnotation]:
     """Read boundary annotations from JSON, a record a video.
 

@@ -175,7 +175,7 @@ class HighlightScores:
 
     Args:
         average_map (`float`): Average precision, averaged over queries and raters (HL-mAP).
-        hit_at_one (`float`): Share of queries whose surest clip is a highlight to a rater (HIT@1).
+        hit_at_one (`float`): Share of queries whose best-scored clip is a highlight to a rater (HIT@1).
         num_queries (`int`): Queries scored.
     """
 
@@ -191,7 +191,7 @@ def evaluate_highlights(
 
     Average precision is interpolated and averaged over the recalls that occur; a query in which no clip is a
     highlight to a rater has 0, one in which all are has 1. Scores of clips that the annotation lacks are cut
-    off, and clips without a score get 0; the surest clip is that of all scores.
+    off, and clips without a score get 0; the best-scored clip is that of all scores.
 
     Choice: a query without scores is missed.
 
@@ -234,8 +234,8 @@ def evaluate_highlights(
             precisions.append(np.zeros(truth.shape[1]))
             hits.append(False)
             continue
-        surest = int(scores.argmax())
-        hits.append(bool(surest < len(truth) and is_highlight[surest].any()))
+        best = int(scores.argmax())
+        hits.append(bool(best < len(truth) and is_highlight[best].any()))
         fitting = np.zeros(len(truth))
         fitting[: len(scores)] = scores[: len(truth)]
         precisions.append(np.array([_mean_precision(column, fitting) for column in is_highlight.T]))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .segments import as_segments
 from .text_files import read_json
 
-JsonSource = Mapping[str, Any] | str | os.PathLike[str]  # Any: the leaves of somebody's JSON
+JsonSource = Mapping[str, Any] | str | os.PathLike[str]  # Any: parsed JSON
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class SegmentTable:
         video_index (`np.ndarray`): int64, `(num_segments,)`, row's place in `video_ids`.
         label_index (`np.ndarray`): int64, `(num_segments,)`, row's place in `labels`.
         segments_s (`np.ndarray`): float64, `(num_segments, 2)`, start and end in seconds.
-        scores (`np.ndarray`, *optional*): float64, `(num_segments,)`, higher is surer; `None` for ground
-            truth.
+        scores (`np.ndarray`, *optional*): float64, `(num_segments,)`, higher is more confident; `None` for
+            ground truth.
     """
 
     video_ids: tuple[Hashable, ...]
@@ -74,10 +74,10 @@ class SegmentTable:
             )
         known_videos = row_videos if all_video_ids is None else all_video_ids
         videos = {video: place for place, video in enumerate(dict.fromkeys(known_videos))}
-        strangers = [video for video in dict.fromkeys(row_videos) if video not in videos]
-        if strangers:
+        unknown = [video for video in dict.fromkeys(row_videos) if video not in videos]
+        if unknown:
             raise ValueError(
-                f"{len(strangers)} videos of the segments are not in all_video_ids, first {strangers[0]!r}."
+                f"{len(unknown)} videos of the segments are not in all_video_ids, first {unknown[0]!r}."
             )
         classes = {label: place for place, label in enumerate(dict.fromkeys(row_labels))}
         return cls(
@@ -226,7 +226,7 @@ def _load_section(source: JsonSource, section: str) -> Mapping[str, Any]:
 def _table_from_entries(
     rows: list[tuple[str, Mapping[str, Any]]], videos: list[str], with_scores: bool
 ) -> SegmentTable:
-    """Turn (video, JSON entry) pairs into columns, naming the video of a bad entry."""
+    """Return (video, JSON entry) pairs as columns, naming the video of a bad entry."""
     segments = np.empty((len(rows), 2), dtype=np.float64)
     scores = np.empty(len(rows), dtype=np.float64)
     for row, (video, entry) in enumerate(rows):
@@ -263,11 +263,11 @@ def _check_scores(scores: npt.ArrayLike, row_videos: list[Hashable]) -> np.ndarr
         raise ValueError(
             f"scores has shape {values.shape}; expected one for each of {len(row_videos)} segments."
         )
-    # The official sort would put NaN first, as the surest prediction of its class.
+    # The official sort would put NaN first, as the best prediction of its class.
     if np.isnan(values).any():
         raise ValueError(
             f"{int(np.isnan(values).sum())} scores are NaN, first in video "
-            f"{row_videos[int(np.argmax(np.isnan(values)))]!r}. Mend the model's output before scoring it."
+            f"{row_videos[int(np.argmax(np.isnan(values)))]!r}. Correct the model's output before scoring it."
         )
     return values
 

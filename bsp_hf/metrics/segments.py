@@ -31,7 +31,7 @@ def as_segments(segments_s: npt.ArrayLike, name: str = "segments_s") -> np.ndarr
         row = int(np.argmin(finite))
         raise ValueError(
             f"{name}[{row}] is {segments[row].tolist()}; start and end must be finite numbers of seconds. "
-            "Drop the segment or mend what wrote it."
+            "Drop the segment or correct what wrote it."
         )
     return segments
 

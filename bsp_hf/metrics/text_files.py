@@ -18,7 +18,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise ValueError(f"{path} is not a readable {kind} file ({error}). Is it complete?") from error
 
 
-def parse_json(text: str, path: str | os.PathLike[str]) -> Any:  # Any: the leaves of somebody's JSON
+def parse_json(text: str, path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON
     """Return the content of a JSON text; the error of a damaged one names the file it stands in."""
     try:
         return json.loads(text)
@@ -26,6 +26,6 @@ def parse_json(text: str, path: str | os.PathLike[str]) -> Any:  # Any: the leav
         raise ValueError(f"{path} is not a readable JSON file ({error}). Is it complete?") from error
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:  # Any: the leaves of somebody's JSON
+def read_json(path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON
     """Return the content of a JSON file, gzipped if its name ends in `.gz`."""
     return parse_json(read_text(path), path)

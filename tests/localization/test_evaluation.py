@@ -105,7 +105,7 @@ def test_the_score_of_a_training_is_that_of_the_file_it_writes(folder, tmp_path)
         report = evaluate_files(path, folder / "annotations.json", task, EvaluationOptions(subset="test"))
         assert report.metrics == trained
         assert any("240 predictions of 1 classes that the annotations lack" in note for note in report.notes)
-    # Each segment once, the surest first, whatever its classes.
+    # Each segment once, the best first, whatever its classes.
     proposals = SegmentTable.from_columns(
         np.repeat(list(detections), 60), None,
         np.concatenate([found.segments[:60] for found in detections.values()]),

@@ -59,7 +59,7 @@ def coin_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
         yield Entry(text.line_of(video_id), video_id, _record_rows(record, "annotation"))
 
 
-def _record_rows(record: Any, entries_name: str) -> Iterator[Row]:  # Any: somebody's JSON
+def _record_rows(record: Any, entries_name: str) -> Iterator[Row]:  # Any: parsed JSON
     record = to_record(record, "the record")
     facts = {name: record.get(name) for name in ("duration", "fps", "frames")}
     yield {**facts, "subset": str(record.get("subset", "")), "task": str(record.get("class", ""))}

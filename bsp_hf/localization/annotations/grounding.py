@@ -33,7 +33,7 @@ def captions_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
         yield Entry(text.line_of(video_id), video_id, _caption_rows(record, options.subset))
 
 
-def _caption_rows(record: Any, subset: str) -> Iterator[Row]:  # Any: somebody's JSON
+def _caption_rows(record: Any, subset: str) -> Iterator[Row]:  # Any: parsed JSON
     record = to_record(record, "the record")
     windows, sentences = (to_list(record.get(name), name) for name in ("timestamps", "sentences"))
     if len(windows) != len(sentences):

@@ -138,10 +138,10 @@ def detect_layout(path: str | Path) -> str:
         return "charades-sta"
     if name.endswith(".json"):
         return _detect_json(parse_json(text, path))
-    raise ValueError(f"{path}: the layout cannot be told; pass one of {', '.join(ANNOTATION_LAYOUTS)}.")
+    raise ValueError(f"{path}: the layout cannot be detected; pass one of {', '.join(ANNOTATION_LAYOUTS)}.")
 
 
-def _detect_json(data: Any) -> str:  # Any: somebody's JSON
+def _detect_json(data: Any) -> str:  # Any: parsed JSON
     if isinstance(data, Mapping) and isinstance(data.get("database"), Mapping):
         is_coin = any(isinstance(r, Mapping) and "annotation" in r for r in data["database"].values())
         return "coin" if is_coin else "activitynet"

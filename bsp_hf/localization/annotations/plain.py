@@ -45,7 +45,7 @@ def plain_json_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
             yield Entry(text.line_of(video_id), video_id, _video_rows(record, options.subset))
 
 
-def _video_rows(record: Any, subset: str) -> Iterator[Row]:  # Any: somebody's JSON
+def _video_rows(record: Any, subset: str) -> Iterator[Row]:  # Any: parsed JSON
     record = to_record(record, "the record")
     yield {"duration": record.get("duration"), "subset": str(record.get("subset") or subset)}
     for entry in (entry for name in ("segments", "queries") for entry in record.get(name) or ()):

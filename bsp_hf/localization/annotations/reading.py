@@ -132,7 +132,7 @@ class _Collector:
             prefix = "" if video_id is None else f"video {video_id}: "
             self._problems.extend(AnnotationProblem(path, entry.line, prefix + text) for text in texts)
 
-    def _open(self, video_id: Any) -> _Draft:  # Any: a leaf of somebody's JSON
+    def _open(self, video_id: Any) -> _Draft:  # Any: a part of parsed JSON
         try:
             check_video_id(video_id)
         except (TypeError, ValueError) as error:
@@ -204,7 +204,7 @@ def _to_segment(row: SegmentRow) -> Segment:
     return Segment(*to_window(row.window), row.label)
 
 
-def to_number(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON or a cell
+def to_number(value: Any, name: str) -> float:  # Any: a part of parsed JSON or a cell
     """Return a finite number, from a number or its text; the name is for the message."""
     try:
         number = float(value)
@@ -215,7 +215,7 @@ def to_number(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON
     return number
 
 
-def to_positive(value: Any, name: str) -> float:  # Any: a leaf of somebody's JSON or a cell
+def to_positive(value: Any, name: str) -> float:  # Any: a part of parsed JSON or a cell
     """Return a positive number, from a number or its text."""
     number = to_number(value, name)
     if number <= 0:
@@ -223,21 +223,21 @@ def to_positive(value: Any, name: str) -> float:  # Any: a leaf of somebody's JS
     return number
 
 
-def to_list(value: Any, name: str) -> list[Any]:  # Any: a leaf of somebody's JSON
+def to_list(value: Any, name: str) -> list[Any]:  # Any: a part of parsed JSON
     """Return a list."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise BadRowError(f"{name} is {value!r}, expected a list.")
     return list(value)
 
 
-def to_record(value: Any, name: str) -> Mapping[str, Any]:  # Any: a leaf of somebody's JSON
+def to_record(value: Any, name: str) -> Mapping[str, Any]:  # Any: a part of parsed JSON
     """Return a mapping by names."""
     if not isinstance(value, Mapping):
         raise BadRowError(f"{name} is {value!r}, expected a record.")
     return value
 
 
-def to_window(value: Any, scale: float = 1.0) -> tuple[float, float]:  # Any: a leaf of somebody's JSON
+def to_window(value: Any, scale: float = 1.0) -> tuple[float, float]:  # Any: a part of parsed JSON
     """Return start and end in seconds, from a pair in units of `scale` seconds."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise BadRowError(f"segment is {value!r}, expected [start, end].")
@@ -254,7 +254,7 @@ class JsonText:
 
     def __init__(self, path: str | Path) -> None:
         self._text = read_text(path)
-        self.data: Any = parse_json(self._text, path)  # Any: the leaves of somebody's JSON
+        self.data: Any = parse_json(self._text, path)  # Any: parsed JSON
         self._place, self._line = 0, 1
 
     def line_of(self, key: str) -> int:
@@ -271,7 +271,7 @@ class JsonText:
         return self._line
 
 
-def expect_mapping(data: Any, path: str | Path, what: str) -> Mapping[str, Any]:  # Any: somebody's JSON
+def expect_mapping(data: Any, path: str | Path, what: str) -> Mapping[str, Any]:  # Any: parsed JSON
     """Return a mapping that a whole file holds; anything else is a `ValueError` that names the file."""
     if not isinstance(data, Mapping):
         raise ValueError(f"{path} holds a {type(data).__name__}; expected {what}.")

@@ -96,7 +96,7 @@ class AnnotationError(ValueError):
         shown = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
         more = len(self.problems) - len(shown)
         end = [f"... and {more} more"] if more else []
-        head = f"{len(self.problems)} bad rows; mend them, or read with strict=False to leave them out."
+        head = f"{len(self.problems)} bad rows; correct them, or read with strict=False to leave them out."
         return "\n".join([head, *shown, *end])
 
 

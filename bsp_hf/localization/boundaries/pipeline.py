@@ -31,7 +31,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         kwargs: As for the feature pipeline.
 
     Raises:
-        ValueError: If the model does not tell boundaries apart, or its classifier was never trained.
+        ValueError: If the model does not distinguish boundary types, or its classifier was never trained.
 
     Example:
     ```python

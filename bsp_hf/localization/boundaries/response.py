@@ -75,7 +75,7 @@ def boundary_response(
     unknown = {NO_BOUNDARY, *kinds} - labels.keys()
     if unknown:
         raise ValueError(
-            f"the model tells apart {', '.join(labels)}; a boundary response needs "
+            f"the model distinguishes {', '.join(labels)}; a boundary response needs "
             f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
     model.eval()

@@ -92,7 +92,7 @@ class GTADConfig(LocalizerConfig):
             How a video meets the `num_steps` rows: `"rescaled"` interpolates all of it to that many
             (ActivityNet), `"windows"` cuts it into overlapping windows of so many snippets (THUMOS14).
         class_source (`str`, *optional*):
-            Where the classes of a video come from, since G-TAD itself tells none apart: `"encoder"` for the
+            Where the classes of a video come from, since G-TAD itself distinguishes none: `"encoder"` for the
             action head of the encoder in the localizer's folder, None for scores that are given with the
             video, without which every segment is an `"action"`.
         encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):

@@ -362,5 +362,5 @@ def _graph_block(config: GTADConfig) -> GCNeXtBlock:
 
 
 def _probabilities(logits: Tensor) -> Tensor:
-    """Apply the sigmoid in float32 at least: close to 1, half precision has no room for the loss."""
+    """Apply the sigmoid in float32 at least: close to 1, half precision is too coarse for the loss."""
     return torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())

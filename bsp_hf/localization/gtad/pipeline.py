@@ -27,7 +27,7 @@ _WINDOWS_AT_ONCE = 4
 class TemporalActionLocalizationPipeline(LocalizationPipeline):
     """Find the actions in videos with G-TAD: `pipeline("temporal-action-localization", ...)`.
 
-    G-TAD finds actions without telling them apart. Their classes are those of the video as a whole: from
+    G-TAD finds actions without distinguishing their classes. These are those of the video as a whole: from
     `class_scores` (scores of the config's labels in their order, or a dict from labels to scores), or from
     the action head of the encoder (`class_source="encoder"` in the config). As published, the best two
     classes are attached to every segment. Without either the label is `"action"`, or the config's only one.

@@ -301,7 +301,7 @@ def test_bad_records_of_json_layouts_name_the_line_of_their_video(tmp_path):
         ),
     ],
 )  # fmt: skip
-def test_bad_rows_of_every_layout_are_told_by_file_and_line(tmp_path, name, layout, lines, bad):
+def test_bad_rows_of_every_layout_are_named_by_file_and_line(tmp_path, name, layout, lines, bad):
     path = tmp_path / name
     path.write_text("\n".join(lines) + "\n")
     assert detect_layout(path) == layout
@@ -322,7 +322,7 @@ def test_bad_rows_of_every_layout_are_told_by_file_and_line(tmp_path, name, layo
         ("list.json", "[1, 2]", "annotates no video"),
         ("columns.csv", "film,begin\n", "columns video, start, end are missing"),
         ("empty.csv", "video,start,end\n", "annotates no video"),
-        ("notes.txt", "hello", "layout cannot be told"),
+        ("notes.txt", "hello", "layout cannot be detected"),
         ("bad.jsonl", "{\n", "annotates no video.*line 1"),
     ],
 )
