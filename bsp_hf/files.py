@@ -128,14 +128,23 @@ def atomic_folder(
 
     Raises:
         NotADirectoryError: If `path` is a file.
+        OSError: If `path` is a volume, or in a folder that may not be written to.
     """
     path = Path(path).resolve()  # a link stays, and the folder that it points to is replaced
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; pass a folder, or remove the file.")
+    if os.path.ismount(path):
+        raise OSError(f"{path} is a volume, which cannot be replaced as a whole; pass a folder in it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(path)
     temporary = _name_aside(path, "tmp")
-    temporary.mkdir()
+    try:
+        temporary.mkdir()
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} cannot be replaced as a whole without permission to write in {path.parent}; pass a "
+            "folder in another place."
+        ) from error
     try:
         yield temporary
         if keep_others and path.is_dir():

@@ -220,6 +220,20 @@ def test_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
         assert read_folder(tmp_path / "disk" / "set") == whole(content)
 
 
+def test_a_volume_and_a_parent_without_permission_are_named(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "ismount", lambda path: True)
+        with pytest.raises(OSError, match=r"set is a volume, .* pass a folder in it"):
+            replace_set(tmp_path / "set", "new")
+    monkeypatch.setattr(files.Path, "mkdir", lambda path, **options: refuse(path) if not options else None)
+    with pytest.raises(PermissionError, match=r"permission to write in .*; pass a folder"):
+        replace_set(tmp_path / "set", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_file_where_a_folder_is_to_stand_is_refused(tmp_path):
     (tmp_path / "set").write_text("mine")
     with pytest.raises(NotADirectoryError, match="set is a file"):

@@ -23,7 +23,7 @@ class ExtractionSettings:
     )
 
     file_format: str | None = option(
-        None, f"{', '.join(TRACK_FORMATS)}; default: npy, or h5 if the output's name ends so"
+        None, f"one of {', '.join(TRACK_FORMATS)}; default: npy, or h5 if the output's name ends so"
     )
     stride_frames: int | None = option(
         None, "frames from the start of a snippet to that of the next; default: the checkpoint's"
@@ -39,7 +39,9 @@ class ExtractionSettings:
     keep_partial: bool = option(False, "write what can be read of damaged videos, marked as incomplete")
     overwrite: bool = option(False, "delete features of another encoder or of other settings")
     dtype: str = option("auto", "number type to compute in: auto, float32, bfloat16, float16")
-    device: str | None = option(None, "cpu, cuda, cuda:1, ...; default: the first accelerator, else cpu")
+    device: str | None = option(
+        None, "where to compute, like cpu or cuda:1; default: the first accelerator, else cpu"
+    )
     num_threads: int | None = option(None, "threads of each worker on the CPU")
     batch_size: int | None = option(None, "snippets that go through the encoder together")
     num_workers: int = option(
