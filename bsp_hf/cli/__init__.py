@@ -10,23 +10,8 @@ import typer
 
 from .application import app
 
-# In the order in which `bsp-hf --help` shows them; each is a function in the file of its name, or an
+# The panels of `bsp-hf --help` in its order. Each command is a function in the file of its name, or an
 # application with commands of its own.
-COMMANDS = (
-    "synth",
-    "pretrain",
-    "extract",
-    "export",
-    "localize",
-    "eval",
-    "convert",
-    "onnx",
-    "publish",
-    "info",
-    "picture",
-    "doctor",
-)
-
 _PANELS = {
     "Pre-training": ("synth", "pretrain"),
     "Features": ("extract", "export"),
@@ -34,6 +19,7 @@ _PANELS = {
     "Checkpoints": ("convert", "onnx", "publish"),
     "Looking at things": ("info", "picture", "doctor"),
 }
+COMMANDS = {name: panel for panel, names in _PANELS.items() for name in names}
 
 
 def _help_of(command: Callable[..., None]) -> str:
@@ -52,10 +38,9 @@ def _hide_type_of_flags(command: Callable[..., None]) -> None:
                 part.metavar = ""
 
 
-for _name in COMMANDS:
+for _name, _panel in COMMANDS.items():
     _module = import_module(f".{_name}", __name__)
     _command = getattr(_module, _name)
-    _panel = next((panel for panel, names in _PANELS.items() if _name in names), None)
     if isinstance(_command, typer.Typer):
         for _part in _command.registered_commands:
             if _part.callback:

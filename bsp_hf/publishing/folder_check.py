@@ -29,16 +29,9 @@ _CONFIG_FILE = "config.json"
 _PREPROCESSOR_FILE = "preprocessor_config.json"
 _WEIGHTS_FILE = "model.safetensors"
 _WEIGHTS_INDEX = "model.safetensors.index.json"
-# Needed files, and what writes each. A card that is missing is rendered from the record.
-_NEEDED_BY_ENCODERS = {
-    _CONFIG_FILE: "save_checkpoint_folder writes it",
-    _PREPROCESSOR_FILE: "save_checkpoint_folder writes it",
-    RECORD_FILE: "save_checkpoint_folder writes it; save the encoder with it",
-}
-_NEEDED_BY_LOCALIZERS = {
-    _CONFIG_FILE: "save_localizer_folder writes it",
-    RECORD_FILE: "save_localizer_folder writes it",
-}
+# A card that is missing is rendered from the record.
+_NEEDED_BY_LOCALIZERS = (_CONFIG_FILE, RECORD_FILE)
+_NEEDED_BY_ENCODERS = (_CONFIG_FILE, _PREPROCESSOR_FILE, RECORD_FILE)
 # What people add to a card.
 _EXTRAS = ("*.png", "*.jpg", "*.svg", "*.pdf", "LICENSE", "LICENSE.*", "NOTICE")
 # What training leaves in its output folder for itself. Checkpoints hold pickles of optimizers.
@@ -113,7 +106,8 @@ def check_folder(folder: str | Path) -> FolderCheck:
         if not _is_working_file(name, working_files)
     ]
     needed = _NEEDED_BY_LOCALIZERS if is_localizer else _NEEDED_BY_ENCODERS
-    problems += [f"{name} is missing; {remedy}" for name, remedy in needed.items() if name not in names]
+    writer = "save_localizer_folder" if is_localizer else "save_checkpoint_folder"
+    problems += [f"{name} is missing; {writer} writes it" for name in needed if name not in names]
     known = {*_NEEDED_BY_ENCODERS, CARD_FILE}
     if config and not is_localizer:
         try:
