@@ -93,7 +93,7 @@ def test_commands_of_the_installed_script_register_with_transformers():
 def test_every_command_has_a_panel_a_file_and_help_with_examples():
     overview = bsp("--help")
     for name, panel in COMMANDS.items():
-        assert overview.index(panel) < overview.index(f" {name} ")
+        assert overview.index(panel) < overview.rindex(f" {name} ")
         said = bsp(name, "--help")
         assert "\\b" not in said
         names = [
