@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import PreTrainedModel
 
@@ -14,7 +13,8 @@ from bsp_hf.encoder.video_snippets import encode_clips
 
 from .fast_convolutions import PackedConv2d, WinogradConv2d
 
-_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def fold_batch_norms(encoder: PreTrainedModel, pixel_values: Tensor) -> int:
     will do. What else becomes of a convolution's output is not seen: compare the features afterwards. The
     encoder is changed in place; returns how many were folded.
     """
-    pairs = find_followers(encoder, pixel_values, _BatchNorm)
+    pairs = find_followers(encoder, pixel_values, BATCH_NORMS)
     for convolution_name, norm_name in pairs:
         # Any: what these names stand for was looked at when they were found
         convolution: Any = encoder.get_submodule(convolution_name)
@@ -51,7 +51,7 @@ def find_followers(
     def watch(name: str, module: nn.Module) -> None:
         def after(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
-            if isinstance(module, _CONVOLUTIONS):
+            if isinstance(module, CONVOLUTIONS):
                 makers[id(output)] = name
                 kept.append(output)
             elif id(inputs[0]) in makers:
@@ -60,8 +60,8 @@ def find_followers(
         hooks.append(module.register_forward_hook(after))
 
     for name, module in encoder.named_modules():
-        lacks_statistics = isinstance(module, _BatchNorm) and module.running_mean is None
-        if isinstance(module, (kind, *_CONVOLUTIONS)) and not lacks_statistics:
+        lacks_statistics = isinstance(module, BATCH_NORMS) and module.running_mean is None
+        if isinstance(module, (kind, *CONVOLUTIONS)) and not lacks_statistics:
             watch(name, module)
     try:
         encode_clips(encoder, pixel_values)

@@ -6,12 +6,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips
 
-from .fast_blocks import find_followers, fold_batch_norms, join_blocks, replace_module
+from .fast_blocks import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    find_followers,
+    fold_batch_norms,
+    join_blocks,
+    replace_module,
+)
 from .fast_convolutions import PackedConv2d, PackedSameConv2d, WinogradConv2d
 
 logger = logging.getLogger(__name__)
@@ -21,7 +27,6 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 _SMALL_EDGE_PIXELS = 64
 # Relative; rounding moves a feature by some 1e-6.
 _LARGEST_DIFFERENCE = 1e-4
-_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
 _RECTIFIERS = (nn.ReLU, nn.ReLU6)
@@ -71,7 +76,7 @@ def prepare_encoder(
     """
     plain: Any = copy.deepcopy(model.base_model).eval().float().requires_grad_(False).to(device)
     encoder = plain
-    if any(isinstance(module, (*_CONVOLUTIONS, _BatchNorm)) for module in plain.modules()):
+    if any(isinstance(module, (*CONVOLUTIONS, *BATCH_NORMS)) for module in plain.modules()):
         blank = blank_pixel_values(extractor, VideoSnippets(None, extractor, model.config).snippet_frames)
         shape = (*blank.shape[:3], _SMALL_EDGE_PIXELS, _SMALL_EDGE_PIXELS)
         clip = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
@@ -95,7 +100,7 @@ def prepare_encoder(
     for module in encoder.modules():
         if isinstance(module, nn.Conv2d):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the stubs
-        elif isinstance(module, _BatchNorm):
+        elif isinstance(module, BATCH_NORMS):
             module.float()  # its statistics lose too much otherwise
     return encoder
 

@@ -1,4 +1,4 @@
-"""What came of a folder job: counts, rates, the table of failures, and the exit status."""
+"""Progress and outcome of a folder job: counts, rates, the table of failures, and the exit status."""
 
 import logging
 import sys
