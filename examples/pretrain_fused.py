@@ -35,7 +35,7 @@ from bsp_hf.encoder.modeling_fusion import TEACHERS
 from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.pretexts import BoundaryWithAction
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
-from bsp_hf.pretraining.run.record import describe_run
+from bsp_hf.pretraining.run.record import check_unfinished, describe_run
 from bsp_hf.pretraining.run.settings import PRESETS, FusedPretrainingSettings
 from bsp_hf.pretraining.run.setup import (
     build_run_data,
@@ -207,7 +207,9 @@ def main() -> None:
     checkpoints = TrainingCheckpoints(accelerator, folder, progress, schedule, lasting)
     if settings.restart:
         checkpoints.clear()
-    checkpoints.resume(steps.total)
+    else:
+        check_unfinished(settings.output_dir, steps.total)
+        checkpoints.resume(steps.total)
 
     # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
     num_actions = settings.batch_size * pretext.action_share(train_clips.cases)
@@ -237,7 +239,7 @@ def main() -> None:
             schedule.step()
             progress.steps_done += 1
             step = progress.steps_done
-            is_saved = step % settings.save_every == 0 or step == steps.total
+            is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
             if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
                 log.write_scores(
@@ -249,6 +251,8 @@ def main() -> None:
                 break
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
+    if progress.steps_done and not log.has_scores:  # resumed where the run ends
+        log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext))
     log.close()
 
     if accelerator.is_main_process:

@@ -76,6 +76,12 @@ class TrainingLog:
         logger.info("step %d: %s", entry["step"], json.dumps(entry, default=str))
         self._restart_clock()
 
+    @property
+    def has_scores(self) -> bool:
+        """Whether an evaluation was logged at the step where the run is."""
+        step = self.progress.steps_done
+        return any(entry["step"] == step and "learning_rate" not in entry for entry in self.progress.history)
+
     def close(self) -> None:
         """Close the bar."""
         self.bar.close()

@@ -445,3 +445,21 @@ def test_training_stops_at_a_number_that_is_not_finite_and_writes_no_encoder(wor
         assert int(checkpoint.name[5:]) < int(found[3])
         for name, value in load_file(checkpoint / "model.safetensors").items():
             assert value.isfinite().all(), name
+
+
+@pytest.mark.slow
+def test_fewer_steps_never_replace_a_finished_encoder_and_may_end_at_a_checkpoint(workplace):
+    settings = {"save_every": 2, "eval_every": 100}
+    pretrain(workplace, "fewer", max_steps=5, **settings)
+    finished = weights(workplace, "fewer")
+    said = pretrain(workplace, "fewer", expected_code=2, max_steps=4, **settings)
+    assert "holds an encoder of 5 steps, more than the 4 asked for" in said and "Traceback" not in said
+    assert weights(workplace, "fewer") == finished
+    (workplace / "fewer" / "model.safetensors").unlink()
+    said = pretrain(workplace, "fewer", expected_code=2, max_steps=3, **settings)
+    assert "step-00000004 has 4 steps, more than the 3 asked for" in said
+    assert "resumed" in pretrain(workplace, "fewer", max_steps=4, **settings)
+    assert [entry["step"] for entry in history(workplace, "fewer") if "eval_loss" in entry] == [4]
+    assert weights(workplace, "fewer") != finished
+    pretrain(workplace, "fewer", max_steps=5, **settings)
+    assert weights(workplace, "fewer") == finished

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bsp_hf.training.checkpoints import TrainingProgress
+from bsp_hf.training.finite import NotFiniteError
 from bsp_hf.training.log import TrainingLog
 
 
@@ -80,6 +81,24 @@ def test_scores_are_kept_whole_and_trackers_get_their_numbers():
     kept = {"step": 1, "eval_accuracy": 0.5, "eval_num_clips": 8, "eval_recall": [0.1, 0.9]}
     assert progress.history == [kept]
     assert log.accelerator.tracked == [(1, {"eval_accuracy": 0.5})]
+
+
+def test_scores_are_looked_for_at_the_step_of_the_run():
+    log, progress = log_of(total_steps=3)
+    run_step(log, progress, 1.0)
+    assert not log.has_scores
+    log.write_scores({"eval_loss": 0.5})
+    assert log.has_scores
+    run_step(log, progress, 1.0)
+    assert not log.has_scores
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_not_logged(value):
+    log, progress = log_of(total_steps=2)
+    with pytest.raises(NotFiniteError, match=f"eval_loss is {value} at step 0"):
+        log.write_scores({"eval_loss": value})
+    assert progress.history == []
 
 
 def test_the_rate_counts_the_clips_of_all_processes_and_no_evaluation(monkeypatch):

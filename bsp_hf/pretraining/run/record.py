@@ -1,5 +1,6 @@
 """The record of a pre-training run: what it read, how it went, on what; saved beside the weights."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def describe_run(
             "training": len(data.train_clips.catalog),
             "held_out": len(data.eval_clips.catalog),
         },
+        "steps_done": progress.steps_done,
         "clips_seen": progress.steps_done * clips_per_step,
         "history": list(progress.history),
         "command": describe_command(),
@@ -49,6 +51,19 @@ def describe_run(
         "time": progress.measure_time(),
         "energy_kwh": None,
     }
+
+
+def check_unfinished(output_dir: Path, total_steps: int) -> None:
+    """Refuse to replace a finished encoder by one that is trained for fewer steps."""
+    record = output_dir / "training_record.json"
+    if not (output_dir / "model.safetensors").is_file() or not record.is_file():
+        return
+    steps_done = json.loads(record.read_text(encoding="utf-8")).get("steps_done", 0)
+    if steps_done > total_steps:
+        raise ValueError(
+            f"{output_dir} holds an encoder of {steps_done} steps, more than the {total_steps} asked for; "
+            "ask for more (--epochs, --max_steps), start over (--restart), or choose another output_dir."
+        )
 
 
 def save_training_pictures(
