@@ -1,4 +1,4 @@
-"""Which task trains which localizer, and what the settings of a training load."""
+"""The tasks that train the localizers, loaded by the settings of a training."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

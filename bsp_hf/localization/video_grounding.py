@@ -58,7 +58,7 @@ class VideoGroundingPipeline(LocalizationPipeline):
 
     @property
     def reader(self) -> QueryReader:
-        """What reads the sentences; loaded when it is first asked for."""
+        """The reader of the sentences; loaded when it is first used."""
         if self._reader is None:
             self._reader = QueryReader.from_pretrained(
                 self.model.name_or_path or "",
@@ -107,7 +107,7 @@ class VideoGroundingPipeline(LocalizationPipeline):
         query: str | Sequence[str] | None = None,
         **loading: Any,
     ) -> dict[str, Any]:
-        """Make the network's rows of the video, and its words of the sentences."""
+        """Return the network's rows of the video and words of the sentences."""
         if query is None or not len(query):
             raise ValueError(
                 'there is no sentence: call with (video, "sentence") or {"video": ..., "query": ...}.'

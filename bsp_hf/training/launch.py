@@ -21,8 +21,8 @@ def start_accelerator(
 ) -> Accelerator:  # Any: of Accelerator
     """Set up processes, precision, seeds, and logging of the package and the script, by the main process.
 
-    What the settings leave open is what accelerate's launcher, configuration file or environment says; then
-    the settings say what is in effect.
+    Accelerate's launcher, configuration file or environment decide what the settings leave open; afterwards
+    the settings hold what is in effect.
     """
     given = settings.gradient_accumulation_steps
     accelerator = Accelerator(
@@ -31,12 +31,12 @@ def start_accelerator(
         gradient_accumulation_steps=given or 1,
         **options,
     )
-    if given is not None:  # of which the environment has another opinion
+    if given is not None:  # the environment may have set another number
         accelerator.gradient_accumulation_steps = given
     settings.gradient_accumulation_steps = accelerator.gradient_accumulation_steps
     settings.mixed_precision = accelerator.mixed_precision
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        # Accelerate would train in float32 and say fp16.
+        # Accelerate would train in float32 without a word.
         raise ValueError("mixed_precision fp16 needs a GPU; on a processor, choose bf16 or no.")
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level="WARNING")
     for name in (script, "bsp_hf"):

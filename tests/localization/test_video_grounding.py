@@ -50,7 +50,7 @@ def test_a_moment_is_a_cell_of_the_map_in_seconds(ground, levels_video):
 
 
 def test_what_reads_the_sentences_must_be_there(tmp_path, encoder_folder, levels_video):
-    for kind, message in (("tan", r"no word_vectors\.npz lies beside it.*glove"), ("lgi", "vocabulary")):
+    for kind, message in (("tan", r"no word_vectors\.npz lies in its folder.*glove"), ("lgi", "vocabulary")):
         folder = save_localizer_folder(tiny_localizer(kind), tmp_path / kind, encoder=encoder_folder)
         with pytest.raises((ValueError, OSError), match=message):
             pipeline(GROUND, model=str(folder))([levels_video], SENTENCE)

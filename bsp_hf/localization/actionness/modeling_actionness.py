@@ -23,7 +23,7 @@ from .configuration_actionness import ActionnessConfig
 
 @dataclass
 class ActionnessOutput(ModelOutput):
-    """What [`ActionnessModel`] returns.
+    """Output of [`ActionnessModel`].
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if `labels` were given.

@@ -48,7 +48,7 @@ class StepLocalizationPipeline(LocalizationPipeline):
     def preprocess(  # type: ignore[override]  # the parameters by name
         self, inputs: Any, **loading: Any
     ) -> dict[str, Any]:
-        """Give every segment of the video the feature of the nearest snippet."""
+        """Return the features of the snippets nearest to the segments of a video."""
         track = self.make_track(inputs, **loading)
         if not track.num_snippets:
             return {"track": track}

@@ -1,1 +1,1 @@
-"""What localizing sentences shares: samples, queries, word vectors, decoding."""
+"""Shared by the networks that localize sentences: samples, queries, word vectors, training."""

@@ -1,4 +1,4 @@
-"""What the configs of the grounding networks share: how a sentence reaches the network."""
+"""Base of the configs of the grounding networks: how a sentence reaches the network."""
 
 from typing import ClassVar
 
@@ -33,12 +33,12 @@ class GroundingConfig(LocalizerConfig):
 
     @property
     def reads_sentence_vectors(self) -> bool:
-        """Whether a query is one vector rather than a sequence of words."""
+        """True if a query is one vector rather than a sequence of words."""
         return False
 
     @property
     def max_query_words(self) -> int | None:
-        """How many words of a query are kept; None for all."""
+        """Largest number of words of a query; None for all."""
         return None
 
     def describe_queries(self) -> str:

@@ -1,4 +1,4 @@
-"""What tells one grounding network from another, for training and for the pipeline."""
+"""Differences between the grounding networks, for training and for the pipeline."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

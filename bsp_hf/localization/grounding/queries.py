@@ -18,7 +18,6 @@ from bsp_hf.files import atomic_write_text
 from .word_vectors import WordVectors
 
 VOCABULARY_FILE = "vocabulary.json"
-PADDING_ID = 0
 UNKNOWN_ID = 1
 NUM_RESERVED_IDS = 4  # padding, unknown, and two for start and end that LGI reserves and never uses
 

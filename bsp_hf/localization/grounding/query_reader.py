@@ -1,4 +1,4 @@
-"""Sentences to what a saved grounding network reads, with the words or text encoder that lie beside it."""
+"""Sentences to what a saved grounding network reads, with the words or text encoder saved with it."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -42,7 +42,7 @@ class QueryReader:
                 "the network reads the vectors of a text encoder; pass text_encoder=, or set text_encoder in "
                 "the config."
                 if config.reads_sentence_vectors or config.text_encoder
-                else f"the network reads word vectors, and no {WORD_VECTORS_FILE} lies beside it. Pass "
+                else f"the network reads word vectors, and no {WORD_VECTORS_FILE} lies in its folder. Pass "
                 f"word_vectors=, the path of glove.6B.300d.txt from {GLOVE_SOURCE}."
             )
         source = word_vectors if text_encoder is None else text_encoder
@@ -62,7 +62,7 @@ class QueryReader:
         word_vectors: WordVectors | str | PathLike[str] | None = None,
         text_encoder: TransformersQueryEncoder | str | PathLike[str] | None = None,
     ) -> "QueryReader":
-        """Load what lies beside a saved network.
+        """Load what was saved with a network.
 
         Word vectors or a text encoder that are given are read in place of those in the folder or in the
         config. What the config asks for and is absent raises `OSError` or `ValueError`.

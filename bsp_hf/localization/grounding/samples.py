@@ -1,4 +1,4 @@
-"""What a grounding network is trained on: samples of one query each, and their batches."""
+"""Samples of a grounding network, one query each, and their batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -97,7 +97,7 @@ class GroundingTask(LocalizerTask):
 
     @property
     def companions(self) -> dict[str, Any]:
-        """What is saved beside the model, as arguments of `save_localizer_folder`."""
+        """Arguments of `save_localizer_folder`: what is saved with the model."""
         return {name: getattr(self, name) for name in ("vocabulary", "word_vectors", "text_encoder")}
 
     def make_model(self) -> PreTrainedModel:
@@ -110,7 +110,7 @@ class GroundingTask(LocalizerTask):
 
     @property
     def coverage(self) -> str:
-        """What a score is over, `"n of N videos, n of N queries"`."""
+        """Videos and queries that a score is computed on, as text."""
         num_queries = len(_sentences(self.split.evaluation))
         return f"{self.split.coverage}, {len(self.eval_samples)} of {num_queries} queries"
 

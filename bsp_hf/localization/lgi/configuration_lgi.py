@@ -118,7 +118,7 @@ class LGIConfig(GroundingConfig):
 
     @property
     def max_query_words(self) -> int | None:
-        """How many words of a query are kept."""
+        """Largest number of words of a query."""
         return self.max_words
 
     @classmethod

@@ -45,7 +45,7 @@ class CopiedModules(nn.ModuleList):
 
 
 class HadamardFusion(nn.Module):
-    """Fuse segments with a phrase by an elementwise product of two projections."""
+    """Fusion of segments with a phrase by an elementwise product of two projections."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class AttentivePooling(nn.Module):
 
 
 class WordAttention(nn.Module):
-    """Weigh words by a guide vector."""
+    """Weights of words, by a guide vector."""
 
     def __init__(self, dim: int, attention_dim: int) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class NonLocalBlock(nn.Module):
 
 @dataclass
 class LGIOutput(ModelOutput):
-    """What [`LGIForVideoGrounding`] returns.
+    """Output of [`LGIForVideoGrounding`].
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if labels were given: the weighted sum of the next three.
@@ -223,7 +223,7 @@ class QueryEncoder(nn.Module):
 
 
 class PhraseAttention(nn.Module):
-    """Draw phrases from a query one after the other, each guided by the one before (SQAN)."""
+    """Phrases of a query, drawn one after the other, each guided by the one before (SQAN)."""
 
     def __init__(self, config: LGIConfig) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ class PhraseAttention(nn.Module):
 
 
 class VideoTextInteraction(nn.Module):
-    """Fuse every phrase with the segments, locally, then join the phrases and let segments interact."""
+    """Local fusion of every phrase with the segments, then their sum and attention among the segments."""
 
     def __init__(self, config: LGIConfig) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ class VideoTextInteraction(nn.Module):
 
 
 class SpanRegression(nn.Module):
-    """Pool the segments with a temporal attention and regress start and end."""
+    """Pools the segments with a temporal attention and regress start and end."""
 
     def __init__(self, config: LGIConfig) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""What all localizers share: config, encoder, folder, pipeline."""
+"""Shared by all localizers: config, encoder, folder, pipeline."""

@@ -1,4 +1,4 @@
-"""Files that lie beside a saved localizer: how they are found, and what writes itself there."""
+"""Files saved with a localizer: their names, and how they are found."""
 
 from os import PathLike
 from pathlib import Path
@@ -11,16 +11,16 @@ TEXT_ENCODER_FOLDER = "text_encoder"
 
 
 class Companion(Protocol):
-    """What a localizer needs to read sentences: a vocabulary, word vectors or a text encoder."""
+    """A part of a localizer that reads sentences: a vocabulary, word vectors or a text encoder."""
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
-        """Write it into the localizer's folder, under the name by which it is found there."""
+        """Write it into the localizer's folder, under its own name."""
 
 
 def find_companion_file(
     name_or_path: str | PathLike[str], file_name: str, revision: str | None = None
 ) -> Path | None:
-    """Return the path of a file beside the model in a folder or a Hub repository; None if there is none."""
+    """Return the path of a file in a model's folder or Hub repository; None if there is none."""
     if not str(name_or_path):
         return None
     try:

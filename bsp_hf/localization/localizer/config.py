@@ -1,4 +1,4 @@
-"""What every localizer's config says about the features that the localizer was trained on."""
+"""Base of the localizers' configs: the features that a localizer was trained on."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""The encoders whose features a localizer reads: found beside it or named, and checked to be those."""
+"""Encoders whose features a localizer reads: in its folder or named by its config, and checked."""
 
 from collections.abc import Sequence
 from os import PathLike

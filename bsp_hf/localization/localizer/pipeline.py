@@ -1,4 +1,4 @@
-"""What the localization pipelines share: videos or feature tracks in, checked features, segments out."""
+"""Base of the localization pipelines: videos or feature tracks in, checked features, segments out."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class LocalizationPipeline(Pipeline):
     entry `"video"` and what belongs to it, or a list, generator or `KeyDataset` of these. Parameters of the
     call, or of `pipeline(...)` to hold for every call: `padding`, `start_s`, `end_s`, `input_fps` and
     `timeout_s` as for features, `batch_size` (snippets that go through the encoder together) and
-    `num_workers` (1 decodes beside the encoder).
+    `num_workers` (1 decodes in another process).
 
     Args:
         model (`PreTrainedModel`): The localizer.
@@ -240,11 +240,11 @@ class LocalizationPipeline(Pipeline):
     def preprocess(  # type: ignore[override]
         self, inputs: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """Make the model's inputs of a video or track."""
+        """Return the model's inputs for a video or track."""
         raise NotImplementedError
 
     def postprocess(self, model_outputs: dict[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
-        """Make segments of the model's outputs."""
+        """Return the segments in the model's outputs."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""What the localization pipelines return for one video."""
+"""Result of a localization pipeline for one video."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -39,7 +39,7 @@ class LocalizedSegments(list):
 
     @property
     def complete(self) -> bool:
-        """Whether the whole video could be read."""
+        """True if the whole video could be read."""
         return self.error is None
 
 

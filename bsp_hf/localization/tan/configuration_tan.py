@@ -129,7 +129,7 @@ class TANConfig(GroundingConfig):
 
     @property
     def reads_sentence_vectors(self) -> bool:
-        """Whether a query is one vector rather than a sequence of words."""
+        """True if a query is one vector rather than a sequence of words."""
         return self.query_encoder == "sentence"
 
     @property

@@ -24,7 +24,7 @@ from .proposal_map import ConstantBuffers, MaskedMapConvolution, ProposalLayout,
 
 @dataclass
 class TANOutput(ModelOutput):
-    """What [`TANForVideoGrounding`] returns.
+    """Output of [`TANForVideoGrounding`].
 
     Args:
         loss (`torch.Tensor`, *optional*): Scalar, if `labels` were given.
@@ -64,7 +64,7 @@ class ClipEncoder(nn.Module):
 
 
 class PooledProposals(ConstantBuffers):
-    """Represent a span by the maximum over its clips.
+    """Features of spans: the maximum over their clips.
 
     The published code chains one max-pool per span length. The maximum of any window is also the larger of
     two windows of a power-of-two length that cover it: log2 levels and two look-ups give the same numbers.
@@ -92,7 +92,7 @@ class PooledProposals(ConstantBuffers):
 
 
 class ConvolvedProposals(nn.Module):
-    """Represent a span by a chain of convolutions over its clips, one step per span length."""
+    """Features of spans: a chain of convolutions over their clips, one step per span length."""
 
     def __init__(self, config: TANConfig) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class QueryFusion(nn.Module):
         return self.tex_linear(query.to(self.tex_linear.weight.dtype))
 
     def forward(self, query_features: torch.Tensor, proposals: torch.Tensor) -> torch.Tensor:
-        """Fuse `(batch, hidden_dim)` into `(batch, num_proposals, hidden_dim)`; the rows get unit length."""
+        """Multiply `(batch, hidden_dim)` into `(batch, num_proposals, hidden_dim)`, rows of unit length."""
         spans = self.vis_conv(proposals)
         # In float32 at least: products and their lengths leave the range of half precision.
         wide = torch.promote_types(spans.dtype, torch.float32)

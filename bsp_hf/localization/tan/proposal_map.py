@@ -52,7 +52,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class ConvolutionPlan:
-    """What one masked convolution computes.
+    """The part of a map that one masked convolution computes.
 
     Args:
         strips (`tuple[Strip, ...]`): The part of the output, `size` a side, that can differ from zero and is
@@ -100,7 +100,7 @@ def plan_convolutions(
     paddings: Sequence[int],
     wanted: np.ndarray | None = None,
 ) -> list[ConvolutionPlan]:
-    """Work out, once per map, what each masked convolution has to compute.
+    """Return what each masked convolution of a map has to compute.
 
     A cell without any valid input under the kernel is exactly zero (it is scaled by 0), and a cell that no
     wanted cell of the final map looks at never matters: neither is computed.

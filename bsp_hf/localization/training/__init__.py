@@ -1,1 +1,1 @@
-"""What training a localizer shares: task, split, schedule."""
+"""Shared by the trainings of localizers: settings, task, split, schedule."""

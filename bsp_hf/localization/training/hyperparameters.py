@@ -30,5 +30,5 @@ class Hyperparameters:
 
     @property
     def watches_loss(self) -> bool:
-        """Whether the rate depends on the loss of the evaluation."""
+        """True if the rate depends on the loss of the evaluation."""
         return self.plateau_factor not in (None, 1)

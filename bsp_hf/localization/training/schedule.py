@@ -50,11 +50,11 @@ class LocalizerSchedule:
         self._on_plateau.step(-loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where it stands, fit for JSON."""
+        """Return the state, fit for JSON."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; the rate itself is the optimizer's."""
+        """Continue from a state; the rate itself is the optimizer's."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 

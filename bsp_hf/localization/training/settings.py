@@ -18,7 +18,7 @@ LOCALIZERS = ("gtad", "tan", "lgi", "actionness")
 
 @dataclass(kw_only=True)
 class LocalizerTrainingSettings:
-    """What the training of a localizer can be asked for; to add an option, add a field.
+    """Settings of the training of a localizer; to add an option, add a field.
 
     Raises:
         ValueError: If a value makes no sense; the message names the option.
@@ -126,7 +126,7 @@ class LocalizerTrainingSettings:
 
     @property
     def feature_paths(self) -> list[Path]:
-        """Where features lie; `a,b` is two places, as in G-TAD's own option, unless there is one so named."""
+        """Folders or files of features; `a,b` is two, as in G-TAD's option, unless one is so named."""
         return [
             Path(part)
             for path in self.features

@@ -1,4 +1,4 @@
-"""Which videos a localizer trains on and is evaluated on, and whether their features are really theirs."""
+"""Videos that a localizer trains on and is evaluated on, and a check that the features are theirs."""
 
 import logging
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bsp_hf.localization.annotations.types import AnnotationSet
 logger = logging.getLogger(__name__)
 
 _SHOWN_VIDEOS = 10
-# A look at some videos tells features of other files; small differences come from how containers count.
+# Some videos suffice to notice features of other files; small differences come from how containers count.
 _CHECKED_VIDEOS = 50
 _LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE_S = 0.05, 1.0
 
@@ -30,7 +30,7 @@ class LocalizerSplit:
 
     @property
     def coverage(self) -> str:
-        """What a score is over, `"n of N videos"`."""
+        """Videos that a score is computed on, `"n of N videos"`."""
         found = len(self.evaluation)
         return f"{found} of {found + len(self.missing_evaluation)} videos"
 
@@ -52,7 +52,7 @@ def split_at_random(
 
 
 def prepare_split(train: AnnotationSet, evaluation: AnnotationSet, source: FeatureSource) -> LocalizerSplit:
-    """Leave out videos without features; read durations from the features where the annotations have none."""
+    """Return the videos with features, with durations from the features where the annotations have none."""
     shared = set(train.by_id) & set(evaluation.by_id)
     if shared:
         raise ValueError(

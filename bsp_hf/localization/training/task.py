@@ -1,4 +1,4 @@
-"""What the training of every localizer shares: features at hand, samples, and the task itself."""
+"""Base of the trainings of localizers: features in memory, samples, and the task itself."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -73,7 +73,7 @@ def _check_finite(video_id: str, rows: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Item:
-    """What one sample is made of: a video, its query for grounding, or the first row of a window."""
+    """Parts of one sample: a video, its query for grounding, or the first row of a window."""
 
     video: AnnotatedVideo
     query: MomentQuery | None = None
@@ -164,7 +164,7 @@ class LocalizerTask(ABC):
 
     @property
     def coverage(self) -> str:
-        """What a score is over, `"n of N videos, n segments"`."""
+        """Videos and segments that a score is computed on, as text."""
         num_segments = sum(len(video.segments) for video in self.split.evaluation.videos)
         return f"{self.split.coverage}, {num_segments} segments"
 
@@ -188,7 +188,7 @@ class LocalizerTask(ABC):
 
     @property
     def companions(self) -> dict[str, Any]:
-        """What is saved beside the model, as arguments of `save_localizer_folder`."""
+        """Arguments of `save_localizer_folder`: what is saved with the model."""
         return {}
 
     @abstractmethod
@@ -216,7 +216,7 @@ class LocalizerTask(ABC):
         """Return the arguments of the model's `forward`."""
 
     def collate(self, indexed: Sequence[tuple[int, Any]]) -> dict[str, Any]:
-        """Return the arguments of the model's `forward`, and `indices`, which the loop takes out."""
+        """Return the arguments of the model's `forward`, and `indices`, which the loop removes."""
         indices = torch.tensor([index for index, _ in indexed])
         return {**self.batch_samples([sample for _, sample in indexed]), "indices": indices}
 
