@@ -10,11 +10,12 @@ from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.features.resampling import rescale_rows
-from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet
 from bsp_hf.localization.evaluation import detection_scores
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.training.hyperparameters import Hyperparameters
+from bsp_hf.localization.training.split import warn_of_other_durations
 from bsp_hf.localization.training.task import Item, LocalizerTask
 
 from .configuration_gtad import GTADConfig
@@ -85,6 +86,7 @@ class GTADTask(LocalizerTask):
         """Return one item a video, or one a window; training leaves out those that hold no segment."""
         if not self.is_windowed:
             return [Item(video) for video in annotations.videos if video.segments or not is_training]
+        warn_of_other_durations(annotations, self._assumed_duration_s)
         items = []
         for video in annotations.videos:
             features = self.features.read(video.video_id)
@@ -101,6 +103,12 @@ class GTADTask(LocalizerTask):
         if record is not None:
             return record.stride_frames, record.fps
         return self.settings.stride_frames or 5, item.video.fps or 30.0
+
+    def _assumed_duration_s(self, video: AnnotatedVideo) -> float | None:
+        """Return the seconds that rows cover whose grid nobody recorded."""
+        features = self.features.read(video.video_id)
+        stride_frames, fps = self._grid(features, Item(video))
+        return None if features.record is not None else len(features.features) * stride_frames / fps
 
     def _first_frame(self, features: VideoFeatures, item: Item) -> int:
         """Return the frame of a window's first step; of our own snippets the one in their middle."""

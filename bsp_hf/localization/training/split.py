@@ -1,12 +1,13 @@
 """Videos that a localizer trains on and is evaluated on, and a check that the features are theirs."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from bsp_hf.features.other_tools.source import FeatureSource
-from bsp_hf.localization.annotations.types import AnnotationSet
+from bsp_hf.features.other_tools.source import FeatureSource, VideoFeatures
+from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def prepare_split(train: AnnotationSet, evaluation: AnnotationSet, source: Featu
                 f"none of the {len(annotations)} {name} videos has features, first "
                 f"{annotations.videos[0].video_id!r}. Check the folder, the layout and the prefix."
             )
-        _warn_of_other_durations(found, source)
+        warn_of_other_durations(found, lambda video: _covered_s(source.read(video.video_id)))
         parts.append(_with_durations(found, source))
         missing.append(absent)
     return LocalizerSplit(parts[0], parts[1], missing[0], missing[1])
@@ -94,24 +95,32 @@ def _with_durations(annotations: AnnotationSet, source: FeatureSource) -> Annota
     return annotations.with_durations(durations_s)
 
 
-def _warn_of_other_durations(annotations: AnnotationSet, source: FeatureSource) -> None:
-    """Warn of features of other cuts of the videos, which train without complaint and localize nothing."""
+def warn_of_other_durations(
+    annotations: AnnotationSet, measure_s: Callable[[AnnotatedVideo], float | None]
+) -> None:
+    """Warn of features of other cuts of the videos, which train without complaint and localize nothing.
+
+    `measure_s` returns how many seconds the features of a video cover, or None where that is not known.
+    """
     checked = annotations.videos[:_CHECKED_VIDEOS]
     others = []
     for video in checked:
-        annotated_s = video.duration_s
-        if annotated_s is None:  # it will be that of the features
-            continue
-        features_s = source.read(video.video_id).duration_s
-        if features_s is None:
+        annotated_s, features_s = video.duration_s, measure_s(video)
+        if annotated_s is None or features_s is None:  # the duration will be that of the features
             continue
         if abs(features_s - annotated_s) > max(_LARGEST_DIFFERENCE_S, _LARGEST_DIFFERENCE * annotated_s):
             others.append(f"{video.video_id} ({features_s:.1f} s of features, annotated {annotated_s:.1f} s)")
     if others:
         logger.warning(
             "%d of the first %d videos last longer or shorter than annotated; are the features of the same "
-            "files? %s",
+            "files, and their rate (--stride_frames) right? %s",
             len(others),
             len(checked),
             ", ".join(others[:_SHOWN_VIDEOS]),
         )
+
+
+def _covered_s(features: VideoFeatures) -> float | None:
+    if features.record is not None or features.centers_s is None:
+        return features.duration_s
+    return float(features.centers_s[0] + features.centers_s[-1])  # rows in the middle of equal parts

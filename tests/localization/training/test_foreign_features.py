@@ -62,10 +62,10 @@ def annotations(tmp_path_factory):
     return path
 
 
-def load(annotations, features, layout):
+def load(annotations, features, layout, *more, config=TINY):
     words = ["--localizer", "gtad", "--annotations", annotations, "--train_subset", "training"]
     words += ["--eval_subset", "validation", "--features", *features, "--feature_layout", layout]
-    words += ["--output_dir", "out", "--config", json.dumps(TINY)]
+    words += ["--output_dir", "out", "--config", json.dumps(config), *more]
     return load_task(parse_settings(LocalizerTrainingSettings, [str(word) for word in words]))
 
 
@@ -94,3 +94,15 @@ def test_folders_of_gtad_with_commas_are_two_streams(annotations, tmp_path, join
     expected = np.concatenate([rows["v_a"] for rows in streams], axis=1)
     np.testing.assert_array_equal(task.features.read("v_a").features, expected)
     assert task.config.feature_dim == 2 * DIM
+
+
+def test_rows_that_cannot_cover_the_video_at_the_assumed_rate_are_noticed(annotations, tmp_path, caplog):
+    rows = {name: rows_of(number) for number, name in enumerate(VIDEOS)}
+    features = write("opentad", tmp_path / "features", rows)
+    windows = {"num_steps": 128, "max_duration": 128, "hidden_dim": 16, "num_groups": 2, "group_width": 2}
+    load(annotations, [features], "opentad", "--preset", "thumos14", config=windows)
+    # 100 rows of 5 frames at 30 a second.
+    assert "v_a (16.7 s of features, annotated 40.0 s)" in caplog.text and "--stride_frames" in caplog.text
+    caplog.clear()
+    load(annotations, [features], "opentad", "--preset", "thumos14", "--stride_frames", "12", config=windows)
+    assert "of features" not in caplog.text
