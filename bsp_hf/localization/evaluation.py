@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from transformers.utils import logging
 
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
-from bsp_hf.localization.annotations.reading import read_durations
+from bsp_hf.localization.annotations.reading import AMBIGUOUS, read_durations
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.metrics import (
     GEBD_RELATIVE_DISTANCES,
@@ -30,6 +30,7 @@ from bsp_hf.metrics import (
 )
 from bsp_hf.metrics.grounding import RULES as GROUNDING_RULES
 from bsp_hf.metrics.qvhighlights import CLIP_S, HIGHLIGHT_SCORES
+from bsp_hf.metrics.text_files import read_json
 
 from .result_files import (
     MomentPrediction,
@@ -173,12 +174,21 @@ def _evaluate_detection(
     notes: tuple[str, ...] = ()
     layout = options.layout or detect_layout(path)
     subset = options.subset or (SUBSETS[task] if layout == "activitynet" else None)
-    if layout == "activitynet":  # every row counts here, zero-length ones too, as in the official evaluator
-        truth = read_ground_truth(path, subset or SUBSETS[task])
+    if layout == "activitynet" and "database" in read_json(path):
+        # Every row counts here, zero-length ones too, as in the official evaluator.
+        truth = _with_text_labels(read_ground_truth(path, subset or SUBSETS[task]))
+        is_class = np.array([label != AMBIGUOUS for label in truth.labels], dtype=bool)[truth.label_index]
+        if not is_class.all():
+            notes = (f"{(~is_class).sum()} segments of the class {AMBIGUOUS} are left out, as for THUMOS14",)
+            truth = truth.select_rows(np.flatnonzero(is_class))
     else:
-        annotations = read_annotations(path, layout, tasks=options.tasks).of_subset(subset)
+        annotations = read_annotations(path, layout, tasks=options.tasks)
+        has_subsets = options.subset is not None or annotations.subsets != ("",)
+        annotations = annotations.of_subset(subset if has_subsets else None)
         truth, notes = annotations.segment_table(), _problems(annotations)
-    found = read_results(predictions)
+    found = _with_text_labels(read_results(predictions))
+    foreign = [str(video) for video in found.video_ids if video not in set(truth.video_ids)]
+    notes = (*notes, *_name_foreign(foreign, "their segments count as false positives"))
     predicted = set(found.video_ids) & set(truth.video_ids)
     excluded = tuple(set(truth.video_ids) - predicted) if options.only_predicted else ()
     rule = options.rule or DETECTION_RULES[0]
@@ -192,6 +202,24 @@ def _evaluate_detection(
         (*notes, *scores.notes),
         rule,
     )
+
+
+def _with_text_labels(table: SegmentTable) -> SegmentTable:
+    """Return a table whose classes are text, as annotations are read; no class stays none."""
+    labels = [None if label is None else str(label) for label in table.labels]
+    return SegmentTable.from_columns(
+        [table.video_ids[place] for place in table.video_index],
+        [labels[place] for place in table.label_index],
+        table.segments_s,
+        table.scores,
+        table.video_ids,
+    )
+
+
+def _name_foreign(video_ids: Sequence[str], consequence: str) -> tuple[str, ...]:
+    if not video_ids:
+        return ()
+    return (f"{len(video_ids)} predicted videos are not annotated, first {video_ids[0]!r}: {consequence}",)
 
 
 def detection_scores(
@@ -418,9 +446,9 @@ def _evaluate_actionness(
         "mean_video_ap": scores.mean_video_ap,
         "positive_share": scores.num_positive_segments / scores.num_segments,
     }
-    return EvaluationReport(
-        "actionness", metrics, len(annotations), len(scored), True, _problems(annotations)
-    )
+    foreign = [video_id for video_id in found if video_id not in annotations.by_id]
+    notes = (*_name_foreign(foreign, "they are left out"), *_problems(annotations))
+    return EvaluationReport("actionness", metrics, len(annotations), len(scored), True, notes)
 
 
 def _evaluate_boundaries(
@@ -449,4 +477,5 @@ def _evaluate_boundaries(
         scores.num_videos,
         scores.num_videos_with_predictions,
         options.only_predicted,
+        _name_foreign([str(video) for video in found if video not in truth], "they are left out"),
     )

@@ -20,6 +20,7 @@ from .suppression import ABSENT, Detections, detections_to_json
 
 QueryKey = tuple[str, str]  # video id and query id
 
+_SAME_TIME_S = 2e-3  # twice what rounding to milliseconds may do
 ACTIONNESS_COLUMNS = ("video", "start", "end", "score")
 
 
@@ -160,15 +161,35 @@ def write_actionness(path: str | Path, scores: Mapping[str, np.ndarray], segment
 def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
     """Read the actionness of short segments by video id, float64 `(num_segments,)`.
 
-    The table has the columns `video` and `score`, rows of a video in their order.
+    The table has the columns `video` and `score`. With `start` and `end` rows may stand in any order, but
+    each second needs one score; without them they stand in the order of their times.
     """
-    found: dict[str, list[float]] = {}
+    found: dict[str, dict[float, tuple[float, float]]] = {}  # end and score by start
     for row in read_table(path, ("video", "score")):
+        video_id, values = row.values["video"], row.values
+        rows = found.setdefault(video_id, {})
         try:
-            found.setdefault(row.values["video"], []).append(to_number(row.values["score"], "score"))
+            list(row.check())
+            has_times = "start" in values and "end" in values
+            start_s, end_s = (
+                (to_number(values["start"], "start"), to_number(values["end"], "end"))
+                if has_times
+                else (float(len(rows)), len(rows) + 1.0)
+            )
+            if start_s in rows:
+                raise BadRowError(f"video {video_id} has two scores at {start_s:g} s.")
+            rows[start_s] = end_s, to_number(values["score"], "score")
         except BadRowError as error:
             raise ValueError(f"{path}, line {row.line}: {error}") from error
-    return {video_id: np.array(values) for video_id, values in found.items()}
+    for video_id, rows in found.items():
+        last_s = 0.0
+        for start_s, (end_s, _) in sorted(rows.items()):
+            if start_s - last_s > _SAME_TIME_S:
+                raise ValueError(f"{path}: video {video_id} has no score from {last_s:g} s to {start_s:g} s.")
+            last_s = end_s
+    return {
+        video_id: np.array([rows[start_s][1] for start_s in sorted(rows)]) for video_id, rows in found.items()
+    }
 
 
 def read_boundaries(path: str | Path) -> dict[str, list[float]]:

@@ -19,11 +19,29 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def parse_json(text: str, path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON
-    """Return the content of a JSON text; the error of a damaged one names the file it stands in."""
+    """Return the content of a JSON text; the error of a damaged one names the file it stands in.
+
+    A key that stands twice in a record is an error too: one of the two would be lost.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_to_record)
+    except _RepeatedKeyError as error:
+        raise ValueError(f"{path}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not a readable JSON file ({error}). Is it complete?") from error
+
+
+class _RepeatedKeyError(ValueError):
+    """A key stands twice in one record."""
+
+
+def _to_record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _RepeatedKeyError(f"the key {repeated!r} stands twice in one record; keep one of the two.")
+    return record
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON

@@ -321,6 +321,78 @@ def test_instances_that_actionformer_and_opentad_leave_out(tmp_path):
     assert said.startswith("detection by the rule of actionformer, ")
 
 
+def detection_files(tmp_path, entries, found, subset="validation"):
+    """Files of `(label, start, end)` as annotations and predictions of one video `v`, and of other videos."""
+    annotations = [{"label": label, "segment": [start, end]} for label, start, end in entries]
+    record = {"subset": subset, "duration": 9, "annotations": annotations}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": {"v": record}}))
+    results = {
+        video: [{"label": label, "segment": [start, end], "score": 0.9} for label, start, end in rows]
+        for video, rows in found.items()
+    }
+    (tmp_path / "found.json").write_text(json.dumps({"results": results}))
+    return tmp_path / "found.json", tmp_path / "truth.json"
+
+
+def test_ambiguous_segments_of_thumos_are_no_class(tmp_path):
+    files = detection_files(
+        tmp_path, [("Diving", 2, 6), ("Ambiguous", 7, 8)], {"v": [("Diving", 2, 6)]}, "test"
+    )
+    report = evaluate_files(*files, "thumos")
+    assert report.metrics["average_map"] == 1
+    assert "1 segments of the class Ambiguous are left out" in report.notes[0]
+
+
+def test_classes_that_are_numbers_are_compared_as_text(tmp_path):
+    files = detection_files(tmp_path, [(3, 2, 6), ("7", 7, 8)], {"v": [("3", 2, 6), (7, 7, 8)]})
+    assert evaluate_files(*files, "detection").metrics["average_map"] == 1
+
+
+def test_predictions_of_videos_that_are_not_annotated_are_named(tmp_path):
+    files = detection_files(tmp_path, [("A", 2, 6)], {"v": [("A", 2, 6)], "w": [("A", 2, 6)], "x": []})
+    report = evaluate_files(*files, "detection")
+    note = "2 predicted videos are not annotated, first 'w': their segments count as false positives"
+    assert report.notes == (note,)
+    truth = tmp_path / "t.json"
+    truth.write_text('[{"video": "a", "start": 1.0, "end": 2.0, "label": "x", "duration": 4.0}]')
+    rows = {"a": np.eye(20)[7], "b": np.ones(5)}
+    path = write_actionness(tmp_path / "a.csv", rows)
+    report = evaluate_files(path, truth, "actionness")
+    assert report.notes == ("1 predicted videos are not annotated, first 'b': they are left out",)
+    (tmp_path / "b.json").write_text('{"a": [1.0], "b": [2.0]}')
+    (tmp_path / "raters.json").write_text('{"a": {"duration": 4.0, "boundaries": [[1.0]]}}')
+    report = evaluate_files(tmp_path / "b.json", tmp_path / "raters.json", "boundaries")
+    assert report.notes == ("1 predicted videos are not annotated, first 'b': they are left out",)
+
+
+def test_an_annotation_database_without_the_key_database_is_scored(tmp_path):
+    found, truth = detection_files(tmp_path, [("A", 2, 6)], {"v": [("A", 2, 6)]})
+    database = json.loads(truth.read_text())["database"]
+    truth.write_text(json.dumps(database))
+    assert evaluate_files(found, truth, "detection").metrics["average_map"] == 1
+    del database["v"]["subset"]  # as BMN keeps it
+    truth.write_text(json.dumps(database))
+    assert evaluate_files(found, truth, "detection").metrics["average_map"] == 1
+
+
+def test_actionness_is_read_by_its_times(tmp_path):
+    truth = tmp_path / "t.json"
+    truth.write_text('[{"video": "a", "start": 1.0, "end": 2.0, "label": "x", "duration": 4.0}]')
+    rows = [f"a,{n * 0.2:.3f},{n * 0.2 + 0.2:.3f},{float(5 <= n < 10)}" for n in range(20)]
+    for order in (rows, rows[::-1]):
+        (tmp_path / "a.csv").write_text("\n".join(["video,start,end,score", *order]) + "\n")
+        assert evaluate_files(tmp_path / "a.csv", truth, "actionness").metrics["pooled_ap"] == 1
+    for missing, message in ((7, r"a\.csv: video a has no score from 1\.4 s to 1\.6 s"),
+                             (0, r"video a has no score from 0 s to 0\.2 s")):  # fmt: skip
+        kept = [row for n, row in enumerate(rows) if n != missing]
+        (tmp_path / "a.csv").write_text("\n".join(["video,start,end,score", *kept]) + "\n")
+        with pytest.raises(ValueError, match=message):
+            evaluate_files(tmp_path / "a.csv", truth, "actionness")
+    (tmp_path / "a.csv").write_text("\n".join(["video,start,end,score", *rows, rows[3]]) + "\n")
+    with pytest.raises(ValueError, match=r"line 22: video a has two scores at 0\.6 s"):
+        evaluate_files(tmp_path / "a.csv", truth, "actionness")
+
+
 def test_a_rule_of_another_task_is_refused(tmp_path):
     for task, rule, message in (
         ("detection", "lgi", "choose one of activitynet, actionformer, opentad"),

@@ -9,6 +9,7 @@ from typing import Any
 from bsp_hf.metrics.text_files import read_text
 
 from .reading import (
+    AMBIGUOUS,
     BadRowError,
     Entry,
     JsonText,
@@ -21,16 +22,20 @@ from .reading import (
     to_list,
     to_number,
     to_record,
+    to_segment_row,
 )
 
-THUMOS_IGNORED = ("Ambiguous", "-1")
+_RECORD_FACTS = ("duration", "duration_second", "fps", "frames", "duration_frame")
+# What the tables of TSP call the class "Ambiguous".
+_AMBIGUOUS_NUMBER = "-1"
 
 
 def activitynet_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read the ActivityNet layout, which THUMOS14 and FineAction are also kept in, or its database alone.
 
     `{"database": {id: {"subset": ..., "duration": ..., "annotations": [{"segment": [start, end], "label":
-    ...}]}}}`, times in seconds as numbers or text. `duration`, `fps` and `frames` may be absent.
+    ...}]}}}`, times in seconds as numbers or text. `duration`, `fps` and `frames` may be absent, or called
+    `duration_second` and `duration_frame`, as BMN and BSN do.
     """
     text = JsonText(path)
     data = expect_mapping(text.data, path, 'the ActivityNet layout, {"database": ...}')
@@ -61,11 +66,10 @@ def coin_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
 
 def _record_rows(record: Any, entries_name: str) -> Iterator[Row]:  # Any: parsed JSON
     record = to_record(record, "the record")
-    facts = {name: record.get(name) for name in ("duration", "fps", "frames")}
+    facts = {name: record.get(name) for name in _RECORD_FACTS}
     yield {**facts, "subset": str(record.get("subset", "")), "task": str(record.get("class", ""))}
     for entry in to_list(record.get(entries_name, []), entries_name):
-        is_record = isinstance(entry, Mapping)
-        yield SegmentRow(entry.get("segment"), entry.get("label", "")) if is_record else SegmentRow(entry)
+        yield to_segment_row(entry)
 
 
 def thumos_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
@@ -82,9 +86,9 @@ def thumos_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
         rows: list[Row] = [
             {**facts, "subset": options.subset or ("test" if "test" in video_id else "validation")}
         ]
-        if options.keep_ambiguous or label not in THUMOS_IGNORED:
+        if options.keep_ambiguous or label not in (AMBIGUOUS, _AMBIGUOUS_NUMBER):
             rows.append(SegmentRow((start, end), label))
-        yield Entry(row.line, video_id, rows)
+        yield Entry(row.line, video_id, row.check(rows))
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def crosstask_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
 
 @dataclass(frozen=True)
 class _Step:
-    """A row of CrossTask as the file has it."""
+    """A row of CrossTask as the file has it; `problem` says what is wrong with the row as a whole."""
 
     path: Path
     line: int
@@ -151,9 +155,12 @@ class _Step:
     video_id: str
     number: str
     window: tuple[str, str]
+    problem: str | None = None
 
 
 def _step_rows(step: _Step, task: Task, subset: str) -> Iterator[Row]:
+    if step.problem is not None:
+        raise BadRowError(step.problem)
     yield {"subset": subset, "task": task.title}
     number = to_number(step.number, "step")
     if number != int(number) or number < 1 or (task.steps and number > len(task.steps)):
@@ -167,7 +174,7 @@ def _read_steps(path: Path) -> Iterator[_Step]:
         for row in read_table(path, ("task", "video", "step", "start", "end")):
             cells = row.values
             window = (cells["start"], cells["end"])
-            yield _Step(path, row.line, cells["task"], cells["video"], cells["step"], window)
+            yield _Step(path, row.line, cells["task"], cells["video"], cells["step"], window, row.problem)
         return
     files = sorted(file for file in path.iterdir() if file.name.endswith((".csv", ".csv.gz")))
     if not files:

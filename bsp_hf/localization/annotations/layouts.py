@@ -74,8 +74,8 @@ def read_annotations(
         durations (`str` or `Path`, *optional*): Table of `id` and `length`, for `charades-sta`.
         tasks (`str` or `Path`, *optional*): List of tasks, for `crosstask`.
         validation_videos (`str` or `Path`, *optional*): List of held-out videos, for `crosstask`.
-        keep_ambiguous (`bool`, *optional*, defaults to `False`): Keep segments of the class "Ambiguous", for
-            `thumos-table`.
+        keep_ambiguous (`bool`, *optional*, defaults to `False`): Keep segments of the class "Ambiguous" of
+            THUMOS14, which is none of its 20.
         strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out and
             list it in `problems`.
 
@@ -106,7 +106,8 @@ def read_annotations(
         None if file is None else Path(file) for file in (durations, tasks, validation_videos)
     )
     options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous)
-    return collect_annotations(Path(path), ANNOTATION_LAYOUTS[layout].entries(Path(path), options), strict)
+    entries = ANNOTATION_LAYOUTS[layout].entries(Path(path), options)
+    return collect_annotations(Path(path), entries, strict, keep_ambiguous)
 
 
 def detect_layout(path: str | Path) -> str:

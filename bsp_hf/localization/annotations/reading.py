@@ -5,9 +5,9 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isclose, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ logger = logging.getLogger(__name__)
 
 # What the files call the numbers that are known of a video.
 _NUMBERS = {
-    "duration": "duration_s",
-    "video-duration": "duration_s",
-    "fps": "fps",
-    "frame-rate": "fps",
-    "frames": "num_frames",
-    "num_frames": "num_frames",
-    "video-frames": "num_frames",
+    **dict.fromkeys(("duration", "duration_second", "video-duration"), "duration_s"),
+    **dict.fromkeys(("fps", "frame-rate"), "fps"),
+    **dict.fromkeys(("frames", "duration_frame", "num_frames", "video-frames"), "num_frames"),
 }
+
+
+# None of the classes of THUMOS14, in whichever layout it is kept.
+AMBIGUOUS = "Ambiguous"
+LABEL_NAMES = ("label", "class", "action")
+SENTENCE_NAMES = ("sentence", "caption", "query", "description")
 
 
 class BadRowError(ValueError):
@@ -40,6 +42,7 @@ class SegmentRow:
 
     window: Any
     label: Any = ""
+    unread: Sequence[str] = ()  # names of what stands there in place of a label
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,11 @@ class ReadingOptions:
     keep_ambiguous: bool = False
 
 
-def collect_annotations(path: Path, entries: Iterable[Entry], strict: bool = False) -> AnnotationSet:
+def collect_annotations(
+    path: Path, entries: Iterable[Entry], strict: bool = False, keep_ambiguous: bool = False
+) -> AnnotationSet:
     """Return what the entries of a file annotate; with `strict`, bad rows are an [`AnnotationError`]."""
-    collector = _Collector(path)
+    collector = _Collector(path, keep_ambiguous)
     for entry in entries:
         collector.add(entry)
     return collector.finish(strict)
@@ -101,8 +106,8 @@ class _Draft:
 
 
 class _Collector:
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, keep_ambiguous: bool) -> None:
+        self._path, self._keeps_ambiguous = path, keep_ambiguous
         self._drafts: dict[str, _Draft] = {}
         self._problems: list[AnnotationProblem] = []
         self._lines_of_queries: dict[tuple[str, str], int] = {}
@@ -118,13 +123,16 @@ class _Collector:
                 if row is None:
                     return
                 if isinstance(row, Mapping):
-                    video_id = row.get("video_id", video_id)
-                    draft = self._open(video_id)
-                    texts.extend(_add_facts(draft, row))
+                    video_id, draft = row.get("video_id", video_id), None
+                    opened = self._open(video_id)
+                    texts.extend(_add_facts(opened, row))
+                    draft = opened
                 elif draft is None:
-                    continue  # the video has no usable id, which is noted once
+                    continue  # the video has no usable id or contradicts itself, which is noted once
                 elif isinstance(row, SegmentRow):
-                    draft.segments.append(_to_segment(row))
+                    segment = _to_segment(row)
+                    if self._keeps_ambiguous or segment.label != AMBIGUOUS:
+                        draft.segments.append(segment)
                 else:
                     draft.queries.append(self._to_query(path, entry.line, video_id, row))
             except BadRowError as error:
@@ -165,6 +173,11 @@ class _Collector:
         if not self._drafts:
             first = f" The first of {len(problems)} bad rows: {problems[0]}" if problems else ""
             raise ValueError(f"{self._path} annotates no video.{first}")
+        if not problems and not any(draft.segments or draft.queries for draft in self._drafts.values()):
+            raise ValueError(
+                f"{self._path} names {len(self._drafts)} videos, but no segment and no query; is it of "
+                "another layout?"
+            )
         for problem in problems[:3]:
             logger.warning("left out: %s", problem)
         if len(problems) > 3:
@@ -186,22 +199,48 @@ class _Collector:
 
 
 def _add_facts(draft: _Draft, row: Mapping[str, Any]) -> Iterator[str]:
-    """Keep the facts that are not known yet, and yield what is wrong with the others."""
+    """Keep the facts that are not known yet, and yield numbers that are none.
+
+    Another subset or duration than before is a [`BadRowError`].
+    """
     for name, value in row.items():
         if name == "video_id" or value in (None, ""):
             continue
         fact = _NUMBERS.get(name, name)
         try:
             number = to_positive(value, name) if name in _NUMBERS else value
-            draft.facts.setdefault(fact, int(number) if fact == "num_frames" else number)
         except BadRowError as error:
             yield str(error)
+            continue
+        known = draft.facts.setdefault(fact, int(number) if fact == "num_frames" else number)
+        is_same = known == number or (fact == "duration_s" and isclose(known, number, rel_tol=1e-6))
+        if fact in ("subset", "duration_s") and not is_same:
+            before = repr(known) if fact == "subset" else f"{known:g}"
+            raise BadRowError(f"{name} is {value!r}, but {before} before; a video has one.")
 
 
 def _to_segment(row: SegmentRow) -> Segment:
-    if not isinstance(row.label, str):
+    is_number = isinstance(row.label, int) and not isinstance(row.label, bool)
+    if not isinstance(row.label, str) and not is_number:
         raise BadRowError(f"label is {row.label!r}, expected text.")
-    return Segment(*to_window(row.window), row.label)
+    if row.unread:
+        raise BadRowError(f"the segment has no label, but {', '.join(row.unread)}; call it label.")
+    return Segment(*to_window(row.window), str(row.label))
+
+
+def find_value(record: Mapping[str, Any], names: Sequence[str]) -> Any:  # Any: a part of parsed JSON
+    """Return what stands under the first of some names that is there and not empty; `""` if none is."""
+    return next((record[name] for name in names if record.get(name) not in (None, "")), "")
+
+
+def to_segment_row(entry: Any) -> SegmentRow:  # Any: a part of parsed JSON
+    """Return a segment that is kept as `segment`, a pair, or as `start` and `end`, perhaps with a label."""
+    if not isinstance(entry, Mapping):
+        return SegmentRow(entry)
+    window = entry["segment"] if "segment" in entry else (entry.get("start"), entry.get("end"))
+    label = find_value(entry, LABEL_NAMES)
+    unread = sorted(map(str, entry.keys() - {"segment", "start", "end", *LABEL_NAMES}))
+    return SegmentRow(window, label, unread if label == "" and not entry.keys() & {*LABEL_NAMES} else ())
 
 
 def to_number(value: Any, name: str) -> float:  # Any: a part of parsed JSON or a cell
@@ -290,26 +329,53 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a CSV file with a header: its line, counted from 1, and its values by column."""
+    """A row of a CSV file with a header: its line, counted from 1, and its values by column.
+
+    `problem` says what is wrong with the row as a whole.
+    """
 
     line: int
     values: dict[str, str]
+    problem: str | None = None
+
+    def check(self, rows: Iterable[Row] = ()) -> Iterator[Row]:
+        """Yield the rows that were made of this one, unless it is bad."""
+        if self.problem is not None:
+            raise BadRowError(self.problem)
+        yield from rows
 
 
-def read_table(path: str | Path, needed: Sequence[str]) -> Iterator[TableRow]:
+def read_table(
+    path: str | Path, needed: Sequence[str], known: Collection[str] | None = None
+) -> Iterator[TableRow]:
     """Yield the rows of a CSV file whose first line names the columns; missing values are empty.
 
-    Blank lines are passed over. A needed column that is not there is a `ValueError`.
+    Blank lines are passed over. A needed column that is not there is a `ValueError`; columns other than the
+    `known` ones are named in a warning.
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [name for name in needed if name not in (reader.fieldnames or ())]
+    columns = reader.fieldnames or ()
+    missing = [name for name in needed if name not in columns]
     if missing:
         raise ValueError(
             f"{path}, line 1: the columns {', '.join(missing)} are missing; found "
-            f"{', '.join(reader.fieldnames or ()) or 'nothing'}."
+            f"{', '.join(columns) or 'nothing'}."
         )
+    if known is not None:
+        warn_of_unread(path, set(columns) - set(known))
     for row in reader:
-        yield TableRow(reader.line_num, {str(name): value or "" for name, value in row.items() if name})
+        extra = row.pop(None, None)  # type: ignore[call-overload]  # where DictReader keeps them
+        problem = None
+        if extra:
+            num_cells = len(columns) + len(extra)
+            problem = f"the row has {num_cells} cells for {len(columns)} columns; quote texts with commas."
+        yield TableRow(reader.line_num, {str(name): value or "" for name, value in row.items()}, problem)
+
+
+def warn_of_unread(path: str | Path, names: Collection[Any]) -> None:  # Any: keys of parsed JSON
+    """Name columns or keys of a file that nothing is read from."""
+    if names:
+        logger.warning("%s: not read: %s", path, ", ".join(sorted(map(str, names))))
 
 
 def read_durations(path: str | Path) -> dict[str, float]:
@@ -318,6 +384,7 @@ def read_durations(path: str | Path) -> dict[str, float]:
     for row in read_table(path, ()):
         video_id = row.values.get("id") or row.values.get("video") or ""
         try:
+            list(row.check())
             if not video_id:
                 raise BadRowError("expected a column id or video.")
             durations_s[video_id] = to_positive(

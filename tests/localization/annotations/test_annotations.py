@@ -177,7 +177,7 @@ def test_bad_rows_of_a_plain_table(tmp_path):
         "v1,3,nan,jump,,10,train\n"
         '"../v2",1,2,jump,,10,train\n'
         "v3,-1,2,jump,,10,train\n"
-        "v3,,,,,-4,test\n"
+        "v3,,,,,-4,train\n"
         "v4,0,4,run,a man runs,5,test\n"
     )
     found = read_annotations(path)
