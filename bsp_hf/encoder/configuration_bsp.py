@@ -1,14 +1,21 @@
 """Configuration of the BSP video encoder: a 2-D backbone, the temporal shift, and the boundary classes."""
 
+import logging
 import os
 from enum import IntEnum
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig, ResNetConfig
+from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
 
 from .backbones import find_family
 from .configuration_efficientnet_lite import EFFICIENTNET_LITE_VARIANTS, EfficientNetLiteConfig
+
+logger = logging.getLogger(__name__)
+
+# Whether this file was loaded out of a checkpoint rather than from the installed package.
+_IS_REMOTE_CODE = __name__.startswith("transformers_modules.")
 
 
 class ShippedConfig(PreTrainedConfig):
@@ -20,11 +27,22 @@ class ShippedConfig(PreTrainedConfig):
     """
 
     shipped_classes: ClassVar[dict[str, str]] = {}
+    # A trainer that evaluates sees the logits of the task alone, whatever else a model returns.
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "frame_logits",
+        "action_logits",
+        "hidden_states",
+        "boundary_loss",
+        "action_loss",
+        "action_feature_loss",
+        "boundary_feature_loss",
+        "classification_loss",
+    ]
 
     def __post_init__(self, **kwargs: Any) -> None:
         # transformers lets `custom_pipelines` of a checkpoint win over a registered pipeline, and then asks
         # for trust_remote_code although the code is installed. Only remote code may keep the key.
-        if not __name__.startswith("transformers_modules."):
+        if not _IS_REMOTE_CODE:
             kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
 
@@ -39,7 +57,22 @@ class ShippedConfig(PreTrainedConfig):
         own = vars(type(self)).get("shipped_classes")
         if self._auto_class is not None and own:
             self.auto_map = (getattr(self, "auto_map", None) or {}) | own
+        if _IS_REMOTE_CODE:  # otherwise the pipeline saves its own code
+            self._save_pipeline_code(save_directory)
         super().save_pretrained(save_directory, **kwargs)
+
+    def _save_pipeline_code(self, folder: str | os.PathLike) -> None:
+        """Copy the code of the checkpoint's own pipelines, which transformers copies with no model."""
+        pipelines = getattr(self, "custom_pipelines", None) or {}
+        os.makedirs(folder, exist_ok=True)
+        for task, entry in list(pipelines.items()):
+            try:
+                pipeline_class = get_class_from_dynamic_module(entry["impl"], self._name_or_path)
+            except (OSError, ValueError) as error:
+                logger.warning("%s holds no pipeline %r: its code is not found (%s).", folder, task, error)
+                del pipelines[task]
+            else:
+                custom_object_save(pipeline_class, folder)
 
 
 SHIFT_PLACES = ("blockres", "block", "none")

@@ -70,6 +70,28 @@ def test_transformers_trainer_trains_and_evaluates(tmp_path):
         trainer.train()
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in EVERY_MODEL if "Classification" in name or "Distill" in name]
+)
+def test_trainers_that_evaluate_see_the_logits_alone(name, tmp_path):
+    kind = EVERY_MODEL[name]
+    columns = {key: value for key, value in kind.inputs(3).items() if torch.is_tensor(value)}
+    rows = [{key: value[k] for key, value in columns.items()} for k in range(3)]
+    arguments = TrainingArguments(
+        str(tmp_path), per_device_eval_batch_size=2, report_to="none", use_cpu=True, label_names=["labels"]
+    )
+
+    def count_hits(prediction):
+        assert prediction.predictions.shape == (3, trainer.model.num_labels)
+        return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+    trainer = Trainer(kind.build(), arguments, eval_dataset=rows, compute_metrics=count_hits)
+    with torch.no_grad():
+        logits = trainer.model.eval()(**columns).logits
+    accuracy = (logits.argmax(-1) == columns["labels"]).float().mean().item()
+    assert trainer.evaluate()["eval_accuracy"] == pytest.approx(accuracy)
+
+
 @pytest.mark.parametrize("use_reentrant", [True, False])
 @every_model
 def test_checkpointing_recomputes_and_changes_neither_gradients_nor_statistics(

@@ -64,6 +64,12 @@ for name, folder in job["folders"].items():
         results[f"{name}.track"], results[f"{name}.centers_s"] = track["features"], track["centers_s"]
         facts[f"{name}.encoder"] = track["encoder"]
         facts[f"{name}.error"] = extract([job["video"], "nothing.mp4"])[1]["error"]
+    if name == "published":
+        again = job["again"]
+        AutoModelForVideoClassification.from_pretrained(folder, **trust).save_pretrained(again)
+        AutoFeatureExtractor.from_pretrained(folder, **trust).save_pretrained(again)
+        extract = pipeline("video-feature-extraction", model=again, **trust)
+        results["again.track"] = extract(job["video"], batch_size=2)["features"]
     try:
         AutoModel.from_pretrained(folder, trust_remote_code=False)
     except ValueError as error:
@@ -107,6 +113,7 @@ def without_package(folders, video, tmp_path_factory) -> tuple[dict[str, np.ndar
     np.save(where / "frames.npy", np.random.default_rng(0).integers(0, 255, (8, 40, 50, 3), np.uint8))
     job = {"results": str(where / "results.npz"), "facts": str(where / "facts.json")}
     job |= {"clips": str(where / "clips.npy"), "frames": str(where / "frames.npy"), "video": str(video)}
+    job |= {"again": str(where / "again")}
     job |= {"folders": {name: str(folder) for name, folder in folders.items()}}
     job |= {"with_preprocessing": ["published", "piped", "videomae"]}
     (where / "job.json").write_text(json.dumps(job))
@@ -155,6 +162,11 @@ def test_preprocessing_and_pipeline_are_equal_to_the_bit_without_the_package(
     np.testing.assert_array_equal(results[f"{name}.centers_s"], track["centers_s"])
     assert facts[f"{name}.encoder"] == track["encoder"]
     assert "nothing.mp4" in facts[f"{name}.error"]
+
+
+def test_a_folder_saved_again_without_the_package_keeps_its_pipeline(without_package):
+    results, _ = without_package
+    np.testing.assert_array_equal(results["again.track"], results["published.track"])
 
 
 def test_code_of_a_folder_runs_only_if_it_is_trusted(folders, without_package):
