@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from bsp_hf.files import atomic_write_text
+from bsp_hf.localization.localizer.encoders import load_encoders
 from bsp_hf.localization.localizer.folder import save_localizer_folder
 from bsp_hf.localization.training.schedule import LocalizerSchedule
 from bsp_hf.localization.training.settings import LocalizerTrainingSettings
@@ -111,6 +112,8 @@ def main() -> None:
     task = load_task(settings)
     hyper = task.hyperparameters
     model = task.make_model()
+    if settings.encoder:
+        load_encoders(model, settings.encoder, "cpu")  # checked before the training, and not after it
 
     total_batch = hyper.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
     sampler = EpochSampler(len(task.train_samples), settings.seed, multiple_of=total_batch)

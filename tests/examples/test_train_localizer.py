@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 from support.made_videos import ENCODER, make_videos
+from support.tiny_localizers import tiny_encoder, tiny_extractor
 
+from bsp_hf import save_checkpoint_folder
 from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
 from bsp_hf.publishing.cards.files import find_card_gaps
 from bsp_hf.publishing.folder_check import check_folder
@@ -193,6 +195,14 @@ def test_linear_actionness_learns_what_is_there(folder):
     train(folder, "actionness", "learned", "--epochs", "60", "--eval_every", "20", "--learning_rate", "0.1")
     record = json.loads((folder / "learned" / "training_record.json").read_text())
     assert record["results"]["pooled_ap"] > 0.9 > 2 * record["results"]["positive_share"] - 0.1
+
+
+@pytest.mark.slow
+def test_an_encoder_that_did_not_make_the_features_is_refused_before_the_training(folder, tmp_path):
+    other = save_checkpoint_folder(tiny_encoder(), tiny_extractor(), tmp_path / "other")
+    said = train(folder, "actionness", "other", "--encoder", other, code=2)
+    line = said.strip().splitlines()[-1]
+    assert line.startswith("error: the localizer was trained on features of made") and "epoch 1" not in said
 
 
 @pytest.mark.slow

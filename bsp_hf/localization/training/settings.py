@@ -105,6 +105,9 @@ class LocalizerTrainingSettings:
             raise ValueError(f"argument --eval_fraction: {self.eval_fraction} must be between 0 and 1.")
         if self.output_dir.exists() and not self.output_dir.is_dir():
             raise ValueError(f"argument --output_dir: {self.output_dir} is a file; give a folder.")
+        for name in self.encoder or ():
+            if not Path(name).is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
+                raise ValueError(f"argument --encoder: {name} is neither a folder here nor a Hub id.")
         if not self.features:
             raise ValueError("argument --features: give at least one folder or file of features.")
         is_named = self.eval_annotations is not None or self.eval_subset is not None

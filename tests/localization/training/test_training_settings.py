@@ -30,6 +30,8 @@ def make(**options) -> LocalizerTrainingSettings:
         ({"weight_decay": -0.1}, "--weight_decay: -0.1 must not be negative"),
         ({"eval_subset": None, "eval_fraction": 1.0}, "--eval_fraction: 1.0 must be between 0 and 1"),
         ({"features": []}, "--features: give at least one"),
+        ({"encoder": ["nowhere"]}, "--encoder: nowhere is neither a folder here nor a Hub id"),
+        ({"encoder": ["./runs/bsp"]}, r"--encoder: \./runs/bsp is neither"),
         ({"config": "{"}, "--config: { is no JSON"),
         ({"config": "[1]"}, r"--config: \[1\] is no JSON object"),
         ({"eval_fraction": 0.5}, "say what to evaluate on"),
