@@ -30,14 +30,3 @@ def check_inputs(inputs: Iterable[str]) -> None:
     for word in inputs:
         if not (re.search(r"[*?\[{]", word) or "://" in word or os.path.lexists(word)):
             raise ValueError(f"{word} does not exist: give a folder, a video, a list or a pattern.")
-
-
-def check_device(name: str | None) -> None:
-    """Check that torch can compute on a device, by a number on it."""
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(f"--device {name}: {reason}; choose one that is there, or leave it out.") from error

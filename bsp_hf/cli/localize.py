@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .application import NOTHING_DONE, SOME_FAILED, report_errors
-from .early_checks import check_device, check_inputs, check_model
+from .early_checks import check_inputs, check_model
 
 _TASKS = {
     "gtad": "temporal-action-localization",
@@ -73,6 +73,8 @@ def localize(
         check_inputs(videos)
         check_model(model)
     with report_errors():
+        from bsp_hf.features.engine.fast_encoder import check_device
+
         check_device(device)
         task = _task_of(model)
         if (task == "video-grounding") != bool(query):

@@ -64,6 +64,7 @@ def test_exit_status_is_0_for_all_1_for_some_2_for_none(place, tmp_path):
         ),
         (["v", "--model", "tiny", "--output", "out", "--file-format", "mat"], "'mat' is none of npy"),
         (["v", "--model", "tiny", "--output", "out.h5", "--file-format", "npz"], "pass a folder for npz"),
+        (["v", "--model", "tiny", "--output", "out", "--device", "cuda:7"], "device cuda:7: "),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(place, tmp_path, monkeypatch, words, message):

@@ -35,6 +35,15 @@ _RECTIFIERS = (nn.ReLU, nn.ReLU6)
 _PACKED: tuple[Any, ...] = (PackedConv2d, PackedSameConv2d)
 
 
+def check_device(name: str | torch.device | None) -> None:
+    """Check that torch can compute on a device, by a number on it."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"device {name}: {reason}; choose one that is there, or leave it out.") from error
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the number type that an encoder computes in.
 

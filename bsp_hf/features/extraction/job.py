@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bsp_hf.features.engine.fast_encoder import check_device
 from bsp_hf.features.storage.suffixes import H5_SUFFIXES
 from bsp_hf.videos.datasets import is_dataset, iter_dataset
 from bsp_hf.videos.items import UnusableVideo, VideoItem
@@ -87,6 +88,7 @@ def extract_features(
     ```
     """
     settings = replace(settings or ExtractionSettings(), **options)
+    check_device(settings.device)
     default_format = "h5" if Path(output).suffix in H5_SUFFIXES else "npy"
     settings = replace(settings, file_format=settings.file_format or default_format)
     places = JobPlaces(Path(output), settings.file_format or default_format)
