@@ -1,13 +1,12 @@
 """Base of the localizers' configs: the features that a localizer was trained on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from bsp_hf.features.encoder_record import EncoderRecord
-from bsp_hf.features.track import FeatureTrack
 
 
 @strict
@@ -81,32 +80,3 @@ class LocalizerConfig(PreTrainedConfig):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value} must be positive, or None.")
-
-
-def describe_features(tracks: Iterable[FeatureTrack]) -> dict[str, Any]:
-    """Return the config fields that say what a localizer is trained on.
-
-    These are `feature_dim`, `encoder`, `feature_fps` (None where the videos differ in it) and
-    `feature_stride_frames`. Tracks that differ in encoder, width or stride are refused.
-    """
-    first, rates = None, set()
-    for track in tracks:
-        first = first or track
-        wanted, given = first.record, track.record
-        differences = list(given.encoder.differences(wanted.encoder))
-        differences += ["stride_frames"] * (given.stride_frames != wanted.stride_frames)
-        differences += ["dim"] * (track.dim != first.dim)
-        if differences:
-            raise ValueError(
-                f"the features of {wanted.video_id} and {given.video_id} differ in {', '.join(differences)}; "
-                "a localizer is trained on features of one encoder, extracted with one setting."
-            )
-        rates.add(given.fps)
-    if first is None:
-        raise ValueError("there is no feature track to describe.")
-    return {
-        "feature_dim": first.dim,
-        "encoder": first.record.encoder.to_dict(),
-        "feature_fps": rates.pop() if len(rates) == 1 else None,
-        "feature_stride_frames": first.record.stride_frames,
-    }

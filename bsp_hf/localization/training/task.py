@@ -13,9 +13,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import TRACKS, FeatureSource, VideoFeatures
-from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
-from bsp_hf.localization.localizer.config import LocalizerConfig, describe_features
+from bsp_hf.localization.localizer.config import LocalizerConfig
 
 from .hyperparameters import Hyperparameters
 from .settings import LocalizerTrainingSettings
@@ -35,40 +34,44 @@ class FeatureCache:
         if video_id in self._kept:
             return self._kept[video_id]
         found = self.source.read(video_id)
-        _check_finite(video_id, found.features)
+        wrong = np.flatnonzero(~np.isfinite(found.features).all(axis=1))
+        if len(wrong):
+            raise ValueError(
+                f"{len(wrong)} of {len(found.features)} feature rows of {video_id} are not finite, first row "
+                f"{wrong[0]}; extract its features again, or leave the video out of the annotations."
+            )
         if found.features.nbytes <= self._room:
             self._room -= found.features.nbytes
             self._kept[video_id] = found
         return found
 
     def describe(self, video_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the config fields that say what the features are.
+        """Return the config fields that name the features, which must be of one encoder and setting.
 
-        `feature_dim`; of this package's tracks also `encoder`, `feature_fps` and `feature_stride_frames`.
-        Features of several encoders or widths are refused.
+        `feature_dim`; of this package's tracks also `encoder`, `feature_fps` (None where the videos differ in
+        it) and `feature_stride_frames`.
         """
-        if self.source.layout == TRACKS:
-            return describe_features(self._read_track(video_id) for video_id in video_ids)
-        widths = {self.read(video_id).features.shape[1]: video_id for video_id in video_ids}
-        if len(widths) > 1:
-            raise ValueError(
-                f"features differ in width: {widths} (an example of each); give those of one kind."
-            )
-        return {"feature_dim": next(iter(widths))}
-
-    def _read_track(self, video_id: str) -> FeatureTrack:
-        track = self.source.read_track(video_id)
-        _check_finite(video_id, track.features)
-        return track
-
-
-def _check_finite(video_id: str, rows: np.ndarray) -> None:
-    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(wrong):
-        raise ValueError(
-            f"{len(wrong)} of {len(rows)} feature rows of {video_id} are not finite, first row {wrong[0]}; "
-            "extract its features again, or leave the video out of the annotations."
-        )
+        first, rates = self.read(video_ids[0]), set()
+        for video_id in video_ids:
+            found = self.read(video_id)
+            differences = ["width"] * (found.features.shape[1] != first.features.shape[1])
+            if found.record is not None and first.record is not None:
+                differences += found.record.encoder.differences(first.record.encoder)
+                differences += ["stride_frames"] * (found.record.stride_frames != first.record.stride_frames)
+                rates.add(found.record.fps)
+            if differences:
+                raise ValueError(
+                    f"the features of {first.video_id} and {video_id} differ in {', '.join(differences)}; a "
+                    "localizer is trained on features of one encoder, extracted with one setting."
+                )
+        fields = {"feature_dim": first.features.shape[1]}
+        if self.source.layout != TRACKS or first.record is None:
+            return fields
+        return fields | {
+            "encoder": first.record.encoder.to_dict(),
+            "feature_fps": rates.pop() if len(rates) == 1 else None,
+            "feature_stride_frames": first.record.stride_frames,
+        }
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,16 @@
-"""What the localizers' configs say about their features: saved, checked, and read off tracks."""
+"""What the localizers' configs say about their features: saved and checked."""
 
-import numpy as np
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 
-from bsp_hf.features import EncoderRecord, FeatureTrack
+from bsp_hf.features import EncoderRecord
 from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
 from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.localizer.config import describe_features
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 
 CONFIGS = [GTADConfig, TANConfig, LGIConfig, ActionnessConfig]
 RECORD = EncoderRecord("bsp", "weights-0123", "abcd", "float32")
-
-
-def track_of(video_id="v", dim=6, encoder=RECORD, **grid):
-    grid = {"fps": 25.0, "snippet_frames": 8, "stride_frames": 4} | grid
-    return FeatureTrack.from_rows(np.zeros((3, dim)), video_id=video_id, encoder=encoder, **grid)
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)
@@ -70,26 +63,3 @@ def test_label_names_survive_saving(config_class, labels, expected, tmp_path):
 
 def test_presets_say_how_a_video_meets_the_time_axis():
     assert (GTADConfig.activitynet().time_axis, GTADConfig.thumos14().time_axis) == ("rescaled", "windows")
-
-
-def test_features_are_described_as_the_config_wants_them():
-    fields = describe_features([track_of("a"), track_of("b")])
-    config = ActionnessConfig(**fields)
-    assert (config.feature_dim, config.feature_fps, config.feature_stride_frames) == (6, 25, 4)
-    assert EncoderRecord.from_dict(config.encoder) == RECORD
-    assert describe_features([track_of("a"), track_of("b", fps=30.0)])["feature_fps"] is None
-
-
-@pytest.mark.parametrize(
-    ("other", "match"),
-    [
-        ({"encoder": "i3d"}, "id, revision, settings_hash"),
-        ({"stride_frames": 5}, "stride_frames"),
-        ({"dim": 8}, "dim"),
-    ],
-)
-def test_features_that_differ_are_not_described(other, match):
-    with pytest.raises(ValueError, match=f"a and b differ in {match}"):
-        describe_features([track_of("a"), track_of("b", **other)])
-    with pytest.raises(ValueError, match="no feature track"):
-        describe_features([])

@@ -10,6 +10,7 @@ import torch
 from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, read_track, write_track
+from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.suppression import Detections
@@ -246,6 +247,34 @@ def test_a_run_is_described_by_its_samples_wherever_they_lie(folder, tmp_path):
     content = json.loads((moved / "annotations.json").read_text().replace('"train"', '"test"', 1))
     (moved / "annotations.json").write_text(json.dumps(content))
     assert load_task(parse(moved, "tan")).describe_run() != described
+
+
+def describe_tracks(folder, **tracks):
+    grid = {"encoder": ENCODER, "fps": 25.0, "snippet_frames": 8, "stride_frames": 4}
+    for name, fields in tracks.items():
+        rows = np.zeros((3, fields.pop("width", 6)))
+        write_track(FeatureTrack.from_rows(rows, video_id=name, **(grid | fields)), folder / f"{name}.npz")
+    return FeatureCache(FeatureSource(folder)).describe(list(tracks))
+
+
+def test_features_are_described_as_the_config_wants_them(tmp_path):
+    config = ActionnessConfig(**describe_tracks(tmp_path / "same", a={}, b={}))
+    assert (config.feature_dim, config.feature_fps, config.feature_stride_frames) == (6, 25, 4)
+    assert EncoderRecord.from_dict(config.encoder) == ENCODER
+    assert describe_tracks(tmp_path / "rates", a={}, b={"fps": 30.0})["feature_fps"] is None
+
+
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        ({"encoder": "i3d"}, "id, revision, settings_hash"),
+        ({"stride_frames": 5}, "stride_frames"),
+        ({"width": 8}, "width"),
+    ],
+)
+def test_features_that_differ_are_not_described(other, match, tmp_path):
+    with pytest.raises(ValueError, match=f"a and b differ in {match}"):
+        describe_tracks(tmp_path, a={}, b=other)
 
 
 def test_features_are_kept_only_while_there_is_room(folder):
