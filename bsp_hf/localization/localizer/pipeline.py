@@ -151,7 +151,8 @@ class LocalizationPipeline(Pipeline):
         if not isinstance(video, FeatureTrack):
             _ = self.encoders  # its absence is no fault of the video
         try:
-            model_inputs = self.preprocess(video, **{**preprocess, **fields})
+            # Any: the track beside the tensors
+            model_inputs: Any = self.preprocess(video, **{**preprocess, **fields})
         except (VideoDecodeError, OSError) as error:
             if not keep_failure:
                 raise
@@ -232,20 +233,6 @@ class LocalizationPipeline(Pipeline):
     def _companions(self) -> dict[str, Any]:
         """Return what else lies in the folder, as `save_localizer_folder` takes it."""
         return {}
-
-    # Pipeline declares these with free parameters; each pipeline names its own.
-    def _forward(self, model_inputs: dict[str, Any], **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        raise NotImplementedError
-
-    def preprocess(  # type: ignore[override]
-        self, inputs: Any, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Return the model's inputs for a video or track."""
-        raise NotImplementedError
-
-    def postprocess(self, model_outputs: dict[str, Any], **kwargs: Any) -> Any:  # type: ignore[override]
-        """Return the segments in the model's outputs."""
-        raise NotImplementedError
 
 
 def _iterate(inputs: Any) -> Iterator[Any] | None:  # Any: whatever holds videos
