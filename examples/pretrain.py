@@ -36,6 +36,7 @@ from bsp_hf.pretraining.run.setup import (
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.finite import check_finite
+from bsp_hf.training.launch import end_training
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
@@ -180,7 +181,7 @@ def main() -> None:
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
         save_training_pictures(settings.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(settings.output_dir))
-    accelerator.end_training()
+    end_training(accelerator)
 
 
 if __name__ == "__main__":

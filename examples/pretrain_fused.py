@@ -49,6 +49,7 @@ from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.finite import check_finite
+from bsp_hf.training.launch import end_training
 from bsp_hf.training.log import TrainingLog, shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
@@ -260,7 +261,7 @@ def main() -> None:
         record |= {"fusion": settings.fusion, "teachers": teachers and teachers[1]}
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
         logger.info("saved to %s", settings.output_dir)
-    accelerator.end_training()
+    end_training(accelerator)
 
 
 if __name__ == "__main__":

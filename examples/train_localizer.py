@@ -47,7 +47,7 @@ from bsp_hf.training.environment import (
     describe_versions,
 )
 from bsp_hf.training.finite import check_finite
-from bsp_hf.training.launch import start_accelerator
+from bsp_hf.training.launch import end_training, start_accelerator
 from bsp_hf.training.log import shows_progress
 from bsp_hf.training.sampler import EpochSampler, continue_epoch
 
@@ -223,7 +223,7 @@ def main() -> None:
         atomic_write_text(settings.output_dir / "history.json", history + "\n")
         best = max(entry[task.metric] for entry in progress.history if task.metric in entry)
         logger.info("best %s: %.4f, on %s; %s", task.metric, best, task.coverage, settings.output_dir)
-    accelerator.end_training()
+    end_training(accelerator)
 
 
 if __name__ == "__main__":

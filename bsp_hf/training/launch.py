@@ -43,3 +43,11 @@ def start_accelerator(
         logging.getLogger(name).setLevel("INFO" if accelerator.is_main_process else "WARNING")
     set_seed(settings.seed)
     return accelerator
+
+
+def end_training(accelerator: Accelerator) -> None:
+    """End a run on every process, once the main one has saved."""
+    # A thread of gloo frees what was gathered last, for which it needs Python's lock. A process that ended at
+    # once, on a busy machine before that, held the lock and waited for the thread: for ever.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
