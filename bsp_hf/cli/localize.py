@@ -196,9 +196,12 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
         content: dict[str, Any] = {}
         if file_format == "activitynet":
             by_video: dict[str, list[dict[str, Any]]] = {}
+            # Its files of videos are called v_ID.mp4; annotations and results have the ID alone.
+            ids = {name: name.removeprefix("v_") for name, _ in results}
+            if len(set(ids.values())) < len(ids):  # 1.mp4 and v_1.mp4 are two videos, of another data set
+                ids = {name: name for name in ids}
             for name, found in results:
-                # Its files of videos are called v_ID.mp4; annotations and results have the ID alone.
-                by_video.setdefault(name.removeprefix("v_"), []).extend(
+                by_video.setdefault(ids[name], []).extend(
                     {
                         "label": segment["label"],
                         "score": segment["score"],

@@ -55,6 +55,16 @@ def test_results_for_activitynet_have_its_ids(folder, tmp_path):
     assert list(json.loads(out.read_text())["results"]) == ["levels"]
 
 
+def test_two_videos_stay_two_where_activitynet_would_call_them_alike(folder, tmp_path):
+    for name in ("1.mp4", "v_1.mp4"):
+        (tmp_path / name).symlink_to(folder / "videos" / "levels.mp4")
+    out = tmp_path / "results.json"
+    bsp("localize", tmp_path / "1.mp4", tmp_path / "v_1.mp4", "--model", folder / "gtad", "--top-k", 1,
+        "--output", out, "--format", "activitynet")  # fmt: skip
+    results = json.loads(out.read_text())["results"]
+    assert {name: len(found) for name, found in results.items()} == {"1": 1, "v_1": 1}
+
+
 def test_a_broken_video_is_named_and_the_others_are_written(folder, tmp_path):
     out = tmp_path / "results.csv"
     said = bsp(
