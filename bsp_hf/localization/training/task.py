@@ -3,12 +3,13 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
@@ -145,7 +146,16 @@ class LocalizerTask(ABC):
         self.preset = settings.preset or next(iter(self.presets))
         self.hyperparameters = settings.choose_hyperparameters(self.presets[self.preset])
         video_ids = [video.video_id for part in (split.train, split.evaluation) for video in part.videos]
-        self.prepare_config({**features.describe(video_ids), **settings.config_fields})
+        described = features.describe(video_ids)
+        try:
+            self.prepare_config({**described, **settings.config_fields})
+        except StrictDataclassError as error:  # a field of the config; the reason is in its cause
+            raise ValueError(f"argument --config: {error.__cause__ or error}") from error
+        known = {item.name for item in fields(self.config)} | {"num_labels"}
+        unknown = sorted(settings.config_fields.keys() - known)
+        if unknown:
+            kind = type(self.config).__name__
+            raise ValueError(f"argument --config: {kind} has no field {', '.join(unknown)}.")
         self.train_samples = LocalizerSamples(
             self.list_items(split.train, True), features, self.prepare_training, settings.seed
         )

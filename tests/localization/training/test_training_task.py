@@ -178,6 +178,20 @@ def test_tracks_of_two_encoders_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("localizer", "fields", "message"),
+    [
+        ("tan", {"hidden_dims": 8}, "--config: TANConfig has no field hidden_dims"),
+        ("gtad", {"hidden_dim": 0}, "--config: hidden_dim=0"),
+        ("lgi", {"num_rows": "many"}, "--config: Field 'num_rows' expected int, got str"),
+        ("actionness", {"segment_s": -1}, "--config: segment_s=-1 must be positive"),
+    ],
+)
+def test_config_fields_that_are_wrong_are_named(folder, localizer, fields, message):
+    with pytest.raises(ValueError, match=message):
+        load_task(parse(folder, localizer, config=fields))
+
+
+@pytest.mark.parametrize(
     ("localizer", "more", "message"),
     [
         ("gtad", ["--preset", "charades"], "preset 'charades' is unknown"),
