@@ -170,5 +170,6 @@ def exit_on_mistakes() -> Iterator[None]:
         plain = (
             f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else error
         )
-        print(f"error: {plain}", file=sys.stderr)  # noqa: T201
+        # Messages of other libraries have several lines.
+        print(f"error: {' '.join(str(plain).split())}", file=sys.stderr)  # noqa: T201
         raise SystemExit(USAGE_ERROR) from error

@@ -97,5 +97,8 @@ def test_mistakes_found_later_are_one_line_too_and_bugs_are_not(capsys, tmp_path
         missing.read_text()
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: {missing}: No such file or directory.\n"
+    with pytest.raises(SystemExit), exit_on_mistakes():
+        raise OSError("We couldn't connect.\nCheck your connection.")
+    assert capsys.readouterr().err == "error: We couldn't connect. Check your connection.\n"
     with pytest.raises(RuntimeError, match="a bug"), exit_on_mistakes():
         raise RuntimeError("a bug")

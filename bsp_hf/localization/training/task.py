@@ -152,6 +152,9 @@ class LocalizerTask(ABC):
         except StrictDataclassError as error:  # a field of the config; the reason is in its cause
             raise ValueError(f"argument --config: {error.__cause__ or error}") from error
         known = {item.name for item in fields(self.config)} | {"num_labels"}
+        width, read = described["feature_dim"], getattr(self.config, "feature_dim", None)
+        if read != width:
+            raise ValueError(f"argument --config: feature_dim={read}, and the features are {width} wide.")
         unknown = sorted(settings.config_fields.keys() - known)
         if unknown:
             kind = type(self.config).__name__

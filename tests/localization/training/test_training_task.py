@@ -182,6 +182,7 @@ def test_tracks_of_two_encoders_are_refused(tmp_path):
     [
         ("tan", {"hidden_dims": 8}, "--config: TANConfig has no field hidden_dims"),
         ("gtad", {"hidden_dim": 0}, "--config: hidden_dim=0"),
+        ("actionness", {"feature_dim": 7}, "--config: feature_dim=7, and the features are 8 wide"),
         ("lgi", {"num_rows": "many"}, "--config: Field 'num_rows' expected int, got str"),
         ("actionness", {"segment_s": -1}, "--config: segment_s=-1 must be positive"),
     ],
