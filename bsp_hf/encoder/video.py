@@ -209,6 +209,18 @@ class VideoReader:
         self._is_over = True
 
 
+def open_video(source: VideoSource) -> VideoReader:
+    """Open a video to read every frame of it, in order and as it is shown.
+
+    Args:
+        source: As for [`VideoReader`], which has the options.
+
+    Returns:
+        `VideoReader`: To be used in a `with` block.
+    """
+    return VideoReader(source)
+
+
 def index_frames(source: VideoSource, *, num_threads: int = 1, timeout_s: float | None = 60.0) -> FrameIndex:
     """Count the frames of a video and note their times and keyframes, for [`read_frames`].
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.rendered import read_all, read_number, read_numbers
 
-from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
+from bsp_hf.encoder.video import VideoReader, index_frames, open_video, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -313,3 +313,10 @@ def test_exact_fractions_of_the_rate_are_accepted(render):
     assert [frame.index for frame in frames] == list(range(30))
     assert metadata.fps == pytest.approx(29.97003)
     assert report.duration_s == pytest.approx(30 * 1001 / 30000)
+
+
+def test_open_video_reads_a_whole_file(render):
+    path = render("opened.mp4", 12)
+    with open_video(path) as video, VideoReader(path) as same:
+        assert [frame.time_s for frame in video] == [frame.time_s for frame in same]
+        assert video.report.complete and video.metadata.fps == same.metadata.fps
