@@ -1,6 +1,6 @@
 """Which frames a file holds, as far as its packets tell, and the way to them by seeking."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from .video_source import VideoDecodeError
 
 # Codecs whose every packet is one shown frame. Not among them: VP8, which has packets that are never shown.
 _PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff utvideo rawvideo png qtrle"
+# Of these, all whose every picture stands for itself.
+_INTRA_CODECS = "mjpeg prores dnxhd huffyuv ffvhuff utvideo rawvideo png"
 # An MPEG-4 packet of so few bytes may say "not coded": no frame comes of it.
 _SMALLEST_MPEG4_PACKET = 12
 # Frames that are decoded to see whether they come as the packets promise.
@@ -99,7 +101,7 @@ def index_packets(opened: VideoFile) -> FrameIndex | str:
             shown += opened.decode(packet)
         if doubt is not None and shown:
             return doubt
-        if packet.is_keyframe:
+        if not pts or (packet.is_keyframe and _starts_anew(packet, opened.codec_name, nal_length_size)):
             keyframes.append(len(pts))
         pts.append(packet.pts)
         dts.append(packet.dts)
@@ -173,6 +175,8 @@ def _doubt_order(pts: list[int], dts: list[int | None], opened: VideoFile) -> st
         return "it has frames before its first keyframe"
     if None in dts:
         return "a frame has no decoding time"
+    if opened.reorders_frames and len(pts) > 1 and (np.diff(np.array(pts, dtype=np.int64)) > 0).all():
+        return "the decoder reorders frames, but their time stamps are in coded order"
     # In a sound file, the decoding times are the showing times in order, shifted by a few frames.
     decoded = np.array(dts, dtype=np.int64)
     slack = float(1 / opened.fps / opened.time_base) / 4
@@ -190,6 +194,69 @@ def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # A
     return None
 
 
+def _starts_anew(packet: Any, codec: str, nal_length_size: int) -> bool:  # Any: a packet of PyAV
+    """Return whether nothing from this packet on, but what is shown before it, needs an earlier packet.
+
+    The coded picture itself says so. The container's flag for it may stand at recovery points (H.264 with
+    intra refresh), at every packet (careless muxers), or at pictures that leave a part as it was.
+    """
+    if codec in _INTRA_CODECS.split():
+        return True
+    data = bytes(packet)
+    if codec in ("h264", "hevc"):
+        header = next((h for h in _nal_headers(data, nal_length_size) if _is_picture(h, codec)), 0)
+        return header & 0x1F == 5 if codec == "h264" else 16 <= header >> 1 <= 21
+    if codec == "mpeg4":
+        at = data.find(b"\x00\x00\x01\xb6")
+        return 0 <= at < len(data) - 4 and data[at + 4] >> 6 == 0  # vop_coding_type
+    if codec == "vp9":
+        # frame_marker, profile (3 has one more bit), show_existing_frame, frame_type
+        bits = data[0] << 1 if data[0] >> 4 == 0b1011 else data[0]
+        return data[0] >> 6 == 0b10 and bits & 0b1100 == 0
+    if codec == "av1":
+        return _starts_with_av1_key(data)
+    return codec == "ffv1"  # its decoder refuses to start elsewhere
+
+
+def _nal_headers(data: bytes, length_size: int) -> Iterator[int]:
+    """Yield the first byte of each NAL unit, which has a length (of so many bytes) or a start code before."""
+    if length_size:
+        position = 0
+        while position + length_size < len(data):
+            yield data[position + length_size]
+            position += length_size + int.from_bytes(data[position : position + length_size], "big")
+        return
+    position = data.find(b"\x00\x00\x01")
+    while 0 <= position < len(data) - 3:
+        yield data[position + 3]
+        position = data.find(b"\x00\x00\x01", position + 3)
+
+
+def _is_picture(header: int, codec: str) -> bool:
+    return header & 0x1F in (1, 2, 5) if codec == "h264" else header >> 1 < 32
+
+
+def _starts_with_av1_key(data: bytes) -> bool:
+    """Return whether the first frame header of AV1's units is that of a key frame which is shown."""
+    position = 0
+    while position < len(data):
+        header = data[position]
+        position += 2 if header & 4 else 1  # obu_extension_flag
+        size, shift = len(data) - position, 0
+        if header & 2:  # obu_has_size_field: seven bits a byte, the lowest first
+            size = 0
+            while position < len(data):
+                size |= (data[position] & 0x7F) << shift
+                shift += 7
+                position += 1
+                if not data[position - 1] & 0x80:
+                    break
+        if header >> 3 & 0xF in (3, 6) and position < len(data):  # a frame header, a frame
+            return data[position] >> 4 & 0b1111 == 0b0001  # show_existing_frame, frame_type, show_frame
+        position += size
+    return False
+
+
 def _find_nal_length_size(codec: str, extradata: bytes) -> int:
     """Return the bytes of the length before each NAL unit in H.264 and HEVC of mp4 and Matroska; else 0."""
     size_at = {"h264": 4, "hevc": 21}.get(codec, len(extradata))
@@ -204,7 +271,7 @@ def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
         header = data[position + length_size]
         if header & 0x80:  # forbidden_zero_bit
             return False
-        has_picture |= header & 0x1F in (1, 2, 5) if codec == "h264" else header >> 1 < 32
+        has_picture |= _is_picture(header, codec)
         position += length_size + int.from_bytes(data[position : position + length_size], "big")
     return has_picture and position == len(data)
 

@@ -5,12 +5,17 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from support.rendered import CODECS, read_all, read_numbers
+from support.rendered import CODECS, read_all, read_numbers, remux
 
 from bsp_hf.encoder.video import index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+KEYFRAME_OPTIONS = {
+    "libx265": {"x265-params": "keyint=10:min-keyint=10:scenecut=0:open-gop=0:log-level=none"},
+    "libsvtav1": {"svtav1-params": "keyint=10:scd=0"},
+}
 
 
 def test_random_access_gives_the_pixels_of_the_full_decode(numbered):
@@ -40,6 +45,52 @@ def test_indexed_files_are_sought_not_decoded_through(render, kind, monkeypatch)
 def test_files_that_cannot_be_trusted_are_counted_by_decoding(render, kind):
     name, options = CODECS[kind]
     assert not index_frames(render(name, 40, **options)).is_seekable
+
+
+@pytest.mark.parametrize("name", ["refresh.mp4", "refresh.mkv", "refresh.mov"])
+def test_random_access_starts_at_no_recovery_point_of_h264(render, name):
+    options = {"x264-params": "intra-refresh=1:keyint=10"}
+    path = render(name, 60, b_frames=0, gop=10, codec_options=options)
+    assert_random_access_equals_iteration(path)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        ("mpeg4", "a.mp4"),
+        ("mpeg4", "a.mkv"),
+        ("mpeg4", "a.avi"),
+        ("libx264", "a.mp4"),
+        ("libx264", "a.mkv"),
+        ("libx265", "a.mp4"),
+        ("libvpx-vp9", "a.webm"),
+        ("libsvtav1", "a.mp4"),
+        ("qtrle", "a.mov"),
+    ],
+)
+def test_random_access_believes_no_flag_of_a_packet(render, tmp_path, codec, name):
+    path = render(name, 30, codec=codec, b_frames=0)
+
+    def flag(packet):
+        packet.is_keyframe = True
+
+    assert_random_access_equals_iteration(remux(path, tmp_path / f"flagged_{name}", flag))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "libvpx-vp9", "libsvtav1"])
+def test_true_keyframes_are_found_in_the_pictures(render, codec):
+    path = render("keys.mkv", 30, codec=codec, gop=10, b_frames=0, codec_options=KEYFRAME_OPTIONS.get(codec))
+    index = index_frames(path)
+    assert index.is_seekable
+    assert index.keyframe_positions.tolist() == [0, 10, 20]
+
+
+def assert_random_access_equals_iteration(path):
+    full = [frame.image for frame in read_all(path)[0]]
+    index = index_frames(path)
+    assert index.num_frames == len(full)
+    for i, image in enumerate(full):
+        np.testing.assert_array_equal(read_frames(path, [i], index)[0], image)
 
 
 def test_random_access_over_many_groups_and_long_jumps(render):

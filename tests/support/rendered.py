@@ -1,6 +1,6 @@
 """Render small videos whose pictures carry their frame number, so that frame accuracy is asserted exactly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -178,6 +178,26 @@ def _silence(index: int) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
     frame.sample_rate, frame.pts, frame.time_base = 16000, index * 1024, Fraction(1, 16000)
     return frame
+
+
+def remux(
+    path: Path,
+    target: Path,
+    edit: Callable[[av.Packet], object] = lambda packet: None,
+    container_format: str | None = None,
+    format_options: dict[str, str] | None = None,
+) -> Path:
+    """Copy the video stream of a file packet by packet, each as `edit` has left it; False leaves it out."""
+    with (
+        av.open(str(path)) as source,
+        av.open(str(target), "w", format=container_format, options=format_options or {}) as copy,
+    ):
+        stream = copy.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size and edit(packet) is not False:
+                packet.stream = stream
+                copy.mux(packet)
+    return target
 
 
 def read_all(source, **options):
