@@ -38,6 +38,8 @@ from bsp_hf.training.sampler import EpochSampler
 
 SIZE = 64
 BATCH = 16
+# Of EfficientNet-Lite0: what lies before sees single frames, as ImageNet had them.
+SHIFT_BLOCKS = list(range(8, 16))
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Variant:
         task (`str`): The pretext.
         steps (`int`): Of `BATCH` clips.
         keep_weight (`float`): Weight of a loss that keeps the initial frame features within linear reach.
-        frozen_stages (`int`): Stages of the backbone, the stem included, that stay as they are.
+        frozen_blocks (`int`): The stem and so many first blocks of the backbone stay as they are.
         backbone_rate (`float`): Learning rate of the backbone; the classifier has 2e-3.
         start (`str`): Variant to start from, instead of the initial weights.
         action_weight (`float`): Weight of a second classifier's loss, of the actions of clips that show one.
@@ -59,7 +61,7 @@ class Variant:
     task: str = "boundary"
     steps: int = 700
     keep_weight: float = 0.0
-    frozen_stages: int = 3
+    frozen_blocks: int = 5
     backbone_rate: float = 4e-4
     start: str = ""
     action_weight: float = 0.0
@@ -87,7 +89,7 @@ def variants() -> dict[str, Variant]:
     named["action"] = Variant(SynthesisConfig(action_sampling="segments"), task="action")
     for name in (*SYNTHESIS_PRESETS, "robust-ramp", "one-spacing", "action"):
         named[f"{name}-keep"] = replace(named[name], keep_weight=1.0)
-        named[f"{name}-frozen"] = replace(named[name], frozen_stages=6)
+        named[f"{name}-frozen"] = replace(named[name], frozen_blocks=11)
         named[f"{name}-after-action"] = replace(named[name], start="action")
         named[f"{name}-with-action"] = replace(named[name], action_weight=1.0)
         named[f"{name}-with-action-keep"] = replace(named[name], action_weight=1.0, keep_weight=1.0)
@@ -139,19 +141,10 @@ def build_model(args: argparse.Namespace, variant: Variant, label_names: tuple[s
         label2id={name: number for number, name in enumerate(label_names)},
         ignore_mismatched_sizes=True,
         classifier_dropout=0.2,
+        shift_blocks=SHIFT_BLOCKS,
     )
+    model.bsp.freeze_blocks(variant.frozen_blocks)
     return to_channels_last(model)
-
-
-def freeze(model: BSPForBoundaryClassification, num_stages: int) -> list[nn.Module]:
-    """Hold the first stages of a backbone, the stem included; return them."""
-    if not num_stages:
-        return []
-    backbone = model.bsp.backbone
-    frozen = [backbone.stem, *list(backbone.stages)[: num_stages - 1]]
-    for module in frozen:
-        module.requires_grad_(False)
-    return frozen
 
 
 class KeptFeatures(nn.Module):
@@ -177,7 +170,6 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     variant, extractor = variants()[name], load_extractor(args.init_from)
     clips = material.clips(variant, extractor, seed, is_held_out=False)
     model = build_model(args, variant, clips.pretext.label_names, seed)
-    frozen = freeze(model, variant.frozen_stages)
     keeper = KeptFeatures(args.init_from, model.config.hidden_size) if variant.keep_weight else None
     actions = nn.Linear(model.config.hidden_size, len(material.names))
     body = [p for p in model.bsp.parameters() if p.requires_grad]
@@ -193,8 +185,6 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     sampler = EpochSampler(len(clips), seed, multiple_of=BATCH)
     history, step, epoch, started = [], 0, 0, time.process_time()
     model.train()
-    for module in frozen:
-        module.eval()
     while step < variant.steps:
         clips.set_epoch(epoch)
         sampler.set_epoch(epoch)
@@ -231,7 +221,7 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     model.save_pretrained(args.work / "encoders" / f"{name}-{seed}")
     curve = np.array(history)[: variant.steps // 50 * 50].reshape(-1, 50, 3).mean(1).round(3).tolist()
     record = {"variant": name, "seed": seed, "steps": variant.steps, "task": variant.task}
-    record |= {"keep_weight": variant.keep_weight, "frozen_stages": variant.frozen_stages}
+    record |= {"keep_weight": variant.keep_weight, "frozen_blocks": variant.frozen_blocks}
     record |= {"start": variant.start or Path(args.init_from).name, "synthesis": variant.synthesis.to_dict()}
     record |= {"processor_s": round(time.process_time() - started), "curve": curve}
     return record | judge_pretext(model, name, extractor, material)
@@ -273,7 +263,8 @@ def load_encoder(name: str, seed: int, args: argparse.Namespace) -> nn.Module:
     """Return a frozen encoder by its name."""
     if name == "random":
         torch.manual_seed(seed)
-        return to_channels_last(BSPModel(BSPModel.from_pretrained(args.init_from).config)).eval()
+        config = BSPModel.from_pretrained(args.init_from, shift_blocks=SHIFT_BLOCKS).config
+        return to_channels_last(BSPModel(config)).eval()
     if name == "imagenet":
         # As an image network: the weights know no shift.
         return to_channels_last(BSPModel.from_pretrained(args.init_from, shift_place="none")).eval()
