@@ -27,6 +27,7 @@ from torch import nn
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, PretextClips, SynthesisConfig
 from bsp_hf.encoder.backbones import to_channels_last
+from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16, prepare_encoder
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.controls.exchange import exchange_transition, faded_boundaries
 from bsp_hf.pretraining.controls.shortcuts import measure_shortcuts
@@ -93,6 +94,9 @@ def variants() -> dict[str, Variant]:
         named[f"{name}-after-action"] = replace(named[name], start="action")
         named[f"{name}-with-action"] = replace(named[name], action_weight=1.0)
         named[f"{name}-with-action-keep"] = replace(named[name], action_weight=1.0, keep_weight=1.0)
+        named[f"{name}-slow"] = replace(named[name], backbone_rate=1e-4)
+        named[f"{name}-whole"] = replace(named[name], frozen_blocks=0)
+        named[f"{name}-whole-slow"] = replace(named[name], frozen_blocks=0, backbone_rate=1e-4)
     return named
 
 
@@ -143,7 +147,8 @@ def build_model(args: argparse.Namespace, variant: Variant, label_names: tuple[s
         classifier_dropout=0.2,
         shift_blocks=SHIFT_BLOCKS,
     )
-    model.bsp.freeze_blocks(variant.frozen_blocks)
+    if variant.frozen_blocks:
+        model.bsp.freeze_blocks(variant.frozen_blocks)
     return to_channels_last(model)
 
 
@@ -294,9 +299,13 @@ def read_features(
                 for kind in videos}  # fmt: skip
     path = args.work / "features" / f"{name}-{seed}.npz"
     if not path.exists():
-        model, extractor = load_encoder(name, seed, args), load_extractor(args.init_from)
+        extractor, device = load_extractor(args.init_from), torch.device("cpu")
+        dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        model = prepare_encoder(load_encoder(name, seed, args), extractor, dtype, device)
         rows = {
-            f"{kind} {number}": probes.encode(model, extractor.normalize_pixels, video)
+            f"{kind} {number}": probes.encode(
+                model, lambda pixels: extractor.normalize_pixels(pixels).to(dtype), video
+            )
             for kind, some in videos.items()
             for number, video in enumerate(some)
         }
