@@ -54,6 +54,7 @@ def eval(
       bsp-hf eval boundaries.json tapos_gt_val.json --task boundaries
     """
     with report_errors(registers=False):
+        from bsp_hf.files import atomic_write_text
         from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
 
         options = EvaluationOptions(
@@ -82,4 +83,4 @@ def eval(
             typer.echo(note, err=True)
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+            atomic_write_text(output, json.dumps(report.to_dict(), indent=1) + "\n")

@@ -1,5 +1,6 @@
 """Files of predictions and annotations to the official numbers of a benchmark."""
 
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,9 @@ class EvaluationReport:
         only_predicted (`bool`): Whether the numbers are over the latter alone.
         notes (`tuple[str, ...]`): What else there is to know, such as bad rows.
         rule (`str`, *optional*): Whose scorer the numbers follow, where there are several.
+
+    Raises:
+        ValueError: If a number is undefined, because there is nothing to find.
     """
 
     task: str
@@ -102,6 +106,14 @@ class EvaluationReport:
     only_predicted: bool
     notes: tuple[str, ...] = ()
     rule: str | None = None
+
+    def __post_init__(self) -> None:
+        undefined = [name for name, value in self.metrics.items() if not math.isfinite(value)]
+        if undefined:
+            raise ValueError(
+                f"{', '.join(undefined)} cannot be computed: the annotations of the videos with predictions "
+                f"({self.num_videos_with_predictions}) name nothing to find; check them and --subset."
+            )
 
     @property
     def coverage(self) -> str:

@@ -393,6 +393,16 @@ def test_actionness_is_read_by_its_times(tmp_path):
         evaluate_files(tmp_path / "a.csv", truth, "actionness")
 
 
+def test_videos_with_nothing_to_find_are_refused_and_no_file_of_undefined_scores_is_written(tmp_path):
+    truth = tmp_path / "t.json"
+    other = {"video": "b", "duration": 4.0, "start": 1.0, "end": 2.0, "label": "x"}
+    truth.write_text(json.dumps([{"video": "a", "duration": 4.0}, other]))
+    rows = [f"a,{n * 0.2:.1f},{n * 0.2 + 0.2:.1f},0.{n:02d}" for n in range(20)]
+    (tmp_path / "a.csv").write_text("\n".join(["video,start,end,score", *rows]) + "\n")
+    with pytest.raises(ValueError, match=r"pooled_ap, mean_video_ap cannot be .* \(1\) name nothing to find"):
+        evaluate_files(tmp_path / "a.csv", truth, "actionness")
+
+
 def test_a_rule_of_another_task_is_refused(tmp_path):
     for task, rule, message in (
         ("detection", "lgi", "choose one of activitynet, actionformer, opentad"),
