@@ -49,8 +49,9 @@ def test_files_that_cannot_be_trusted_are_counted_by_decoding(render, kind):
 
 @pytest.mark.parametrize("name", ["refresh.mp4", "refresh.mkv", "refresh.mov"])
 def test_random_access_starts_at_no_recovery_point_of_h264(render, name):
-    options = {"x264-params": "intra-refresh=1:keyint=10"}
-    path = render(name, 60, b_frames=0, gop=10, codec_options=options)
+    # Large and long enough that the picture at a recovery point differs from the true one.
+    options = {"x264-params": "intra-refresh=1:keyint=30"}
+    path = render(name, 150, size=(320, 240), b_frames=0, gop=30, codec_options=options)
     assert_random_access_equals_iteration(path)
 
 
