@@ -29,11 +29,14 @@ class ActionnessOutput(ModelOutput):
         loss (`torch.Tensor`, *optional*): Scalar, if `labels` were given.
         logits (`torch.Tensor`): `(batch, num_segments)`, before the sigmoid.
         probabilities (`torch.Tensor`): Same shape, in [0, 1]; 0 in the padding.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): The rows that the linear layer reads, `(batch,
+            num_segments, feature_dim)`, normalised if the config says so.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     probabilities: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
 class ActionnessModel(LocalizerModel):
@@ -72,6 +75,7 @@ class ActionnessModel(LocalizerModel):
         features: torch.Tensor,
         segment_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,  # Any: what trainers pass to every model
     ) -> ActionnessOutput | tuple:
@@ -84,6 +88,7 @@ class ActionnessModel(LocalizerModel):
                 if absent.
             labels (`torch.Tensor`, *optional*): `(batch, num_segments)`, 1 where a step is, else 0; see
                 `bsp_hf.metrics.label_segments`. Ignored in the padding.
+            output_hidden_states (`bool`, *optional*): Whether to return what the linear layer reads.
             return_dict (`bool`, *optional*): Whether to return a [`ActionnessOutput`] rather than a tuple.
             kwargs: What trainers pass to every model is passed over; anything else is a `TypeError`.
 
@@ -103,7 +108,8 @@ class ActionnessModel(LocalizerModel):
                 check_shape(name, value, *features.shape[:2])
         if config.normalize:  # in float32 at least: in float16 a row of zeros would be divided by zero
             features = F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=2)
-        logits = self.classifier(features.to(self.dtype)).squeeze(2)
+        rows = features.to(self.dtype)
+        logits = self.classifier(rows).squeeze(2)
         mask = torch.ones_like(logits) if segment_mask is None else segment_mask.to(logits.dtype)
         loss = None
         if labels is not None:
@@ -120,7 +126,9 @@ class ActionnessModel(LocalizerModel):
             )
             loss = summed / weight.sum()
         probabilities = logits.sigmoid() * mask
-        output = ActionnessOutput(loss=loss, logits=logits, probabilities=probabilities)
+        wants_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        states = (rows,) if wants_states else None
+        output = ActionnessOutput(loss, logits, probabilities, states)
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
 

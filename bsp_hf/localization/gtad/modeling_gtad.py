@@ -107,11 +107,14 @@ class GTADModelOutput(ModelOutput):
             are read from them.
         neighbors (`tuple[torch.Tensor]`): Nearest steps each block used, int64
             `(batch, num_steps, num_neighbors)` each.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): `(batch, num_steps, hidden_dim)` each, features
+            behind the first convolution and behind each of the two blocks.
     """
 
     last_hidden_state: Tensor | None = None
     base_features: Tensor | None = None
     neighbors: tuple[Tensor, ...] | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -127,6 +130,7 @@ class GTADOutput(ModelOutput):
         node_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
         regression_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
         classification_loss (`torch.Tensor`, *optional*): Scalar, unweighted.
+        hidden_states (`tuple[torch.Tensor]`, *optional*): Those of [`GTADModel`].
     """
 
     loss: Tensor | None = None
@@ -136,6 +140,7 @@ class GTADOutput(ModelOutput):
     node_loss: Tensor | None = None
     regression_loss: Tensor | None = None
     classification_loss: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class GTADPreTrainedModel(LocalizerModel):
@@ -184,12 +189,16 @@ class GTADModel(GTADPreTrainedModel):
         self.post_init()
 
     def forward(
-        self, features: Tensor, return_dict: bool | None = None
+        self,
+        features: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
     ) -> GTADModelOutput | tuple[Tensor | tuple[Tensor, ...], ...]:
         """Run the backbone.
 
         Args:
             features (`torch.Tensor`): `(batch, num_steps, feature_dim)`, time first, as feature tracks are.
+            output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
             return_dict (`bool`, *optional*): Return a [`GTADModelOutput`] (default) or a tuple.
 
         Returns:
@@ -211,10 +220,13 @@ class GTADModel(GTADPreTrainedModel):
         base = block(hidden, neighbors[0])
         neighbors.append(nearest_steps(base, config.num_neighbors))
         graph = self.backbone2[0](base, neighbors[1])
+        wants_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        states = tuple(state.transpose(1, 2) for state in (hidden, base, graph))
         output = GTADModelOutput(
-            last_hidden_state=graph.transpose(1, 2),
-            base_features=base.transpose(1, 2),
+            last_hidden_state=states[2],
+            base_features=states[1],
             neighbors=tuple(neighbors),
+            hidden_states=states if wants_states else None,
         )
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
@@ -263,6 +275,7 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
         end_labels: Tensor | None = None,
         loss_noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> GTADOutput | tuple[Tensor, ...]:
         """Score every anchor and every boundary; with labels, also compute the loss.
@@ -276,6 +289,7 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
             loss_noise (`torch.Tensor`, *optional*): `(2, batch, max_duration, num_steps)`, uniform in [0, 1),
                 by which the regression loss samples anchors; drawn if absent.
             generator (`torch.Generator`, *optional*): Draws the noise; torch's global one by default.
+            output_hidden_states (`bool`, *optional*): Whether to return the intermediate features.
             return_dict (`bool`, *optional*): Return a [`GTADOutput`] (default) or a tuple.
 
         Returns:
@@ -287,8 +301,9 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
         labels = [label for label in (iou_map_labels, start_labels, end_labels) if label is not None]
         if len(labels) not in (0, 3):
             raise ValueError("Give all of iou_map_labels, start_labels and end_labels, or none of them.")
-        graph, base, neighbors = self.gtad(features, return_dict=False)
-        graph, base = graph.transpose(1, 2), base.transpose(1, 2)
+        hidden = self.gtad(features, output_hidden_states, return_dict=True)
+        graph, base = hidden.last_hidden_state.transpose(1, 2), hidden.base_features.transpose(1, 2)
+        neighbors = hidden.neighbors
         iou_map = self._score_anchors(graph, neighbors)
         start, end = (
             _probabilities(head(block(base, neighbors[1]))).squeeze(1)
@@ -303,6 +318,7 @@ class GTADForTemporalActionLocalization(GTADPreTrainedModel):
             node_loss=loss.node if loss else None,
             regression_loss=loss.regression if loss else None,
             classification_loss=loss.classification if loss else None,
+            hidden_states=hidden.hidden_states,
         )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()

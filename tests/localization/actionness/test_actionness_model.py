@@ -139,3 +139,15 @@ def test_half_precision_is_close_and_finite(dtype, tolerance, normalize):
     assert found.probabilities.dtype == dtype
     torch.testing.assert_close(found.probabilities.float(), expected.probabilities, atol=tolerance, rtol=0)
     assert found.loss.item() == pytest.approx(expected.loss.item(), rel=tolerance)
+
+
+def test_hidden_states_are_the_rows_that_the_linear_layer_reads():
+    features = torch.tensor([[[3.0, 4.0, 0.0], [0.0, 0.0, 2.0]]])
+    model = small_model(normalize=True)
+    assert model(features=features).hidden_states is None
+    output = model(features=features, output_hidden_states=True)
+    (rows,) = output.hidden_states
+    torch.testing.assert_close(rows, torch.tensor([[[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]]]))
+    assert torch.equal(model.classifier(rows).squeeze(2), output.logits)
+    by_config = small_model(normalize=True, output_hidden_states=True)(features=features, return_dict=False)
+    assert torch.equal(by_config[-1][0], rows)

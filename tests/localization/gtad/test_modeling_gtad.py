@@ -94,6 +94,23 @@ def tiny_model(seed=0, **changes):
     return GTADForTemporalActionLocalization(GTADConfig(**{**TINY, **changes}))
 
 
+def test_hidden_states_are_those_behind_the_stem_and_both_blocks():
+    model = tiny_model().eval()
+    features = draw_labels(model.config)["features"]
+    assert model(features).hidden_states is None and model.gtad(features).hidden_states is None
+    found = model.gtad(features, output_hidden_states=True)
+    stem, base, graph = found.hidden_states
+    assert torch.equal(base, found.base_features) and torch.equal(graph, found.last_hidden_state)
+    with torch.no_grad():
+        expected = model.gtad.backbone1[1](model.gtad.backbone1[0](features.transpose(1, 2)))
+    torch.testing.assert_close(stem.transpose(1, 2), expected)
+    whole = model(features, output_hidden_states=True)
+    assert list(whole)[-1] == "hidden_states" and len(whole.hidden_states) == 3
+    assert torch.equal(whole.iou_map, model(features).iou_map)
+    by_config = tiny_model(output_hidden_states=True).eval()
+    assert torch.equal(by_config(features, return_dict=False)[-1][2], graph)
+
+
 class TestPublishedWeights:
     @pytest.mark.parametrize("name", [*CASES[:4], pytest.param(CASES[4], marks=pytest.mark.slow)])
     def test_reproduces_the_network(self, golden, name):
