@@ -79,12 +79,8 @@ def blame_file(path: Path, field: str) -> Iterator[None]:
 def atomic_file(path: str | Path, scratch: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path to write a file at, which is flushed and renamed to `path` at the end.
 
-    A reader sees the old content or the new, never a part; a failure leaves the old.
-
-    Args:
-        path (`str` or `Path`): The file to write or replace. Missing parent folders are made.
-        scratch (`Path`, *optional*): Existing folder on the same disk for the temporary file; by default the
-            folder of `path`.
+    A reader sees the old content or the new, never a part; a failure leaves the old. The temporary
+    path is in `scratch`, an existing folder on the same disk, or beside `path`. Missing parents are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,17 +114,8 @@ def atomic_folder(
     On Linux and macOS either the old or the new folder stands whole at `path` at every moment; elsewhere the
     old one is absent between two renames, and the next call restores it if that is where it was interrupted.
     A failure leaves the old folder. What an interrupted call left beside `path` is deleted by the next.
-
-    Args:
-        path (`str` or `Path`): The folder to make or replace. Missing parent folders are made.
-        keep_others (`bool`, *optional*, defaults to `False`): Keep the files of the old folder that were not
-            written anew.
-        without (`Collection[str]`, *optional*, defaults to `()`): Patterns of files at the top of the old
-            folder that are not kept, such as weights under a name that the new ones do not have.
-
-    Raises:
-        NotADirectoryError: If `path` is a file.
-        OSError: If `path` is a volume, or in a folder that may not be written to.
+    Missing parent folders are made. With `keep_others` the old folder's files that were not written anew are
+    kept, but for those at its top that match the patterns `without`.
     """
     path = Path(path).resolve()  # a link stays, and the folder that it points to is replaced
     if path.exists() and not path.is_dir():
@@ -269,11 +256,6 @@ def check_video_id(video_id: str) -> None:
     """Check that an id can be the name of a file in a folder, like `"kitchen/v1"`.
 
     Ids come from annotations that others wrote, so none may lead out of its folder.
-
-    Raises:
-        TypeError: If it is not a string.
-        ValueError: If it is empty, absolute, or holds `..`, an empty part, a backslash or a control
-            character.
     """
     if not isinstance(video_id, str):
         raise TypeError(f"a video id must be a string, got {video_id!r}.")

@@ -30,17 +30,7 @@ _ARRAY_READERS: dict[str, Any] = {
 
 
 def describe(path: Path, read_all: bool = False, most: int = 10) -> Facts:
-    """Return facts about a video, features or a checkpoint, file or folder; names in `_s` hold seconds.
-
-    Args:
-        path (`Path`): The file or folder.
-        read_all (`bool`, *optional*, defaults to `False`): Whether to decode a video to its end.
-        most (`int`, *optional*, defaults to 10): Most videos of a feature folder to list.
-
-    Raises:
-        FileNotFoundError: If there is nothing at `path`.
-        ValueError: If it is nothing that this package reads, or damaged.
-    """
+    """Return facts about a video, features or a checkpoint, file or folder; names in `_s` hold seconds."""
     if not path.exists():
         raise FileNotFoundError(f"there is nothing at {path}.")
     if path.suffix in _CHECKPOINT_SUFFIXES or (path / "config.json").is_file():

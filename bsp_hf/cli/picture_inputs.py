@@ -29,9 +29,6 @@ def read_boundaries(text: str) -> KnownBoundaries:
     A file holds a list of seconds, or of objects with `time_s` and perhaps `kind`, by itself or under one of
     the names `true_boundaries`, `boundaries` and `boundaries_s`. Of segments, under the name `segments` or as
     annotations of one video, the ends are taken.
-
-    Raises:
-        ValueError: If it is neither.
     """
     path = Path(text)
     if not path.is_file():
@@ -87,17 +84,7 @@ class SegmentsOfVideo:
 
 
 def read_segments(results: Path, annotations: Path, video_id: str | None, most: int) -> SegmentsOfVideo:
-    """Read the annotations and at most `most` predictions of one video, by default the first in both files.
-
-    Args:
-        results (`Path`): Predictions in the layout of ActivityNet's result files.
-        annotations (`Path`): Annotations in any layout that [`read_annotations`] knows.
-        video_id (`str`, *optional*): The video.
-        most (`int`): Most predictions to keep, those of the highest scores.
-
-    Raises:
-        ValueError: If a file has another layout, or does not hold the video.
-    """
+    """Read annotations and at most `most` predictions of a video, by default the first in both files."""
     found, truth = read_results(results), read_annotations(annotations).videos
     # ActivityNet's own results leave out the "v_" of the names of the videos.
     spelled = {str(name).removeprefix("v_"): number for number, name in enumerate(found.video_ids)}

@@ -84,28 +84,15 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Official numbers, and what they are over.
+    """Official numbers, and what they are over."""
 
-    Args:
-        task (`str`): One of `EVALUATION_TASKS`.
-        metrics (`dict[str, float]`): The numbers; AUC in percent, all others in 0 to 1.
-        num_videos (`int`): Annotated videos.
-        num_videos_with_predictions (`int`): Those of them that have a prediction.
-        only_predicted (`bool`): Whether the numbers are over the latter alone.
-        notes (`tuple[str, ...]`): What else there is to know, such as bad rows.
-        rule (`str`, *optional*): Whose scorer the numbers follow, where there are several.
-
-    Raises:
-        ValueError: If a number is undefined, because there is nothing to find.
-    """
-
-    task: str
-    metrics: dict[str, float]
+    task: str  # one of `EVALUATION_TASKS`
+    metrics: dict[str, float]  # AUC in percent, all others in 0 to 1
     num_videos: int
     num_videos_with_predictions: int
-    only_predicted: bool
-    notes: tuple[str, ...] = ()
-    rule: str | None = None
+    only_predicted: bool  # whether the numbers are over the videos with predictions alone
+    notes: tuple[str, ...] = ()  # what else there is to know, such as bad rows
+    rule: str | None = None  # whose scorer the numbers follow, where there are several
 
     def __post_init__(self) -> None:
         undefined = [name for name, value in self.metrics.items() if not math.isfinite(value)]
@@ -138,22 +125,7 @@ class EvaluationReport:
 def evaluate_files(
     predictions: str | Path, annotations: str | Path, task: str, options: EvaluationOptions | None = None
 ) -> EvaluationReport:
-    """Score a file of predictions.
-
-    Args:
-        predictions (`str` or `Path`): `results.json` of detection, `.jsonl` of grounding, `.csv` of
-            actionness or `.json` of boundaries, see `result_files.py`.
-        annotations (`str` or `Path`): The annotations.
-        task (`str`): One of `EVALUATION_TASKS`.
-        options (`EvaluationOptions`, *optional*): How to score; by default the benchmark's own way.
-
-    Returns:
-        `EvaluationReport`: The numbers.
-
-    Raises:
-        OSError: If a file cannot be opened.
-        ValueError: If the task is unknown, a file has another layout, or nothing can be scored.
-    """
+    """Score a file of predictions, in a layout of `result_files.py`; by default as the benchmark does."""
     options = options or EvaluationOptions()
     if task not in EVALUATION_TASKS:
         raise ValueError(f"task {task!r} is unknown; choose one of {', '.join(EVALUATION_TASKS)}.")

@@ -26,23 +26,14 @@ ACTIONNESS_COLUMNS = ("video", "start", "end", "score")
 
 @dataclass(frozen=True, eq=False)
 class MomentPrediction:
-    """The ranked moments that answer one query.
+    """The ranked moments that answer one query."""
 
-    Args:
-        query_id (`str`): The query, see [`MomentQuery`]; its id is unique within the video alone.
-        video_id (`str`): Its video.
-        sentence (`str`): The sentence.
-        windows_s (`np.ndarray`): float64 `(num_moments, 2)`, seconds, best first.
-        scores (`np.ndarray`): float64 `(num_moments,)`.
-        saliency (`np.ndarray`, *optional*): float64 `(num_clips,)`, a score for every clip of 2 s.
-    """
-
-    query_id: str
+    query_id: str  # unique within the video alone
     video_id: str
     sentence: str
-    windows_s: np.ndarray
-    scores: np.ndarray
-    saliency: np.ndarray | None = None
+    windows_s: np.ndarray  # float64 `(num_moments, 2)`, best first
+    scores: np.ndarray  # float64 `(num_moments,)`
+    saliency: np.ndarray | None = None  # float64 `(num_clips,)`, for clips of 2 s
 
     @property
     def key(self) -> QueryKey:
@@ -205,14 +196,9 @@ def read_boundaries(path: str | Path) -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class PairedMoments:
-    """Predicted and annotated moments, query by query, as `evaluate_grounding` takes them.
+    """Predicted and annotated moments, query by query, as `evaluate_grounding` takes them."""
 
-    Args:
-        predicted_s (`list[np.ndarray]`): Predicted moments of each query, `(num_moments, 2)`, best first.
-        annotated_s (`list[tuple[float, float]]`): The annotated moment of each query.
-    """
-
-    predicted_s: list[np.ndarray]
+    predicted_s: list[np.ndarray]  # `(num_moments, 2)` for each query, best first
     annotated_s: list[tuple[float, float]]
 
 

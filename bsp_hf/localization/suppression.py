@@ -14,30 +14,19 @@ ABSENT = -1  # index of an empty slot in batched results
 
 @dataclass(frozen=True)
 class SoftSuppression:
-    """The candidates of one video that soft suppression kept, in the order they were picked.
+    """The candidates of one video that soft suppression kept, in the order they were picked."""
 
-    Args:
-        indices (`np.ndarray`): int64 `(num_kept,)`, positions in the input.
-        scores (`np.ndarray`): float64 `(num_kept,)`, the decayed scores.
-    """
-
-    indices: np.ndarray
-    scores: np.ndarray
+    indices: np.ndarray  # int64 `(num_kept,)`, positions in the input
+    scores: np.ndarray  # float64 `(num_kept,)`, decayed
 
 
 @dataclass(frozen=True)
 class Detections:
-    """The final segments of one video.
+    """The final segments of one video."""
 
-    Args:
-        segments (`np.ndarray`): float64 `(num_detections, 2)`, start and end in seconds.
-        scores (`np.ndarray`): float64 `(num_detections,)`.
-        class_indices (`np.ndarray`): int64 `(num_detections,)`; -1 where no class was attached.
-    """
-
-    segments: np.ndarray
-    scores: np.ndarray
-    class_indices: np.ndarray
+    segments: np.ndarray  # float64 `(num_detections, 2)`, in seconds
+    scores: np.ndarray  # float64 `(num_detections,)`
+    class_indices: np.ndarray  # int64 `(num_detections,)`; -1 where no class was attached
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,15 +40,9 @@ def temporal_nms_batch(
     The rule of 2D-TAN: a candidate whose tIoU *equals* the threshold stays, and of equal scores the earlier
     candidate ranks first. Pass the times that will be reported (seconds): equality is decided in float64.
 
-    Args:
-        segments (`ArrayLike`): `(num_videos, n, 2)`, start and end, or `(n, 2)` shared by all.
-        scores (`ArrayLike`): `(num_videos, n)`; `-inf` marks absent candidates, to pad ragged lists.
-        iou_threshold (`float`): tIoU in [0, 1] above which a lower-ranked candidate is dropped.
-        max_num (`int`, *optional*): Stop at this many kept candidates per video; all of them by default.
-
-    Returns:
-        `np.ndarray`: int64 `(num_videos, min(max_num, n))`, positions of the kept candidates, best first; -1
-        in empty slots, which come last.
+    Segments are `(num_videos, n, 2)`, or `(n, 2)` shared by all, and scores `(num_videos, n)`, `-inf` where a
+    list is padded. Returned are the positions of the kept ones, int64 `(num_videos, min(max_num, n))`, best
+    first; -1 in empty slots, which come last.
     """
     if not 0 <= iou_threshold <= 1:
         raise ValueError(f"iou_threshold={iou_threshold} must be in [0, 1].")
@@ -102,16 +85,8 @@ def soft_nms(
     tIoU > 0 by `exp(-tIoU^2 / sigma)`; until `max_num` are picked, one is left, or the highest score is not
     positive. So the last remaining candidate is always dropped: n candidates give at most n - 1.
 
-    Args:
-        segments (`Sequence[ArrayLike]`): For each video `(n, 2)`, start and end in any unit.
-        scores (`Sequence[ArrayLike]`): For each video `(n,)`.
-        sigma (`float`): Width of the Gaussian, above 0; 0.8 on ActivityNet, 0.46 on THUMOS14.
-        max_num (`int`): Most candidates to return per video.
-        zero_length (`float`, *optional*): Segments at least this long start with score 0 (300 frames on
-            THUMOS14). No limit by default.
-
-    Returns:
-        `list[SoftSuppression]`: What is kept of each video.
+    Each video has segments `(n, 2)`, in any unit, and scores `(n,)`. `sigma` is 0.8 on ActivityNet and 0.46
+    on THUMOS14, where segments of at least `zero_length` (300 frames) start with score 0.
     """
     if not sigma > 0:
         raise ValueError(f"sigma={sigma} must be above 0.")
@@ -173,14 +148,8 @@ def attach_classes(
     A segment's score is multiplied by the class's. ActivityNet lists all segments with the best class and
     then all with the second; THUMOS14 lists both classes of a segment next to each other (`interleave`).
 
-    Args:
-        segments (`ArrayLike`): `(n, 2)`, start and end in seconds, best first.
-        scores (`ArrayLike`): `(n,)`, in the same order.
-        class_scores (`ArrayLike`, *optional*): `(num_classes,)`, scores of the whole video. Without them the
-            segments stay without a class.
-        top_classes (`int`, *optional*, defaults to 2): How many of the best classes to use.
-        max_num (`int`, *optional*, defaults to 100): Most segments to use; each is listed once per class.
-        interleave (`bool`, *optional*, defaults to `False`): Order by segment instead of by class.
+    Segments are `(n, 2)` in seconds, best first, of which at most `max_num` are used; without `class_scores`,
+    `(num_classes,)`, they stay without a class.
     """
     candidates, values = _check_candidates(np.asarray(segments)[None], np.asarray(scores)[None])
     candidates, values = candidates[0, :max_num], values[0, :max_num]

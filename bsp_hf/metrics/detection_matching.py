@@ -24,16 +24,8 @@ def match_detections(
     are walked at once, one prediction of each a round: as many rounds as the largest group has predictions
     that reach the lowest threshold, where a plain loop takes one step a prediction.
 
-    Args:
-        ground_truth (`SegmentTable`): The instances.
-        video_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.video_ids`; -1 where
-            absent.
-        label_index (`np.ndarray`): int64, `(num_predictions,)`, place in `ground_truth.labels`.
-        segments_s (`np.ndarray`): float64, `(num_predictions, 2)`. Highest score of a class first.
-        tiou_thresholds (`np.ndarray`): float64, `(num_thresholds,)`, each in `(0, 1]`.
-
-    Returns:
-        `np.ndarray`: bool, `(num_predictions, num_thresholds)`.
+    Indices are places in the table's `video_ids` (-1 where absent) and `labels`; predictions are given with
+    the highest score of a class first. The result is bool `(num_predictions, num_thresholds)`.
     """
     is_match = np.zeros((len(segments_s), len(tiou_thresholds)), dtype=bool)
     num_labels = len(ground_truth.labels)

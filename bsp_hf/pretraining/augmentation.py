@@ -14,14 +14,9 @@ class SpatialAugmentation:
 
     Width and height of the crop are scales of the short side, at most one scale apart; its place is one of 13
     fixed ones (corners, centre, middle of the edges, quarter points).
-
-    Args:
-        crop_size (`int`): Height and width of the result, in pixels.
-        scales (`tuple[float, ...]`, *optional*, defaults to `(1.0, 0.875, 0.75, 0.66)`): Crop sizes.
-        flip_probability (`float`, *optional*, defaults to 0.5): Chance of a horizontal flip.
     """
 
-    crop_size: int
+    crop_size: int  # height and width of the result, in pixels
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     flip_probability: float = 0.5
 

@@ -39,16 +39,10 @@ class ClipDraw(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PretextClip:
-    """One synthesized clip.
+    """One synthesized clip."""
 
-    Args:
-        frames (`np.ndarray`): uint8 `(num_frames, height, width, 3)`, RGB, C-contiguous.
-        target (`int` or `np.ndarray`): What the model shall predict: a class, or float32 `(num_frames,)`.
-        draw (`ClipDraw`): Where it comes from.
-    """
-
-    frames: np.ndarray
-    target: int | np.ndarray
+    frames: np.ndarray  # uint8 `(num_frames, height, width, 3)`, RGB, C-contiguous
+    target: int | np.ndarray  # a class, or float32 `(num_frames,)`
     draw: ClipDraw
 
 

@@ -13,23 +13,10 @@ from .sources import TrimmedVideo
 def list_dataset_videos(
     dataset: Dataset, video_column: str | None = None, label_column: str | None = None
 ) -> list[TrimmedVideo]:
-    """List the videos of a data set without reading their bytes.
+    """List the videos of a map-style data set, one a row, without reading their bytes or counting frames.
 
-    Args:
-        dataset (`Dataset`): One row a video. A column `group`, if there is one, says which rows must not be
-            split between training and evaluation.
-        video_column (`str`, *optional*): Column of videos: of the feature `Video`, of `{"path", "bytes"}`, of
-            paths or addresses, or of bytes; by default the only one of the first two kinds.
-        label_column (`str`, *optional*): Column of the action classes, names or `ClassLabel`; by default
-            `label` or `class`. Without one, classes are unknown.
-
-    Returns:
-        `list[TrimmedVideo]`: The videos in row order, frames not yet counted.
-
-    Raises:
-        TypeError: If it is no map-style data set: a clip may join any two videos, so each must be within
-            reach.
-        ValueError: If a column is missing or ambiguous, or a row has neither a path nor bytes.
+    The label column holds names or a `ClassLabel`, and is by default `label` or `class`; without one, classes
+    are unknown. A column `group` says which rows must not be split between training and evaluation.
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(

@@ -24,12 +24,8 @@ class FrameStore:
 
     With a folder, every video is decoded once, at a reduced size, and read from a memory-mapped file after
     that: some fifty times faster, for about 20 MB per 10 s of video at a short side of 128 pixels. Several
-    processes may share the folder.
-
-    Args:
-        folder (`str` or `Path`, *optional*): Where decoded videos are kept; `None` decodes every time.
-        short_side (`int`, *optional*, defaults to 128): Short side of what is kept, in pixels; smaller videos
-            keep their size.
+    processes may share the folder. Without a folder every read decodes. `short_side` is that of what is kept,
+    in pixels; smaller videos keep their size.
     """
 
     def __init__(self, folder: str | Path | None = None, short_side: int = 128):
@@ -38,16 +34,7 @@ class FrameStore:
         self._indices: dict[str, FrameIndex] = {}
 
     def read(self, source: TrimmedVideo, frames: np.ndarray) -> np.ndarray:
-        """Return frames of a video, uint8 `(num_frames, height, width, 3)`, a copy.
-
-        Args:
-            source (`TrimmedVideo`): The video.
-            frames (`np.ndarray`): int64 `(num_frames,)`, display order, may repeat.
-
-        Raises:
-            IndexError: If a frame does not exist.
-            VideoDecodeError: If the video cannot be read.
-        """
+        """Return frames of a video, numbered as displayed: uint8 `(num_frames, height, width, 3)`, a copy."""
         if self.folder is None:
             index = self.index(source)
             _check_frames(source, frames, index.num_frames)
@@ -62,11 +49,7 @@ class FrameStore:
         return kept[frames]
 
     def index(self, source: TrimmedVideo) -> FrameIndex:
-        """Return the times and keyframes of a video, made once.
-
-        Raises:
-            VideoDecodeError: If the video cannot be read.
-        """
+        """Return the times and keyframes of a video, made once."""
         stamp = source.stamp
         if stamp not in self._indices:
             if len(self._indices) >= _MOST_INDICES:

@@ -267,14 +267,8 @@ TASKS = tuple(PRETEXTS)
 def find_pretext(task: str) -> PretextFactory:
     """Return what builds a task of the settings of the synthesis and the names of the action classes.
 
-    Args:
-        task (`str`): A name in `PRETEXTS`; or `"module:Class"` or `"folder/file.py:Class"`, a class derived
-            from [`Pretext`] that lies elsewhere. Its module is imported, so its code runs.
-
-    Raises:
-        ValueError: If the name is unknown, or names no pretext.
-        OSError: If there is no such file.
-        ImportError: If there is no such module.
+    `task` is a name in `PRETEXTS`; or `"module:Class"` or `"folder/file.py:Class"`, a class derived from
+    [`Pretext`] that lies elsewhere. Its module is imported, so its code runs.
     """
     if task in PRETEXTS:
         return PRETEXTS[task]

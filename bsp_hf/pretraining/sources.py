@@ -33,24 +33,15 @@ _COUNTS_BETWEEN_SAVES = 1000
 
 @dataclass(frozen=True)
 class TrimmedVideo:
-    """One trimmed video.
+    """One trimmed video."""
 
-    Args:
-        path (`Path`): The video file; with an `origin` only its name.
-        label (`str`): Its action class; `""` where classes are unknown.
-        group (`str`): What must not be split between training and evaluation (a person, a scene, a source
-            video); the path itself where nothing is known.
-        split (`str`): `"train"`, `"test"` or `""` where the data set does not say.
-        num_frames (`int`): Decodable frames; 0 until [`count_frames`] has counted them.
-        origin (`VideoOrigin`, *optional*): Where the bytes are, if not in a file of their own at `path`.
-    """
-
-    path: Path
-    label: str
+    path: Path  # with an `origin` only its name
+    label: str  # `""` where classes are unknown
+    # what must not be split between training and evaluation; the path itself where nothing is known
     group: str
-    split: str = ""
-    num_frames: int = 0
-    origin: VideoOrigin | None = None
+    split: str = ""  # `"train"`, `"test"` or `""` where the data set does not say
+    num_frames: int = 0  # decodable ones; 0 until `count_frames` has counted them
+    origin: VideoOrigin | None = None  # where the bytes are, if not in a file of their own at `path`
 
     def open(self) -> AbstractContextManager[VideoSource]:
         """Return a context manager of what the decoder reads."""
@@ -58,11 +49,7 @@ class TrimmedVideo:
 
     @property
     def stamp(self) -> str:
-        """What changes whenever the video does: path, size and time of change of a file.
-
-        Raises:
-            FileNotFoundError: If the file does not exist.
-        """
+        """What changes whenever the video does: path, size and time of change of a file."""
         if self.origin is not None:
             return self.origin.stamp()
         return f"{self.path.resolve()}|{LocalFile(self.path).stamp()}"
@@ -123,11 +110,7 @@ class SourceCatalog:
         return np.array(by_label, dtype=np.int64)[self.label_ids]
 
     def distances(self, anchor: int, others: np.ndarray) -> np.ndarray:
-        """Return how unlike a source some others look; infinite where that is not known.
-
-        Raises:
-            ValueError: If the catalog knows no appearances.
-        """
+        """Return how unlike a source some others look; infinite where that is not known."""
         if self.appearance is None:
             raise ValueError("partners that look alike need a catalog with appearance.")
         distances = np.linalg.norm(self.appearance[others] - self.appearance[anchor], axis=1)
@@ -141,17 +124,8 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
     `train`, `test`, `val` or the like, in any case, give the split (`train/CLASS/clip.mp4`) if there are no
     others beside them. Videos outside a class folder have no class. With a table, its rows say all.
 
-    Args:
-        video_dir (`str` or `Path`): The folder.
-        metadata (`str` or `Path`, *optional*):
-            CSV file with a column `file` or `file_name` (relative to `video_dir`), `class` or `label`, and
-            optionally `split` (`train`, or `test` / `val` / `validation`) and `group`.
-
-    Raises:
-        ValueError: If the folder holds no video, or folders of splits beside others, or the table lacks a
-            column, or a row of it is incomplete, leaves the folder, names an unknown split or repeats a file;
-            the message names the line.
-        FileNotFoundError: If the folder, the table or a file of the table does not exist.
+    The table is a CSV file with a column `file` or `file_name` (relative to `video_dir`), `class` or `label`,
+    and optionally `split` (`train`, or `test` / `val` / `validation`) and `group`.
     """
     root = Path(video_dir)
     if not root.is_dir():
@@ -207,10 +181,6 @@ def split_sources(
     """Divide sources into training and held-out ones, never through a group.
 
     Where their `split` is given, it decides; else `eval_fraction` of the groups of every class are held out.
-
-    Raises:
-        ValueError: If only some sources have a split, `eval_fraction` is not between 0 and 1, or either part
-            would be empty.
     """
     if not 0 < eval_fraction < 1:
         raise ValueError(f"eval_fraction={eval_fraction} must be between 0 and 1, both exclusive.")

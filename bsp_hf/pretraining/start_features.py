@@ -18,15 +18,8 @@ class StartFeatures:
     the shift may move what it likes between frames, as long as each still looks like itself.
 
     Make it before the model is trained or a checkpoint is loaded. The model's own features are kept from its
-    forward pass, so that it runs once.
-
-    Args:
-        model (`PreTrainedModel`): The model that will be trained, with or without a head.
-        error (`str`, *optional*, defaults to `"cosine"`): `"cosine"` for 1 - cosine, `"mse"` for the squared
-            error, averaged over the channels; both averaged over frames and clips.
-
-    Raises:
-        ValueError: If the error is unknown.
+    forward pass, so that it runs once. The error is `"cosine"` for 1 - cosine, or `"mse"` for the squared
+    error, averaged over the channels; both are averaged over frames and clips.
     """
 
     def __init__(self, model: PreTrainedModel, error: str = "cosine"):
@@ -48,17 +41,7 @@ class StartFeatures:
         return self
 
     def loss(self, pixel_values: Tensor) -> Tensor:
-        """Compare the features of the model's last forward pass with those of the start.
-
-        Args:
-            pixel_values (`torch.Tensor`): The clips of that pass, `(batch, num_frames, 3, height, width)`.
-
-        Returns:
-            `torch.Tensor`: Scalar, in float32.
-
-        Raises:
-            RuntimeError: If the model has not just encoded these clips in training mode.
-        """
+        """Compare the features of the last forward pass, of these clips, with those of the start; float32."""
         features, self._features = self._features, None
         with torch.no_grad():
             wanted = self.start(pixel_values, return_dict=True).last_hidden_state.float()

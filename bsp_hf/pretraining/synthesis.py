@@ -299,19 +299,11 @@ def _check_blend(half_length: int, blend_half_width: int) -> None:
 def blend_weights(
     half_length: int, blend_half_width: int, first_index: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cross-fade weights of a diff-class boundary (Eq. 1).
+    """Return the cross-fade weights omega_1 and omega_2 of a diff-class boundary (Eq. 1), which sum to 1.
 
-    Args:
-        half_length (`int`): Frames on each side of the boundary; tau.
-        blend_half_width (`int`): Half the cross-fade, in frames; epsilon. 0 gives a hard cut.
-        first_index (`int`, *optional*, defaults to 1): The i of a clip's first frame; 0 as in Figure 2.
-
-    Returns:
-        `tuple`: Two float32 arrays of shape `(2 * blend_half_width,)`, omega_1 and omega_2 for the frames
-        `i = tau - epsilon + 1 ... tau + epsilon` of the text; they sum to 1 elementwise.
-
-    Raises:
-        ValueError: If `blend_half_width` is negative or exceeds `half_length`.
+    Both are float32 `(2 * blend_half_width,)`, for the frames `i = tau - epsilon + 1 ... tau + epsilon` of
+    the text; tau is `half_length`, epsilon `blend_half_width`, and `first_index` the i of a clip's first
+    frame, 0 as in Figure 2.
     """
     _check_blend(half_length, blend_half_width)
     if blend_half_width == 0:
@@ -353,12 +345,8 @@ def speed_change_indices(
 ) -> np.ndarray:
     """Return the source frames of a clip whose speed changes once (Eq. 3), int64, from its first frame on.
 
-    Args:
-        num_frames (`int`): Frames of the clip; 2 tau.
-        change_point (`int`): Frames at the original rate; t. `change_point=num_frames` changes nothing.
-        speed (`float`): Sampling rate behind the change point; gamma.
-        frame_stride (`int`, *optional*, defaults to 1): Source frames of one step at the original rate.
-        rounding (`str`, *optional*, defaults to `"even"`): As in [`nearest_frames`].
+    `num_frames` is 2 tau; `change_point`, t, the number of frames at the original rate; `speed`, gamma, the
+    sampling rate behind it; `frame_stride` the source frames of one step at the original rate.
     """
     if not 1 <= change_point <= num_frames:
         raise ValueError(f"change_point={change_point} must be between 1 and num_frames={num_frames}.")
@@ -386,32 +374,22 @@ def speed_change_span(
 
 @dataclass(frozen=True, eq=False)
 class ClipPlan:
-    """Everything random about one synthesized clip, drawn before a frame is decoded.
+    """Everything random about one synthesized clip, drawn before a frame is decoded."""
 
-    Args:
-        sources (`tuple[int, ...]`): Index of the one or two source videos.
-        frames (`tuple[np.ndarray, ...]`): For every source the int64 frames to decode, in order.
-        boundary_frame (`int`): First frame of the clip behind the boundary; 0 where there is none.
-        speed (`float`): Sampling rate behind the boundary; 1 where it does not change.
-        blend_half_width (`int`): Half the cross-fade in frames; 0 where the clip has none.
-        spacing (`float`): Mean distance of the frames in front of the boundary in the first source, in
-            frames; 0 where it is the config's `frame_stride`.
-        window (`tuple[int, int]`): First frame and length of the part of the anchor that was drawn for the
-            clip, whatever its label.
-        cuts (`tuple[Cut, ...]`): Joins of the shots, one less than `sources`; empty where the clip has one
-            shot, or two that `boundary_frame` and `blend_half_width` join as Eq. 1 and 2 say.
-        views (`tuple[View, ...]`): How each shot is framed and coloured; empty for none.
-    """
-
-    sources: tuple[int, ...]
-    frames: tuple[np.ndarray, ...]
-    boundary_frame: int = 0
-    speed: float = 1.0
-    blend_half_width: int = 0
+    sources: tuple[int, ...]  # index of each source video
+    frames: tuple[np.ndarray, ...]  # of every source, the int64 frames to decode, in order
+    boundary_frame: int = 0  # first frame of the clip behind the boundary; 0 where there is none
+    speed: float = 1.0  # sampling rate behind the boundary
+    blend_half_width: int = 0  # half the cross-fade in frames; 0 where the clip has none
+    # Mean distance of the frames in front of the boundary in the first source; 0 for the config's
+    # `frame_stride`.
     spacing: float = 0.0
+    # first frame and length of the part drawn of the anchor, whatever the label
     window: tuple[int, int] = (0, 0)
+    # Joins of the shots, one less than `sources`; empty where the clip has one shot, or two that
+    # `boundary_frame` and `blend_half_width` join as Eq. 1 and 2 say.
     cuts: tuple[Cut, ...] = ()
-    views: tuple[View, ...] = ()
+    views: tuple[View, ...] = ()  # how each shot is framed and coloured; empty for none
 
 
 def plan_boundary(
@@ -426,15 +404,7 @@ def plan_boundary(
 
     The change point, the speed and the window of the anchor source that they may touch are drawn for every
     kind alike, and every kind shows frames of that window only. So neither the source, nor its length, nor
-    the position in it tells the label.
-
-    Args:
-        kind (`BoundaryType`): The boundary to synthesize.
-        anchor (`int`): Index of the first source.
-        partners (`Sequence[int]`): Sources that may follow at a class boundary; unused for the other kinds.
-        source_lengths (`Sequence[int]`): Frames of every source.
-        config (`SynthesisConfig`): The settings.
-        rng (`np.random.Generator`): Source of all randomness.
+    the position in it tells the label. `partners` may follow at a class boundary.
     """
     num_frames, stride = config.num_frames, config.frame_stride
     length = _check_length(anchor, source_lengths, config)

@@ -32,12 +32,7 @@ class Teachers:
 
     @classmethod
     def from_pretrained(cls, action: str, boundary: str, extractor: Any) -> "Teachers":
-        """Load both teachers, folders or Hub ids, in float32; `extractor` is the student's preprocessing.
-
-        Raises:
-            ValueError: If a teacher was trained on other preprocessing.
-            OSError: If there is no such encoder.
-        """
+        """Load both teachers, folders or Hub ids, in float32; `extractor` is the student's preprocessing."""
         names = dict(zip(TEACHERS, (action, boundary), strict=True))
         preprocessing: dict[str, Any] = {"the student": preprocessing_settings(extractor.to_dict())}
         preprocessing |= {f"the {key} teacher": saved_preprocessing(name) for key, name in names.items()}
@@ -66,10 +61,6 @@ class TeacherFeatureStore:
     every index of epoch 0, so a run that reads it must show these clips in every epoch (in another order).
     The limit: there are no fresh draws any more, and the store fits only the same sources, seed, task,
     augmentation and preprocessing, which it checks by a fingerprint.
-
-    Raises:
-        FileNotFoundError: If there is no store.
-        ValueError: If it was made of other clips than `clips`.
     """
 
     def __init__(self, folder: str | Path, clips: PretextClips):

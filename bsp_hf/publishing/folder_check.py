@@ -74,9 +74,6 @@ def check_folder(folder: str | Path) -> FolderCheck:
     """Check that the folder of a model is complete, loads, and holds nothing that should not be published.
 
     The card is not looked at; see [`find_card_gaps`].
-
-    Raises:
-        NotADirectoryError: If it is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():

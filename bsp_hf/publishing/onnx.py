@@ -67,24 +67,9 @@ def export_onnx(
     classifier, its logits. Its metadata holds the encoder's record, its preprocessing and its class names;
     see [`read_onnx_metadata`].
 
-    Args:
-        model (`PreTrainedModel`, `str` or `Path`): A model, or a checkpoint folder or Hub id. A model is left
-            as it is.
-        path (`str` or `Path`): The file to write; replaced if it exists, and left alone if the check fails.
-        extractor (`BSPFeatureExtractor`, *optional*): The preprocessing, whose crop fixes height and width.
-            By default that of the checkpoint, which a model that was not loaded from one does not have.
-        opset (`int`, *optional*, defaults to 18): Version of ONNX's operators; at least 18.
-        dtype (`str`, *optional*, defaults to `"float32"`): `"float32"`, or `"float16"` for half the size.
-        num_frames (`int`, *optional*): Frames of a clip; by default those of a snippet.
-
-    Returns:
-        `OnnxReport`: What was written, with the differences.
-
-    Raises:
-        ImportError: If onnx, onnxscript or onnxruntime is not installed.
-        OSError: If there is no such checkpoint, or the file cannot be written.
-        ValueError: If an option is out of range, or an output differs from PyTorch's by more than 1e-4 (2e-2
-            of its largest value in float16).
+    The preprocessing, whose crop fixes height and width, is by default that of the checkpoint; a model that
+    was not loaded from one has none. The file is replaced only if no output differs from PyTorch's by more
+    than 1e-4 (2e-2 of its largest value in float16).
     """
     _require_packages()
     if dtype not in TOLERANCES:
@@ -140,10 +125,6 @@ def read_onnx_metadata(path: str | Path) -> dict[str, Any]:
     The entries are `encoder` (its record: id, revision, settings hash), `preprocessing` (the settings of
     [`BSPFeatureExtractor`]), `config`, `labels` (names of the classes; `None` without a classifier) and
     `format_version`.
-
-    Raises:
-        ImportError: If onnxruntime is not installed.
-        ValueError: If the file was not exported by this package.
     """
     _require_packages()
     import onnxruntime

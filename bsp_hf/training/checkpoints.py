@@ -78,16 +78,9 @@ class TrainingCheckpoints:
     loaded only if all its files are those that were written; nothing but tensors, numbers and random states
     is ever unpickled. Every process must make and call it alike.
 
-    Args:
-        accelerator (`Accelerator`): Holds model and optimizer, already prepared.
-        folder (`str` or `Path`): Folder of the checkpoints.
-        progress (`TrainingProgress`): How far the run is; its `steps_done` names a checkpoint.
-        schedule: The learning-rate schedule, with `state_dict` and `load_state_dict`.
-        settings (`Mapping`, *optional*): What the run must not change when it goes on; JSON values.
-        keep (`int`, *optional*, defaults to 2): Newest checkpoints to keep, at least 1.
-
-    Raises:
-        ValueError: If `keep` is less than 1.
+    Model and optimizer are prepared before; the `schedule` has `state_dict` and `load_state_dict`;
+    `settings`, of JSON values, are what the run must not change when it goes on. The newest `keep`
+    checkpoints are kept.
     """
 
     def __init__(
@@ -132,12 +125,8 @@ class TrainingCheckpoints:
     def resume(self, total_steps: int | None = None) -> Path | None:
         """Load the newest checkpoint that is whole, and return it; `None` if there is none at all.
 
-        Args:
-            total_steps (`int`, *optional*): Optimizer steps that the run shall have at its end.
-
-        Raises:
-            ValueError: If it was written by another number of processes, which would change the batches, or
-                with other settings; if it is beyond `total_steps`; if all checkpoints are damaged.
+        It must not be beyond `total_steps`, nor from another number of processes, which would change the
+        batches, or other settings.
         """
         found = self._list()
         for checkpoint in reversed(found):

@@ -54,17 +54,8 @@ def parse_settings(
     Every field of the dataclass is an option of that name, and so is every field of a dataclass that it
     holds. Of a field's metadata, `help` and `choices` are shown; with `option=False` there is no option, with
     a text it has that name. A class's `part_presets` sets the defaults of a part's fields by the value of the
-    option of the part's name.
-
-    Args:
-        settings_class (`type`): A dataclass; what its `__post_init__` refuses is a user's mistake.
-        words (`Sequence[str]`, *optional*): Defaults to the command line of this process.
-        presets (`Mapping[str, Mapping]`, *optional*): Defaults by the value of the option `preset`.
-        description (`str`, *optional*): Printed by `--help`.
-        prog (`str`, *optional*): Name of the command; the script's by default.
-
-    Returns:
-        The settings. A wrong command line ends the process with one line and exit status 2.
+    option of the part's name. `presets` sets those of any field by the value of the option `preset`. What the
+    class's `__post_init__` refuses, and any other wrong command line, ends the process with exit status 2.
     """
     nested: dict[str, Any] = {
         name: kind for name, kind in _option_types(settings_class).items() if is_dataclass(kind)

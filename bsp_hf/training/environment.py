@@ -57,11 +57,7 @@ def describe_versions() -> dict[str, str]:
 
 
 def describe_hardware(device: str) -> dict[str, str | int]:
-    """Return `device`, `processor`, `threads` of one process and `processes`; not the machine's name.
-
-    Args:
-        device (`str`): Type of the device that computes, such as `"cpu"`.
-    """
+    """Return `device`, `processor`, `threads` of one process and `processes`; not the machine's name."""
     if device == "cuda":
         device = f"cuda ({torch.cuda.get_device_name()})"
     return {

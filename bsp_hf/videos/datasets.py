@@ -93,15 +93,8 @@ def read_dataset_videos(
 ) -> Iterator[DatasetVideo]:
     """Iterate over the rows of a data set; of one that is not streamed, no bytes are read.
 
-    Args:
-        dataset: A `datasets.Dataset` or `IterableDataset`.
-        video_column (`str`, *optional*): Column of videos: of the type `Video`, of `{"path", "bytes"}`, of
-            paths or addresses, or of bytes; by default the only one of the first two kinds, else one of the
-            usual names.
-        others (`Sequence[str]`): Further columns to read.
-
-    Raises:
-        ValueError: If there is no such column, or several could be meant.
+    The column of videos holds the type `Video`, `{"path", "bytes"}`, paths or addresses, or bytes; by default
+    it is the only one of the first two kinds, else one of the usual names.
     """
     from datasets import Dataset, Video
 

@@ -41,12 +41,7 @@ class TableRow:
 
 
 def read_table(path: Path, needed: Sequence[str] = ("file",)) -> Iterator[TableRow]:
-    """Read a table of videos, one row after the other; the columns of the meanings in `needed` must be there.
-
-    Raises:
-        ValueError: If it is no CSV file in UTF-8, or a needed column or cell or the name of a file is
-            missing; the message names the line.
-    """
+    """Read a table of videos, row by row; the columns of the meanings in `needed` must be there."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)

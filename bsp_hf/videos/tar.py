@@ -44,9 +44,6 @@ def list_tar(archive: str) -> Iterator[VideoItem | UnusableVideo]:
     The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it. A
     member that leads out of the archive's folder, or is a link or device, is unusable. Hidden files are
     passed over.
-
-    Raises:
-        ValueError: If it is no archive.
     """
     try:
         with _open_archive(archive) as opened:

@@ -93,12 +93,7 @@ def time_edges(centers_s: np.ndarray) -> np.ndarray:
 
 
 def check_track(features: np.ndarray, centers_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return features as floating-point numbers, not copied where they are, and times as float64.
-
-    Raises:
-        ValueError: If they are not `(num_snippets, dim)` and `(num_snippets,)` with at least two snippets,
-            hold values that are not finite, or the times do not rise.
-    """
+    """Return features as floating-point numbers, not copied where they are, and times as float64."""
     features, centers_s = np.asarray(features), np.asarray(centers_s, dtype=np.float64)
     if features.dtype not in (np.float32, np.float64):
         features = features.astype(np.float64)

@@ -65,27 +65,12 @@ def read_annotations(
     keep_ambiguous: bool = False,
     strict: bool = False,
 ) -> AnnotationSet:
-    r"""Read an annotation file.
+    r"""Read an annotation file, plain or gzipped, or CrossTask's folder; by default the layout is detected.
 
-    Args:
-        path (`str` or `Path`): The file, plain or gzipped; for CrossTask also its folder.
-        layout (`str`, *optional*): One of `ANNOTATION_LAYOUTS`; by default what [`detect_layout`] finds.
-        subset (`str`, *optional*, defaults to `""`): Subset of the videos, for layouts of one file a subset.
-        durations (`str` or `Path`, *optional*): Table of `id` and `length`, for `charades-sta`.
-        tasks (`str` or `Path`, *optional*): List of tasks, for `crosstask`.
-        validation_videos (`str` or `Path`, *optional*): List of held-out videos, for `crosstask`.
-        keep_ambiguous (`bool`, *optional*, defaults to `False`): Keep segments of the class "Ambiguous" of
-            THUMOS14, which is none of its 20.
-        strict (`bool`, *optional*, defaults to `False`): Raise if a row is bad, rather than leave it out and
-            list it in `problems`.
-
-    Returns:
-        `AnnotationSet`: The videos.
-
-    Raises:
-        AnnotationError: If `strict` is set and a row is bad; it lists them by file and line.
-        OSError: If the file cannot be opened.
-        ValueError: If the layout is unknown, the file has another one, or two queries of a video have one id.
+    Bad rows are left out and listed in `problems`, unless `strict` asks for an [`AnnotationError`]. Of
+    other files, `durations` is the table of `id` and `length` of `charades-sta`, `tasks` and
+    `validation_videos` are the lists of `crosstask`. `subset` names that of layouts with one file a subset;
+    `keep_ambiguous` keeps segments of the class "Ambiguous" of THUMOS14, which is none of its 20.
 
     Example:
     ```python
@@ -111,18 +96,7 @@ def read_annotations(
 
 
 def detect_layout(path: str | Path) -> str:
-    """Return the layout of an annotation file or folder, one of `ANNOTATION_LAYOUTS`, by its content.
-
-    Args:
-        path (`str` or `Path`): The file or folder.
-
-    Returns:
-        `str`: The layout's name.
-
-    Raises:
-        OSError: If there is nothing at `path`.
-        ValueError: If it is none of them.
-    """
+    """Return the layout of an annotation file or folder, one of `ANNOTATION_LAYOUTS`, by its content."""
     if Path(path).is_dir():
         return "crosstask"
     name = Path(path).name.removesuffix(".gz")

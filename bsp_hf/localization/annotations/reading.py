@@ -62,19 +62,12 @@ Row = Mapping[str, Any] | SegmentRow | QueryRow
 
 @dataclass(frozen=True)
 class Entry:
-    """What stands in one place of a file about one video.
+    """What stands in one place of a file about one video."""
 
-    Args:
-        line (`int`): The place.
-        video_id: The video, if it is known before the rows are.
-        rows (`Iterable[Row]`): Facts first. Iterating may raise [`BadRowError`], which ends the entry.
-        path (`Path`, *optional*): The file, where several are read as one.
-    """
-
-    line: int
-    video_id: Any
-    rows: Iterable[Row]
-    path: Path | None = None
+    line: int  # the place in the file
+    video_id: Any  # None where only the rows know it
+    rows: Iterable[Row]  # facts first; iterating may raise `BadRowError`, which ends the entry
+    path: Path | None = None  # where several files are read as one
 
 
 @dataclass(frozen=True)

@@ -24,21 +24,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class MomentQuery:
-    """A sentence and the moments that it describes.
+    """A sentence and the moments that it describes."""
 
-    Args:
-        query_id (`str`): Id in the file, or the running number of the query in it, counted from 0 and with
-            bad rows; unique within a video, not always across videos.
-        sentence (`str`): The sentence, as written.
-        windows_s (`tuple[tuple[float, float], ...]`): Start and end in seconds of each moment; one in most
-            data sets, several in QVHighlights.
-        saliency (`tuple`, *optional*, defaults to `()`): Number of each clip of 2 s that raters scored, and
-            their scores, 0 to 4 (QVHighlights).
-    """
-
-    query_id: str
+    query_id: str  # as in the file, or its number in it, bad rows counted; unique within a video alone
     sentence: str
+    # start and end in seconds; one in most data sets, several in QVHighlights
     windows_s: tuple[tuple[float, float], ...]
+    # number of each clip of 2 s that raters scored, and their scores, 0 to 4 (QVHighlights)
     saliency: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
     @property

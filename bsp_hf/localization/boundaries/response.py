@@ -18,20 +18,11 @@ NO_BOUNDARY = BoundaryType.SAME_SPEED.label
 
 @dataclass(frozen=True, eq=False)
 class BoundaryResponse:
-    """The probability of a boundary along a video.
+    """The probability of a boundary along a video."""
 
-    Args:
-        times_s (`np.ndarray`): float64 `(num_windows,)`, seconds; the middle of each window.
-        probabilities (`np.ndarray`): float32 `(num_windows, num_labels)`, the classifier's softmax.
-        response (`np.ndarray`): float32 `(num_windows,)` in [0, 1], the probability of any boundary: one
-            minus that of same-speed.
-        window_s (`float`): Length of a window.
-        duration_s (`float`): Length of the video.
-    """
-
-    times_s: np.ndarray
-    probabilities: np.ndarray
-    response: np.ndarray
+    times_s: np.ndarray  # float64 `(num_windows,)`, the middle of each window
+    probabilities: np.ndarray  # float32 `(num_windows, num_labels)`, the classifier's softmax
+    response: np.ndarray  # float32 `(num_windows,)`, of any boundary: one minus that of same-speed
     window_s: float
     duration_s: float
 

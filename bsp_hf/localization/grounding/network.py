@@ -16,30 +16,19 @@ from .samples import GroundingSample
 
 @dataclass(frozen=True)
 class GroundingNetwork:
-    """A grounding network: its classes, published settings, samples and decoding.
+    """A grounding network: its classes, published settings, samples and decoding."""
 
-    Args:
-        config_class (`type`): The config; each preset is one of its class methods.
-        model_class (`type`): The model.
-        presets (`Mapping[str, Hyperparameters]`): Published hyper-parameters by name of the preset.
-        rule (`str`): The rule of its published recall, see `evaluate_grounding`; under that of 2D-TAN moments
-            are cut at the end of their video.
-        make_sample (`Callable`): Makes a [`GroundingSample`] of config, features, query, duration in seconds,
-            moment in seconds (or None) and random generator (or None).
-        decode (`Callable`): Makes a [`Detections`] a query of config, output, durations in seconds and the
-            largest number of moments.
-        measure_losses (`Callable`, *optional*): The loss of every query of config, output and labels, for a
-            published schedule that watches it.
-        vector_fields (`Mapping`, *optional*): Config fields with which it reads vectors of
-            words in place of an embedding of its own.
-    """
-
-    config_class: type[GroundingConfig]
+    config_class: type[GroundingConfig]  # each preset is one of its class methods
     model_class: type[PreTrainedModel]
-    presets: Mapping[str, Hyperparameters]
+    presets: Mapping[str, Hyperparameters]  # published hyper-parameters by the preset's name
+    # of its published recall, see `evaluate_grounding`; that of 2D-TAN cuts moments at the video's end
     rule: str
+    # from config, features, query, duration in seconds, moment in seconds or None, generator or None
     make_sample: Callable[..., GroundingSample]
     # Any: config and output of the network
+    # from config, output, durations in seconds and the most moments, to `Detections` for each query
     decode: Callable[[Any, Any, Sequence[float], int], list[Detections]]
+    # each query's loss from config, output and labels, for a published schedule that watches it
     measure_losses: Callable[[Any, Any, Tensor], list[float]] | None = None  # Any: as above
+    # config fields with which it reads word vectors in place of an embedding of its own
     vector_fields: Mapping[str, Any] = field(default_factory=dict)  # Any: the value of a config field

@@ -61,19 +61,13 @@ class SparseOperator:
     """A sparse matrix for tables of rows: every output row is a weighted sum of a few rows of the table.
 
     It is kept with its transpose, both by rows, so that the gradient is as fast as the product.
-
-    Args:
-        num_rows (`int`): Rows of the output.
-        num_columns (`int`): Rows of the table.
-        forward_index (`tuple[Tensor, Tensor, Tensor]`): Table row of every entry (int32), first entry of
-            every output row (int32), and the weights.
-        transposed_index (`tuple[Tensor, Tensor, Tensor]`): The same for the transposed matrix.
     """
 
-    num_rows: int
-    num_columns: int
+    num_rows: int  # of the output
+    num_columns: int  # rows of the table
+    # table row of every entry and first entry of every output row (both int32), and the weights
     forward_index: tuple[Tensor, Tensor, Tensor]
-    transposed_index: tuple[Tensor, Tensor, Tensor]
+    transposed_index: tuple[Tensor, Tensor, Tensor]  # the same of the transposed matrix
 
     @classmethod
     def from_entries(
@@ -126,11 +120,8 @@ def sampling_entries(
     Starts and ends are `(num_regions,)` in steps; a region is at least one step long. Each bin is the mean of
     evenly spaced, linearly interpolated samples, `sampling_ratio` of them or, with 0, as many as the bin is
     steps long, rounded up. A sample outside `[-1, num_steps]` counts as 0, one in the margins reads the
-    outermost step.
-
-    Returns:
-        `tuple`: Row (`region * num_bins + bin`), step and float64 weight of every entry, `(num_entries,)`
-        each, sorted by row and then step, each pair once.
+    outermost step. Returned are row (`region * num_bins + bin`), step and float64 weight of every entry,
+    `(num_entries,)` each, sorted by row and then step, each pair once.
     """
     # The reference counts its samples in float32: a length such as 8.1 - 0.1 must round as it does there.
     lengths = np.maximum(ends.astype(np.float32) - starts.astype(np.float32), np.float32(1))

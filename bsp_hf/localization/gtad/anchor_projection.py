@@ -69,20 +69,10 @@ def project_anchors(
     The anchors that end too late are evaluated once. Under autocast the projection runs in the lower
     precision and the interpolation in float32.
 
-    Args:
-        inner (`torch.Tensor`): `(batch, channels, num_steps)`, read by the inner bins.
-        context (`torch.Tensor`, *optional*): The same shape, read by the context bins; `None` where there are
-            none.
-        weight (`torch.Tensor`): `(out_channels, channels * num_bins)`; input channel `c * num_bins + bin`,
-            inner bins in front of context bins.
-        bias (`torch.Tensor`): `(out_channels,)`.
-        geometry (`AlignmentGeometry`): Regions and bins.
-        relu (`bool`, *optional*, defaults to `False`): Clip the result at 0. Done here, it costs no copy of
-            the result, neither now nor in the backward pass.
-
-    Returns:
-        `torch.Tensor`: `(batch, num_valid + 1, out_channels)`; `geometry.map_index()` says which row belongs
-        to which map cell. Gradients reach all four tensors.
+    `inner` and `context` are `(batch, channels, num_steps)`, read by the inner and the context bins; `weight`
+    is `(out_channels, channels * num_bins)`, with input channel `c * num_bins + bin`, inner bins first. The
+    result is `(batch, num_valid + 1, out_channels)`; `geometry.map_index()` says which row belongs to which
+    map cell. Clipping it at 0 here (`relu`) costs no copy, neither now nor in the backward pass.
     """
     _check_shapes(inner, context, weight, geometry)
     device = inner.device

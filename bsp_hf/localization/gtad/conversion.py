@@ -16,17 +16,8 @@ BACKBONE_PREFIXES = ("backbone1.", "backbone2.")
 def convert_gtad_state_dict(original: Mapping[str, Tensor], config: GTADConfig) -> dict[str, Tensor]:
     """Rename the weights of the published code to those of [`GTADForTemporalActionLocalization`].
 
-    Args:
-        original (`Mapping[str, Tensor]`): State dict of the published code, with or without `module.` in
-            front of every key. Of a checkpoint file, read with `weights_only=True`, pass the entry
-            `"state_dict"`.
-        config (`GTADConfig`): Of the model they are meant for.
-
-    Returns:
-        `dict[str, Tensor]`: State dict for `load_state_dict`; it shares the tensors.
-
-    Raises:
-        ValueError: If a weight is missing, unknown or of another shape than the config asks for.
+    Keys may have `module.` in front. Of a checkpoint file, read with `weights_only=True`, pass the entry
+    `"state_dict"`. The tensors are shared.
     """
     bare = {key.removeprefix(PARALLEL_PREFIX): value for key, value in original.items()}
     converted = {f"gtad.{key}" if key.startswith(BACKBONE_PREFIXES) else key: bare[key] for key in bare}
@@ -35,12 +26,5 @@ def convert_gtad_state_dict(original: Mapping[str, Tensor], config: GTADConfig) 
 
 
 def export_gtad_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the weights of [`GTADForTemporalActionLocalization`] to those of the published code.
-
-    Args:
-        state_dict (`Mapping[str, Tensor]`): State dict of our model.
-
-    Returns:
-        `dict[str, Tensor]`: The same tensors under the published keys, `module.` in front.
-    """
+    """Rename weights of [`GTADForTemporalActionLocalization`] to published ones, `module.` in front."""
     return {PARALLEL_PREFIX + key.removeprefix("gtad."): value for key, value in state_dict.items()}

@@ -20,17 +20,11 @@ Array = ArrayLike | torch.Tensor
 
 @dataclass(frozen=True)
 class Proposals:
-    """Candidate segments of one video or window, ordered by duration and then by start.
+    """Candidate segments of one video or window, ordered by duration and then by start."""
 
-    Args:
-        steps (`np.ndarray`): int64 `(num_proposals, 2)`, start and end in steps; the end is exclusive.
-        classification (`np.ndarray`): float64 `(num_proposals,)`, probability that it is an action.
-        regression (`np.ndarray`): float64 `(num_proposals,)`, regressed tIoU.
-    """
-
-    steps: np.ndarray
-    classification: np.ndarray
-    regression: np.ndarray
+    steps: np.ndarray  # int64 `(num_proposals, 2)`, start and exclusive end
+    classification: np.ndarray  # float64 `(num_proposals,)`, probability of an action
+    regression: np.ndarray  # float64 `(num_proposals,)`, regressed tIoU
 
     @property
     def scores(self) -> np.ndarray:
@@ -87,21 +81,10 @@ def decode_activitynet(
     config: GTADConfig,
     class_scores: Sequence[ArrayLike] | None = None,
 ) -> list[Detections]:
-    """Return the segments of whole videos, best first within each class.
+    """Return the segments of whole videos, best first within each class, from the outputs of the model.
 
-    Args:
-        iou_map (`ArrayLike`): `(batch, 2, max_duration, num_steps)`, as [`GTADForTemporalActionLocalization`]
-            returns it.
-        start (`ArrayLike`): `(batch, num_steps)`.
-        end (`ArrayLike`): `(batch, num_steps)`.
-        durations_s (`Sequence[float]`): Duration of every video in seconds; the full one, although targets
-            are relative to the seconds the features cover.
-        config (`GTADConfig`): Says whether proposals are gated, how they are suppressed, how many are kept.
-        class_scores (`Sequence[ArrayLike]`, *optional*): Scores of every video's classes; the best two are
-            attached to every segment. Without them segments stay without a class.
-
-    Returns:
-        `list[Detections]`: One per video.
+    Durations are those of the whole videos, although targets are relative to the seconds that features cover.
+    The best two of a video's `class_scores` are attached to every segment.
     """
     maps, starts, ends = _to_numpy(iou_map), _to_numpy(start), _to_numpy(end)
     classes: Sequence[ArrayLike | None] = [None] * len(maps) if class_scores is None else class_scores
@@ -134,25 +117,11 @@ def decode_thumos(
     class_scores: ArrayLike | None = None,
     stride_frames: int = 5,
 ) -> Detections:
-    """Return the segments of one video from the output for its windows, best first.
+    """Return the segments of one video from its windows, `(num_windows, 2, max_duration, num_steps)`.
 
-    Suppression runs within every window and then over all windows together.
-
-    Args:
-        iou_maps (`ArrayLike`): `(num_windows, 2, max_duration, num_steps)`.
-        first_frames (`Sequence[int]`): Frame of every window's first step.
-        fps (`float`): Frames per second of the video.
-        num_frames (`int`): Frames in the video.
-        config (`GTADConfig`): Says how proposals are suppressed and how many are kept.
-        class_scores (`ArrayLike`, *optional*): `(num_classes,)`, scores of the video's classes; the best two
-            are attached to every segment.
-        stride_frames (`int`, *optional*, defaults to 5): Frames from one step to the next.
-
-    Returns:
-        `Detections`: Times rounded to 0.1 s and scores to 6 decimals, as the published results are.
-
-    Raises:
-        ValueError: If the number of windows is unclear or `fps` is not positive.
+    Suppression runs within every window, whose first step lies at its `first_frames`, and then over all
+    windows together. The best two `class_scores`, `(num_classes,)`, are attached to every segment. As in the
+    published results, best first, times are rounded to 0.1 s and scores to 6 decimals.
     """
     maps = _to_numpy(iou_maps)
     if len(maps) != len(first_frames):

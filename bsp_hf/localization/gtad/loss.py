@@ -43,12 +43,8 @@ def node_loss(scores: Tensor, labels: Tensor) -> Tensor:
 def map_classification_loss(scores: Tensor, ious: Tensor, mask: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the balanced logistic loss of the anchors; 0 where there is no positive one and no smoothing.
 
-    Args:
-        scores (`torch.Tensor`): `(batch, max_duration, num_steps)`, probabilities.
-        ious (`torch.Tensor`): The same shape, target tIoU; above 0.9 counts as an action.
-        mask (`torch.Tensor`): `(max_duration, num_steps)`, see [`anchor_mask`].
-        smoothing (`float`, *optional*, defaults to 0.0): Added to the number of positives and twice to that
-            of all anchors; 10 in the THUMOS14 setting.
+    Scores and target tIoU are `(batch, max_duration, num_steps)`; above 0.9 counts as an action. `smoothing`
+    is added to the number of positives and twice to that of all anchors; it is 10 in the THUMOS14 setting.
     """
     ious = ious * mask
     positive = (ious > ANCHOR_THRESHOLD).to(scores.dtype)
@@ -74,14 +70,8 @@ def map_regression_loss(scores: Tensor, ious: Tensor, mask: Tensor, noise: Tenso
     With h, m and l anchors of high (> 0.7), middle and low (<= 0.3, > 0) target, a middle one is kept where
     its noise exceeds `1 - h / m`, a low one where it exceeds `1 - h / l`: about h of each. As in the
     reference, in a batch with more high than middle (or low) anchors that bound is negative, and every cell
-    of the map counts once more, masked ones included. Without a high anchor the loss is 0.
-
-    Args:
-        scores (`torch.Tensor`): `(batch, max_duration, num_steps)`, predicted tIoU.
-        ious (`torch.Tensor`): The same shape, target tIoU.
-        mask (`torch.Tensor`): `(max_duration, num_steps)`, see [`anchor_mask`].
-        noise (`torch.Tensor`): `(2, batch, max_duration, num_steps)`, uniform in [0, 1), for the middle and
-            the low anchors.
+    of the map counts once more, masked ones included. Without a high anchor the loss is 0. `noise` is
+    `(2, batch, max_duration, num_steps)`, uniform in [0, 1), for the middle and the low anchors.
     """
     if noise.shape != (2, *scores.shape):
         raise ValueError(f"noise must have the shape {(2, *scores.shape)}, got {tuple(noise.shape)}.")
@@ -113,17 +103,9 @@ def gtad_loss(
 ) -> GTADLoss:
     """Return the training loss of G-TAD, computed over the whole batch at once.
 
-    Args:
-        iou_map (`torch.Tensor`): `(batch, 2, max_duration, num_steps)`: regressed tIoU, then probability.
-        start (`torch.Tensor`): `(batch, num_steps)`, probability of a start at every step.
-        end (`torch.Tensor`): `(batch, num_steps)`, of an end.
-        iou_map_labels (`torch.Tensor`): `(batch, max_duration, num_steps)`, tIoU of every anchor.
-        start_labels (`torch.Tensor`): `(batch, num_steps)`.
-        end_labels (`torch.Tensor`): `(batch, num_steps)`.
-        noise (`torch.Tensor`): `(2, batch, max_duration, num_steps)`, see [`map_regression_loss`].
-        weights (`tuple[float, float, float]`, *optional*, defaults to `(1.0, 10.0, 1.0)`): Factors of the
-            node, regression and classification loss; (1, 1, 10) in the THUMOS14 setting.
-        smoothing (`float`, *optional*, defaults to 0.0): See [`map_classification_loss`].
+    `iou_map` is `(batch, 2, max_duration, num_steps)`, regressed tIoU and then probability; starts and ends
+    are `(batch, num_steps)`; `weights` are those of node, regression and classification loss, (1, 1, 10) in
+    the THUMOS14 setting.
     """
     pairs = (
         ("iou_map_labels", iou_map_labels, iou_map[:, 0]),

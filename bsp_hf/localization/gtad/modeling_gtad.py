@@ -20,16 +20,9 @@ def nearest_steps(x: Tensor, num_neighbors: int, queries: Tensor | None = None) 
     """Return the steps of `x` whose features lie nearest, in squared distance, nearest first.
 
     Computed in float32 at least, under autocast too: the order of near neighbours is lost in half precision.
-    No gradient passes through it; among equal distances the order is that of `torch.topk`.
-
-    Args:
-        x (`torch.Tensor`): `(batch, channels, num_steps)`.
-        num_neighbors (`int`): How many to return; the step itself, at distance 0, is the first of them.
-        queries (`torch.Tensor`, *optional*): `(batch, channels, num_queries)`, whose neighbours in `x` are
-            wanted; those of `x` itself by default.
-
-    Returns:
-        `torch.Tensor`: int64 `(batch, num_queries, num_neighbors)`.
+    No gradient passes through it; among equal distances the order is that of `torch.topk`. `x` is
+    `(batch, channels, num_steps)`, `queries` likewise, by default `x` itself; the result is int64
+    `(batch, num_queries, num_neighbors)`, the step itself first.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         points = x if x.dtype == torch.float64 else x.float()
@@ -50,11 +43,6 @@ class GCNeXtBlock(nn.Module):
     """Residual block with one branch along time and one along the nearest steps in feature space.
 
     Parameters carry the names of the published checkpoints.
-
-    Args:
-        num_channels (`int`): Channels in and out.
-        num_groups (`int`, *optional*, defaults to 32): Groups of the middle convolution of each branch.
-        group_width (`int`, *optional*, defaults to 4): Channels in a group.
     """
 
     def __init__(self, num_channels: int, num_groups: int = 32, group_width: int = 4):
@@ -76,15 +64,7 @@ class GCNeXtBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, neighbors: Tensor) -> Tensor:
-        """Run the block.
-
-        Args:
-            x (`torch.Tensor`): `(batch, num_channels, num_steps)`.
-            neighbors (`torch.Tensor`): int64 `(batch, num_steps, num_neighbors)`, [`nearest_steps`] of `x`.
-
-        Returns:
-            `torch.Tensor`: `(batch, num_channels, num_steps)`.
-        """
+        """Run the block on `x`, `(batch, num_channels, num_steps)`, with its [`nearest_steps`]."""
         # The first convolution is linear in neighbour and own features: each step is convolved once and
         # gathered afterwards, instead of once per edge.
         first = self.sconvs.get_submodule("0")

@@ -17,17 +17,11 @@ MIN_INSIDE = 0.9
 
 @dataclass(frozen=True)
 class GTADTargets:
-    """Targets of one video or window; float32.
+    """Targets of one video or window; float32."""
 
-    Args:
-        iou_map (`np.ndarray`): `(max_duration, num_steps)`, best tIoU of every anchor with an instance.
-        start (`np.ndarray`): `(num_steps,)`, share of a step's window that lies near a start.
-        end (`np.ndarray`): `(num_steps,)`, the same for ends.
-    """
-
-    iou_map: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
+    iou_map: np.ndarray  # `(max_duration, num_steps)`, best tIoU of every anchor with an instance
+    start: np.ndarray  # `(num_steps,)`, share of a step's window that lies near a start
+    end: np.ndarray  # `(num_steps,)`
 
 
 def activitynet_targets(
@@ -144,17 +138,11 @@ def _boundary_curve(boundaries: np.ndarray, windows: np.ndarray, zone: float) ->
 
 @dataclass(frozen=True)
 class TrackWindows:
-    """Windows of a track, half a window apart.
+    """Windows of a track, half a window apart."""
 
-    Args:
-        features (`np.ndarray`): float32 `(num_windows, num_steps, feature_dim)`, zero rows past the end.
-        first_snippets (`tuple[int, ...]`): Row of the track at which each window begins.
-        first_frames (`tuple[int, ...]`): Frame in the middle of that row's snippet, where the window's first
-            step lies; for `thumos_targets` and `decode_thumos`.
-    """
-
-    features: np.ndarray
-    first_snippets: tuple[int, ...]
+    features: np.ndarray  # float32 `(num_windows, num_steps, feature_dim)`, zero rows past the end
+    first_snippets: tuple[int, ...]  # row of the track at which each window begins
+    # frame in the middle of that row's snippet, where the window's first step lies
     first_frames: tuple[int, ...]
 
 

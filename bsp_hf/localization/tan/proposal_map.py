@@ -52,19 +52,14 @@ class Strip:
 
 @dataclass(frozen=True)
 class ConvolutionPlan:
-    """The part of a map that one masked convolution computes.
-
-    Args:
-        strips (`tuple[Strip, ...]`): The part of the output, `size` a side, that can differ from zero and is
-            used later, as row strips from top to bottom.
-        scale (`np.ndarray`): float32 `(size, size)`: 1 / number of valid inputs under the kernel, 0 where
-            there is none or where nothing later looks.
-    """
+    """The part of a map that one masked convolution computes."""
 
     kernel_size: int
     padding: int
     size: int
+    # of rows, top to bottom: the output that can differ from zero and is used later
     strips: tuple[Strip, ...]
+    # float32 `(size, size)`: 1 / number of valid inputs under the kernel, 0 where nothing later looks
     scale: np.ndarray
 
 

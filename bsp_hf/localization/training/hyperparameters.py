@@ -5,28 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyper-parameters of a training.
-
-    Args:
-        learning_rate (`float`): Rate of Adam.
-        batch_size (`int`): Samples of one step.
-        epochs (`int`): Passes over the training samples.
-        weight_decay (`float`, *optional*, defaults to 0.0): Weight decay of Adam (L2, not decoupled).
-        max_grad_norm (`float`, *optional*): Gradients are clipped to this norm; not at all by default.
-        decay_epochs (`int`, *optional*): The rate is divided by 10 every so many epochs; constant by default.
-        plateau_factor (`float`, *optional*): The rate is multiplied by this where the loss of the evaluation
-            has rested; 1 or `None` leaves it.
-        plateau_patience (`int`, *optional*, defaults to 20): Evaluations that may pass before.
-    """
+    """Published hyper-parameters of a training with Adam."""
 
     learning_rate: float
     batch_size: int
     epochs: int
-    weight_decay: float = 0.0
-    max_grad_norm: float | None = None
-    decay_epochs: int | None = None
+    weight_decay: float = 0.0  # L2, not decoupled
+    max_grad_norm: float | None = None  # gradients are clipped to it
+    decay_epochs: int | None = None  # the rate is divided by 10 every so many epochs
+    # of the rate, where the loss of the evaluation has rested; 1 or None leaves it
     plateau_factor: float | None = None
-    plateau_patience: int = 20
+    plateau_patience: int = 20  # evaluations that may pass before
 
     @property
     def watches_loss(self) -> bool:

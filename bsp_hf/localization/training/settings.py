@@ -18,11 +18,7 @@ LOCALIZERS = ("gtad", "tan", "lgi", "actionness")
 
 @dataclass(kw_only=True)
 class LocalizerTrainingSettings:
-    """Settings of the training of a localizer; to add an option, add a field.
-
-    Raises:
-        ValueError: If a value makes no sense; the message names the option.
-    """
+    """Settings of the training of a localizer; to add an option, add a field."""
 
     # Other values of these give the same weights. Moved files are the same data, which a run describes by its
     # samples; the precision in effect is accelerate's to say.

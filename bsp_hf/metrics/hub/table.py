@@ -261,16 +261,10 @@ def table_from_rows(rows: Iterable[Row], with_labels: bool = True) -> SegmentTab
 
 @dataclass(frozen=True)
 class HubMetric:
-    """A metric of the table.
-
-    Args:
-        compute (`Callable`): From predictions, references and options to a dict of results.
-        predictions: What a prediction is: the name of a type of `datasets`, `[type]` for a list of it, a dict
-            of columns.
-        references: What a reference is.
-    """
+    """A metric of the table."""
 
     compute: Callable[..., Result]
+    # a type of `datasets`, `[type]` for a list of it, or a dict of columns
     predictions: Any  # Any: nested lists and dicts of names
     references: Any
 

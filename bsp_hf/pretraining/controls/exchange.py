@@ -28,11 +28,7 @@ def exchange_transition(clips: PretextClips, index: int) -> tuple[PretextClip, P
 
 
 def cut_hard(plan: ClipPlan) -> ClipPlan:
-    """Return a plan with a hard cut in the place of its boundary's transition.
-
-    Raises:
-        ValueError: If no cut lies at the boundary.
-    """
+    """Return a plan with a hard cut in the place of its boundary's transition."""
     numbers = [number for number, cut in enumerate(plan.cuts) if cut.frame == plan.boundary_frame]
     if not numbers:
         raise ValueError(f"the plan has no cut at its boundary, frame {plan.boundary_frame}.")

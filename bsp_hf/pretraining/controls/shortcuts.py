@@ -14,21 +14,13 @@ from bsp_hf.pretraining.sources import SourceCatalog
 
 @dataclass(frozen=True)
 class ShortcutReport:
-    """Accuracy of shallow classifiers on clips of held-out sources.
+    """Accuracy of shallow classifiers on clips of held-out sources."""
 
-    Args:
-        chance (`float`): Accuracy of the most frequent label.
-        sampling (`float`): From the source's length, and the place and spacing of the first frames in it.
-        ends (`float`): From colours, contrast and sharpness of the first and of the last frame.
-        sorted_differences (`float`): From the sizes of the differences of consecutive frames, by size.
-        differences (`float`): From the same in their order, with the largest of each difference's blocks.
-    """
-
-    chance: float
-    sampling: float
-    ends: float
-    sorted_differences: float
-    differences: float
+    chance: float  # of the most frequent label
+    sampling: float  # from the source's length, and the place and spacing of the first frames in it
+    ends: float  # from colours, contrast and sharpness of the first and of the last frame
+    sorted_differences: float  # from the differences of consecutive frames, by size
+    differences: float  # from the same in their order, with the largest of each difference's blocks
 
 
 def measure_shortcuts(
@@ -36,14 +28,7 @@ def measure_shortcuts(
 ) -> ShortcutReport:
     """Train shallow classifiers on what should not tell the label, and test them on held-out sources.
 
-    Args:
-        train_clips (`PretextClips`): Clips of a classification; its epochs are changed.
-        held_out_clips (`PretextClips`): Clips of other sources.
-        num_epochs (`int`): Draws of every training source; held-out sources are drawn once.
-        seed (`int`): Seed of the classifiers.
-
-    Returns:
-        `ShortcutReport`: Accuracies in [0, 1].
+    Every training source is drawn `num_epochs` times, held-out ones once. Epochs of the clips are changed.
     """
     train = _describe(train_clips, num_epochs)
     held_out = _describe(held_out_clips, 1)

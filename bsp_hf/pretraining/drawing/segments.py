@@ -9,22 +9,11 @@ _DENSE_CLIPS = 10
 def sample_segments(
     num_frames: int, num_segments: int, place: str, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Return one frame from each of `num_segments` equal parts of a video.
+    """Return one frame from each of equal parts of a video, int64 `(num_segments,)`, not falling.
 
-    A video that is too short follows TSM's published rule: its first frame again and again.
-
-    Args:
-        num_frames (`int`): Frames of the video.
-        num_segments (`int`): Frames of the clip.
-        place (`str`): `"random"` as in TSM's training, `"center"` as in its evaluation, `"uniform"` as in its
-            test, which knows no short videos.
-        rng (`np.random.Generator`, *optional*): Source of random places.
-
-    Returns:
-        `np.ndarray`: int64 `(num_segments,)`, counted from 0, not falling.
-
-    Raises:
-        ValueError: If `place` is unknown, the video is empty, or random places come without `rng`.
+    `place` is `"random"` as in TSM's training, `"center"` as in its evaluation, or `"uniform"` as in its
+    test, which knows no short videos. Of one that is too short the others take the first frame again and
+    again, as published.
     """
     _check_lengths(num_frames, num_segments)
     if place == "random":
@@ -37,19 +26,10 @@ def sample_segments(
 
 
 def sample_test_clips(num_frames: int, num_segments: int, mode: str) -> np.ndarray:
-    """Return the frames of TSM's test clips.
+    """Return the frames of TSM's test clips, int64 `(num_clips, num_segments)`.
 
-    Args:
-        num_frames (`int`): Frames of the video.
-        num_segments (`int`): Frames of a clip.
-        mode (`str`): `"uniform"` (one clip), `"twice"` (one at the centre and one at the start of every
-            segment) or `"dense"` (ten windows of 64 frames).
-
-    Returns:
-        `np.ndarray`: int64 `(num_clips, num_segments)`, counted from 0.
-
-    Raises:
-        ValueError: If `mode` is unknown, or the video is empty.
+    `mode` is `"uniform"` (one clip), `"twice"` (one at the centre and one at the start of every segment) or
+    `"dense"` (ten windows of 64 frames).
     """
     centers = sample_segments(num_frames, num_segments, "uniform")
     if mode == "uniform":

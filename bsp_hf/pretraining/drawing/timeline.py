@@ -18,30 +18,19 @@ CLASS_KINDS = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 
 @dataclass(frozen=True)
 class Pace:
-    """The distances of frames that a clip may have, and the part of the anchor that they may touch.
+    """The distances of frames that a clip may have, and the part of the anchor that they may touch."""
 
-    Args:
-        first (`float`): Source frames of a step at the start of the clip.
-        second (`float`): The same behind a change of speed.
-        window (`tuple[int, int]`): First frame and number of frames, drawn for every label alike.
-    """
-
-    first: float
-    second: float
-    window: tuple[int, int]
+    first: float  # source frames of a step at the start of the clip
+    second: float  # the same behind a change of speed
+    window: tuple[int, int]  # first frame and number of frames, drawn for every label alike
 
 
 @dataclass(frozen=True)
 class Change:
-    """One event of a clip.
+    """One event of a clip."""
 
-    Args:
-        frame (`int`): First frame of the clip behind it.
-        kind (`BoundaryType` or `None`): What changes; `None` for the view alone.
-    """
-
-    frame: int
-    kind: BoundaryType | None
+    frame: int  # first frame of the clip behind it
+    kind: BoundaryType | None  # None for a change of the view alone
 
 
 def plan_timeline(
@@ -55,17 +44,6 @@ def plan_timeline(
     """Draw one clip with the boundary `kind`, by the fields that the rule `consecutive` does not know.
 
     What does not make the boundary is drawn before it, and for every label alike.
-
-    Args:
-        kind (`BoundaryType`): The boundary to synthesize.
-        anchor (`int`): Index of the first source.
-        catalog (`SourceCatalog`): All usable sources.
-        partner_kinds (`tuple[BoundaryType, ...]`): The class boundaries among the labels of the task.
-        config (`SynthesisConfig`): The settings.
-        rng (`np.random.Generator`): Source of all randomness.
-
-    Raises:
-        ValueError: If the source is too short, or a class boundary has no partner.
     """
     length = int(catalog.lengths[anchor])
     if length < config.min_source_frames:

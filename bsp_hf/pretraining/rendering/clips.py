@@ -125,24 +125,7 @@ def render_action_clips(
     from the same distributions in every class; pace, direction, phase and path vary inside it. No drawing is
     in both splits. The pixels depend on the arguments alone, not on the number of processes. The folder
     appears whole or not at all; a complete one is returned at once, one that lost files is rendered anew.
-
-    Args:
-        folder (`Path`, *optional*): Where to write. By default a folder of `rendered_cache_folder()` that is
-            named by a hash of the other arguments.
-        num_clips_per_class (`int`, *optional*, defaults to 16): Training clips of each class.
-        num_held_out_per_class (`int`, *optional*, defaults to 5): Test clips of each class.
-        seed (`int`, *optional*, defaults to 0): Non-negative; another seed gives entirely other clips.
-        width (`int`, *optional*, defaults to 128): Width in pixels, even, at least 32.
-        height (`int`, *optional*, defaults to 96): Height in pixels, even, at least 32.
-        fps (`int`, *optional*, defaults to 25): Frames per second.
-        min_duration_s (`float`, *optional*, defaults to 3.0): Shortest clip, in seconds.
-        max_duration_s (`float`, *optional*, defaults to 5.0): Longest clip, in seconds.
-        num_processes (`int`, *optional*, defaults to 1): Processes that render. More than one needs the
-            caller's script to be guarded by `if __name__ == "__main__"`, as `multiprocessing` asks.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        FileExistsError: If `folder` holds other things, or clips rendered with other arguments.
+    Without `folder` it lies in `rendered_cache_folder()`, named by a hash of the other arguments.
     """
     form = _Format(seed, width, height, fps, float(min_duration_s), float(max_duration_s))
     counts = {"num_clips_per_class": num_clips_per_class, "num_held_out_per_class": num_held_out_per_class}
@@ -219,10 +202,6 @@ def render_long_video(
     of speed or action without a cut. `NAME.boundaries.json` beside `NAME.mp4` holds the boundaries, the
     segments between them (seconds, half-open) and the arguments. An existing video of the same arguments is
     kept. A segment lasts from `min_action_s` to `max_action_s`.
-
-    Raises:
-        ValueError: If an argument is out of range.
-        FileExistsError: If `path` is a video that was not rendered by this function with these arguments.
     """
     path = Path(path)
     form = _Format(seed, width, height, fps, float(min_action_s), float(max_action_s))

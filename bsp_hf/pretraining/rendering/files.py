@@ -15,17 +15,8 @@ _CODEC: Final = "libx264"
 def write_h264_video(path: Path, frames: Iterable[np.ndarray], *, fps: int = 25, crf: int = 23) -> int:
     """Encode frames into an H.264 mp4 file with a keyframe at least every second; return their number.
 
-    The file appears under its name only when it is whole.
-
-    Args:
-        path (`Path`): File to write.
-        frames (`Iterable[np.ndarray]`): uint8 `(height, width, 3)`, RGB, all of one even size; streamed.
-        fps (`int`, *optional*, defaults to 25): Frames per second.
-        crf (`int`, *optional*, defaults to 23): Constant rate factor of x264; lower is better and larger.
-
-    Raises:
-        ValueError: If there is no frame, or the frames' width or height is odd.
-        RuntimeError: If the installed PyAV has no H.264 encoder.
+    The frames are uint8 `(height, width, 3)`, RGB, all of one even size. `crf` is the constant rate factor of
+    x264; lower is better and larger. The file appears under its name only when it is whole.
     """
     with atomic_file(path) as temporary:
         num_frames = _encode(temporary, frames, fps, crf)

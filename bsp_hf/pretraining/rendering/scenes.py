@@ -172,15 +172,8 @@ def render_shot(
     The frames depend on the arguments alone. Up to and including the first frame of a stretch they do not
     depend on that stretch or on later ones: a change of speed or motion starts there and is never a jump.
 
-    Args:
-        stretches (`Sequence[Stretch]`): What happens, in order; adjacent ones of a motion are one action.
-        seed (`Sequence[int]`): Non-negative integers that fix colours, textures, camera, sizes and paths.
-        width (`int`, *optional*, defaults to 128): Width in pixels, at least 32.
-        height (`int`, *optional*, defaults to 96): Height in pixels, at least 32; motions are made for 4:3.
-        fps (`float`, *optional*, defaults to 25.0): Frames per second.
-
-    Raises:
-        ValueError: If an argument is out of range, or motions cannot follow each other without a cut.
+    Adjacent stretches of a motion are one action. The seed fixes colours, textures, camera, sizes and paths;
+    motions are made for 4:3.
     """
     check_stretches(stretches)
     if min(width, height) < 32:

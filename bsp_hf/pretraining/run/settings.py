@@ -50,11 +50,7 @@ def _with_segments(synthesis: SynthesisConfig) -> SynthesisConfig:
 
 @dataclass(kw_only=True)
 class PretrainingSettings:
-    """What a pre-training run can be asked for; to add an option, add a field.
-
-    Raises:
-        ValueError: If a value makes no sense; the message names the option.
-    """
+    """What a pre-training run can be asked for; to add an option, add a field."""
 
     # Other values of these give the same weights, but that another number of steps bends the schedule. A
     # moved folder is the same data, and the precision in effect is accelerate's to say.
@@ -202,11 +198,7 @@ class PretrainingSettings:
 
 @dataclass(kw_only=True)
 class FusedPretrainingSettings(PretrainingSettings):
-    """Settings of `examples/pretrain_fused.py`: the fusion stands instead of the task.
-
-    Raises:
-        ValueError: If a value makes no sense, or a fusion lacks its teachers; the message names the option.
-    """
+    """Settings of `examples/pretrain_fused.py`: the fusion stands instead of the task."""
 
     free_to_change: ClassVar[frozenset[str]] = PretrainingSettings.free_to_change | {
         *("action_teacher", "boundary_teacher", "teacher_features")

@@ -59,12 +59,7 @@ class RunData:
 def build_run_data(
     settings: PretrainingSettings, build_pretext: PretextFactory, accelerator: Accelerator
 ) -> RunData:
-    """List, count and split the videos of a run, which are rendered without `video_dir`; set up its clips.
-
-    Raises:
-        ValueError: If the videos do not make a data set for the task.
-        FileNotFoundError: If the folder or the table does not exist.
-    """
+    """List, count and split the videos of a run, which are rendered without `video_dir`; set up its clips."""
     video_dir = settings.video_dir
     with accelerator.main_process_first():
         if video_dir is None:
@@ -138,11 +133,6 @@ def start_model(model_class: type[_Model], settings: PretrainingSettings, **fiel
     """Build a model with fresh weights, or with those of the model that `settings.init_from` names.
 
     `fields` are further ones of the class's config. Its 2-D weights have channels last.
-
-    Raises:
-        ValueError: If that model cannot be the backbone of an encoder, takes clips of another length, or has
-            not the blocks that settings name.
-        OSError: If there is no such model.
     """
     model = to_channels_last(_build_model(model_class, settings, fields))
     if settings.frozen_blocks:

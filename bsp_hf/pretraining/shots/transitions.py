@@ -8,36 +8,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Cut:
-    """A join of two shots.
+    """A join of two shots."""
 
-    Args:
-        frame (`int`): First frame of the clip behind the middle of the join.
-        half_width (`int`): Half its length, in frames; 0 for a hard cut.
-        transition (`str`): A name in `TRANSITIONS` of `bsp_hf.pretraining.synthesis`.
-        first_index (`int`): The i of a clip's first frame in Eq. 1, which times the join.
-        seed (`int`): Chooses the direction of a wipe and the pattern of a dissolve.
-    """
-
-    frame: int
-    half_width: int = 0
-    transition: str = "hard"
-    first_index: int = 1
-    seed: int = 0
+    frame: int  # first frame of the clip behind the middle of the join
+    half_width: int = 0  # half its length, in frames; 0 for a hard cut
+    transition: str = "hard"  # a name in `TRANSITIONS` of `bsp_hf.pretraining.synthesis`
+    first_index: int = 1  # the i of a clip's first frame in Eq. 1, which times the join
+    seed: int = 0  # chooses the direction of a wipe and the pattern of a dissolve
 
 
 def join_shots(parts: Sequence[np.ndarray], cuts: Sequence[Cut]) -> np.ndarray:
-    """Join shots one behind the other.
+    """Join shots, uint8 `(num_frames, height, width, 3)`, one behind the other.
 
-    Args:
-        parts (`Sequence[np.ndarray]`): For each shot its frames, uint8 `(num_frames, height, width, 3)`, with
-            those of the transitions at both ends.
-        cuts (`Sequence[Cut]`): One less than parts; in order, and not overlapping.
-
-    Returns:
-        `np.ndarray`: uint8 `(num_frames, height, width, 3)`.
-
-    Raises:
-        ValueError: If the lengths of the parts do not fit the cuts, or their sizes differ.
+    Each has the frames of the transitions at both its ends; cuts are in order and do not overlap.
     """
     if len(cuts) != len(parts) - 1:
         raise ValueError(f"{len(parts)} shots need {len(parts) - 1} cuts, got {len(cuts)}.")

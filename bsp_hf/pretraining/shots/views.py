@@ -9,19 +9,13 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class View:
-    """How a shot is framed and coloured.
+    """How a shot is framed and coloured."""
 
-    Args:
-        zoom (`float`): Shown share of width and height, in (0, 1].
-        place (`tuple[float, float]`): Where the shown part lies, from top to bottom and from left to right,
-            in [0, 1].
-        is_flipped (`bool`): Whether left and right are exchanged.
-        gains (`tuple[float, float, float]`): Factors of red, green and blue; exposure is in all of them.
-    """
-
-    zoom: float = 1.0
+    zoom: float = 1.0  # shown share of width and height, in (0, 1]
+    # of the shown part, from top to bottom and from left to right, in [0, 1]
     place: tuple[float, float] = (0.5, 0.5)
-    is_flipped: bool = False
+    is_flipped: bool = False  # left and right are exchanged
+    # factors of red, green and blue; exposure is in all of them
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def apply(self, frames: np.ndarray) -> np.ndarray:

@@ -33,12 +33,7 @@ REQUIRED_SECTIONS = (
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return how a model was made: the content of `training_record.json`, of which the folder may be given.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is not a JSON object.
-    """
+    """Return how a model was made: the content of `training_record.json`, given by itself or its folder."""
     path = Path(path) / RECORD_FILE if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -62,21 +57,9 @@ def write_card(
     model_id: str | None = None,
     replace: bool = False,
 ) -> Path:
-    """Write the model card of a checkpoint folder.
+    """Write the model card of a checkpoint folder, from `record` or the folder's own; return its path.
 
-    Args:
-        folder (`str` or `Path`): The folder.
-        record (`Mapping`, *optional*): The record; `None` reads the folder's `training_record.json`.
-        model_id (`str`, *optional*): Hub id; `None` takes the folder's name.
-        replace (`bool`, *optional*, defaults to `False`): Replace a card that somebody has edited or written,
-            which is else left alone.
-
-    Returns:
-        `Path`: The card.
-
-    Raises:
-        FileNotFoundError: If there is no record.
-        ValueError: If the record cannot be read.
+    A card that somebody has edited or written is left alone, unless `replace` is set.
     """
     folder = Path(folder)
     path = folder / CARD_FILE
@@ -101,10 +84,6 @@ def plan_card(
     """Return the folder's record with these fields of its card, and the card as it will be published.
 
     The card is rendered from the record, or the folder's own if somebody has edited it. Nothing is written.
-
-    Raises:
-        FileNotFoundError: If the folder has no record.
-        ValueError: If fields are to be filled into a card that somebody has edited, or are unknown.
     """
     record = read_record(folder)
     path = Path(folder) / CARD_FILE

@@ -10,10 +10,6 @@ def read_label_names(labels: str | Path | Sequence[str], num_labels: int) -> lis
 
     A file is plain text with one name a line, a JSON list, or a JSON object from numbers to names or from
     names to numbers.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If names are missing, empty or too many.
     """
     if not isinstance(labels, (str, Path)):
         names, where = [str(name) for name in labels], "labels"

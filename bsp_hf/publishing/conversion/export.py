@@ -20,11 +20,7 @@ EXPORT_LAYOUTS = ("mit-han-lab", "mmaction2")
 
 
 def export_tsm_state_dict(model: PreTrainedModel, layout: str = "mit-han-lab") -> dict[str, Tensor]:
-    """Return an encoder's tensors, in the same memory, under the keys of another code base's bare network.
-
-    Raises:
-        ValueError: If the layout is unknown, or its code would compute something else with these weights.
-    """
+    """Return an encoder's tensors, in the same memory, under the keys of another code base's bare network."""
     if layout not in EXPORT_LAYOUTS:
         raise ValueError(f"layout {layout!r} cannot be written; choose one of {', '.join(EXPORT_LAYOUTS)}.")
     if type(model) not in (BSPModel, BSPForBoundaryClassification):

@@ -32,22 +32,14 @@ _RELATIVES = {
 
 
 def get_layout(name: str) -> KeyLayout:
-    """Return the layout of a name in `LAYOUT_NAMES`.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
+    """Return the layout of a name in `LAYOUT_NAMES`."""
     if name not in LAYOUT_NAMES:
         raise ValueError(f"layout {name!r} is unknown; choose one of {', '.join(LAYOUT_NAMES)}.")
     return next(layout for layout in LAYOUTS if layout.name == _ALIASES.get(name, name))
 
 
 def detect_layout(keys: Collection[str], name: str | None = None) -> KeyLayout:
-    """Return the layout of a state dict by its keys, without wrapper prefixes; only `name` if it is given.
-
-    Raises:
-        ValueError: If no layout fits, or not the one that was asked for.
-    """
+    """Return the layout of a state dict by its keys, without wrapper prefixes; only `name` if it is given."""
     wanted = None if name is None else get_layout(name).name
     found = [layout for layout in LAYOUTS if layout.stem_key in keys]
     fitting = [layout for layout in found if wanted in (None, layout.name)]
@@ -83,11 +75,7 @@ def _common_wrapper(keys: Collection[str]) -> str | None:
 def pair_keys(
     model: PreTrainedModel, layout: KeyLayout, shift_place: str, classifier: str | None
 ) -> dict[str, str]:
-    """Return the name in a layout of every key of an encoder, with the classifier's name if it has one.
-
-    Raises:
-        ValueError: If a weight has no name in the layout.
-    """
+    """Return the name in a layout of every key of an encoder, with the classifier's name if it has one."""
     shifted = shifted_blocks(model.config.backbone_config.depths)
     return {
         key: layout.name_weight(key.removeprefix("bsp."), shift_place, shifted, classifier or "")

@@ -26,27 +26,19 @@ _BACKBONE_KEY = re.compile(
 class ResNetLayout(KeyLayout):
     """The names one code base gives to the weights of a ResNet and its classifier.
 
-    Pairs hold the name of the convolution and that of the batch norm behind it.
-
-    Args:
-        prefix (`str`): In front of every key of the backbone.
-        stem (`tuple[str, str]`): The first layer of the network.
-        block (`str`): A residual block; `{stage}` and `{block}` stand for its numbers.
-        branch (`tuple[str, str]`): A layer of the residual branch; `{unit}` stands for its number.
-        shortcut (`tuple[str, str]`): The projection beside the branch.
-        first_number (`int`, *optional*, defaults to 1): Of stages and of layers in a branch.
-        kwargs: As for [`KeyLayout`]; the wrapper of the temporal shift shows as an extra `.net`.
+    Pairs hold the name of the convolution and that of the batch norm behind it. The wrapper of the temporal
+    shift shows as an extra `.net`.
     """
 
     network: ClassVar[str] = "a plain ResNet, with or without the temporal shift"
     relatives: ClassVar[str] = "Non-local blocks, temporal pooling, ResNeXt and wide ResNets"
 
-    prefix: str
+    prefix: str  # in front of every key of the backbone
     stem: tuple[str, str]
-    block: str
-    branch: tuple[str, str]
-    shortcut: tuple[str, str]
-    first_number: int = 1
+    block: str  # `{stage}` and `{block}` stand for its numbers
+    branch: tuple[str, str]  # a layer of the residual branch; `{unit}` stands for its number
+    shortcut: tuple[str, str]  # the projection beside the branch
+    first_number: int = 1  # of stages and of layers in a branch
 
     @property
     def stem_key(self) -> str:

@@ -10,27 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class KeyLayout(ABC):
-    """The names one code base gives to the weights of a kind of network and its classifier.
-
-    Args:
-        name (`str`): What users call the layout.
-        classifiers (`tuple[str, ...]`): Names of the linear classifier; the first one stands behind a
-            dropout, the second one, where there is one, does not.
-        records_shift (`bool`, *optional*, defaults to `False`): Whether the temporal shift shows in the keys.
-        pixel_statistics (`Mapping`, *optional*): Mean and deviation of the pixels, as fields of
-            [`BSPFeatureExtractor`]; ImageNet's where it is left out.
-        preprocessing_note (`str`, *optional*): How the code base's own preprocessing differs from this one.
-    """
+    """The names one code base gives to the weights of a kind of network and its classifier."""
 
     # For messages: what the keys should be of, and what has keys of the same names and is something else.
     network: ClassVar[str]
     relatives: ClassVar[str]
 
-    name: str
+    name: str  # what users call the layout
+    # of the linear classifier; the first one stands behind a dropout, a second one does not
     classifiers: tuple[str, ...]
-    records_shift: bool = False
+    records_shift: bool = False  # whether the temporal shift shows in the keys
+    # as fields of `BSPFeatureExtractor`; ImageNet's where left out
     pixel_statistics: Mapping[str, list[float]] = field(default_factory=dict)
-    preprocessing_note: str = ""
+    preprocessing_note: str = ""  # how the code base's own preprocessing differs from this one
 
     @property
     @abstractmethod
@@ -39,19 +31,11 @@ class KeyLayout(ABC):
 
     @abstractmethod
     def find_shift_place(self, keys: Collection[str]) -> str:
-        """Return where a network shifts, by its keys; `"none"` for a layout that does not record it.
-
-        Raises:
-            ValueError: If the first residual block is missing.
-        """
+        """Return where a network shifts, by its keys; `"none"` for a layout that does not record it."""
 
     @abstractmethod
     def infer_backbone(self, state_dict: Mapping[str, Tensor], shift_place: str) -> Any:
-        """Return the backbone's own config, inferred from its tensors under bare keys.
-
-        Raises:
-            ValueError: If the network does not read RGB, or a weight is missing that shows its shape.
-        """
+        """Return the backbone's own config, inferred from its tensors under bare keys."""
 
     @abstractmethod
     def name_weight(
@@ -59,23 +43,12 @@ class KeyLayout(ABC):
     ) -> str:
         """Return the layout's name of a weight of a [`BSPModel`] or of the classifier behind it.
 
-        Args:
-            key (`str`): Key in this package, without `bsp.`.
-            shift_place (`str`): Where the network shifts; ignored by layouts that do not record it.
-            shifted (`Sequence[Sequence[bool]]`): Which blocks of which stage shift.
-            classifier (`str`): One of `classifiers`.
-
-        Raises:
-            ValueError: If the key is not that of such an encoder or its classifier.
+        `shifted` says which blocks of which stage shift.
         """
 
 
 def find_rgb_stem(state_dict: Mapping[str, Tensor], key: str) -> Tensor:
-    """Return the first convolution's weight, `(channels, 3, height, width)`.
-
-    Raises:
-        ValueError: If it does not read single RGB frames.
-    """
+    """Return the first convolution's weight, `(channels, 3, height, width)`."""
     stem = state_dict[key]
     if stem.ndim != 4 or stem.shape[1] != 3:
         raise ValueError(
