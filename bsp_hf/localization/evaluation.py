@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +224,9 @@ def detection_scores(
 
 
 @dataclass(frozen=True)
-class _SegmentScores:
+class Scores:
+    """Metrics by name, and what else there is to know about them."""
+
     metrics: dict[str, float]
     notes: tuple[str, ...]
 
@@ -235,7 +237,7 @@ def _score_segments(
     is_thumos: bool,
     excluded: Collection[Hashable] = (),
     rule: str = DETECTION_RULES[0],
-) -> _SegmentScores:
+) -> Scores:
     """Score by the benchmark's protocol: mAP over its thresholds by a rule, AR@100 and AUC."""
     notes: list[str] = []
     is_one_class = None in found.labels or "" in found.labels
@@ -277,7 +279,7 @@ def _score_segments(
         )
     recall = proposal_recall(truth, proposals, excluded_video_ids=excluded)
     metrics |= {"auc": recall.auc, "ar@100": float(recall.average_recall[-1])}
-    return _SegmentScores(metrics, tuple(notes))
+    return Scores(metrics, tuple(notes))
 
 
 def _distinct_instances(truth: SegmentTable, rule: str) -> SegmentTable:
@@ -308,9 +310,8 @@ def _distinct_segments(found: SegmentTable) -> SegmentTable:
 def _evaluate_grounding(
     predictions: str | Path, path: str | Path, options: EvaluationOptions
 ) -> EvaluationReport:
-    layout = options.layout or detect_layout(path)
-    rule = options.rule or ("qvhighlights" if layout == "qvhighlights" else GROUNDING_RULES[0])
-    annotations = _read(path, replace(options, layout=layout))
+    annotations = _read(path, options)
+    rule = options.rule or grounding_rule(annotations, GROUNDING_RULES[0])
     found = read_moments(predictions)
     known = {(video.video_id, query.query_id) for video in annotations.videos for query in video.queries}
     known_ids = {query_id for _, query_id in known}
@@ -331,25 +332,40 @@ def _evaluate_grounding(
     if rule == "2d-tan":
         whole, annotations = annotations, annotations.cut_to_videos()
         notes.extend(_describe_cut(whole, annotations))
-    pairs = pair_moments(annotations, found)
-    scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=rule)
-    notes.insert(0, f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions")
-    metrics = {} if rule != "qvhighlights" else _score_qvhighlights(annotations, found, notes)
-    metrics |= {
-        f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
-        for rank in (1, 5)
-        for threshold in (0.3, 0.5, 0.7)
-    }
-    metrics["mean_iou"] = scores.mean_iou
+    scores = grounding_scores(annotations, found, rule)
     return EvaluationReport(
         "grounding",
-        metrics,
+        scores.metrics,
         num_videos,
         len(predicted),
         options.only_predicted,
-        (*notes, *_problems(annotations)),
+        (*scores.notes, *notes, *_problems(annotations)),
         rule,
     )
+
+
+def grounding_rule(annotations: AnnotationSet, default: str) -> str:
+    """Return whose scorer moments follow where the user names none: the layout's own, else the default."""
+    return "qvhighlights" if annotations.layout == "qvhighlights" else default
+
+
+def grounding_scores(
+    annotations: AnnotationSet,
+    found: Mapping[QueryKey, MomentPrediction],
+    rule: str,
+    ranks: Sequence[int] = (1, 5),
+) -> Scores:
+    """Return the scores of ranked moments by a rule, in training as for a file of them."""
+    pairs = pair_moments(annotations, found)
+    scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, ranks=ranks, rule=rule)
+    notes = [f"{scores.num_queries_with_predictions} of {scores.num_queries} queries have predictions"]
+    metrics = {} if rule != "qvhighlights" else _score_qvhighlights(annotations, found, notes)
+    metrics |= {
+        f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
+        for rank in ranks
+        for threshold in (0.3, 0.5, 0.7)
+    }
+    return Scores({**metrics, "mean_iou": scores.mean_iou}, tuple(notes))
 
 
 def _score_qvhighlights(

@@ -1,7 +1,7 @@
 """Annotations in any layout: which one a file has, and its reading."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def read_annotations(
     )
     options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous)
     entries = ANNOTATION_LAYOUTS[layout].entries(Path(path), options)
-    return collect_annotations(Path(path), entries, strict, keep_ambiguous)
+    return replace(collect_annotations(Path(path), entries, strict, keep_ambiguous), layout=layout)
 
 
 def detect_layout(path: str | Path) -> str:

@@ -94,10 +94,14 @@ class AnnotationError(ValueError):
 
 @dataclass(frozen=True)
 class AnnotationSet:
-    """The annotations of many videos, each once and in file order, and the rows that were left out."""
+    """The annotations of many videos, each once and in file order, and the rows that were left out.
+
+    `layout` is that of the file, one of `ANNOTATION_LAYOUTS`, if they were read from one.
+    """
 
     videos: tuple[AnnotatedVideo, ...]
     problems: tuple[AnnotationProblem, ...] = field(default=())
+    layout: str | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -134,14 +138,12 @@ class AnnotationSet:
         videos = tuple(video for video in self.videos if video.subset == subset)
         if not videos:
             raise ValueError(f"no video is in subset {subset!r}; the annotations have {list(self.subsets)}.")
-        return AnnotationSet(videos, self.problems)
+        return replace(self, videos=videos)
 
     def without_videos(self, video_ids: Iterable[str]) -> "AnnotationSet":
         """Return the set less some videos, for instance those without features."""
         out = set(video_ids)
-        return AnnotationSet(
-            tuple(video for video in self.videos if video.video_id not in out), self.problems
-        )
+        return replace(self, videos=tuple(video for video in self.videos if video.video_id not in out))
 
     def with_durations(self, durations_s: dict[str, float]) -> "AnnotationSet":
         """Return the set with durations in seconds where the file says none."""
@@ -149,7 +151,7 @@ class AnnotationSet:
             replace(video, duration_s=durations_s.get(video.video_id)) if video.duration_s is None else video
             for video in self.videos
         )
-        return AnnotationSet(videos, self.problems)
+        return replace(self, videos=videos)
 
     def cut_to_videos(self) -> "AnnotationSet":
         """Return the set with every moment cut at the end of its video, as 2D-TAN's loader does.
@@ -157,7 +159,7 @@ class AnnotationSet:
         Moments that start at the end or later are left out, and so are queries without another. Where the
         duration is unknown, moments stay.
         """
-        return AnnotationSet(tuple(_cut_to_video(video) for video in self.videos), self.problems)
+        return replace(self, videos=tuple(_cut_to_video(video) for video in self.videos))
 
     def segment_table(self, one_label: str | None = None) -> SegmentTable:
         """Return the segments for the detection metrics, all under `one_label` if it is given.

@@ -1,5 +1,6 @@
 """Training and evaluation of a grounding network: queries, ranked moments, recall and the result file."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,12 @@ from transformers import PreTrainedModel
 
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.localization.annotations.types import AnnotationSet, MomentQuery
-from bsp_hf.localization.result_files import MomentPrediction, pair_moments, write_moments
+from bsp_hf.localization.evaluation import grounding_rule, grounding_scores
+from bsp_hf.localization.result_files import MomentPrediction, write_moments
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training.split import LocalizerSplit
 from bsp_hf.localization.training.task import FeatureCache, Item, LocalizerTask
-from bsp_hf.metrics import evaluate_grounding
 
 from .configuration import GroundingConfig
 from .network import GroundingNetwork
@@ -26,7 +27,9 @@ from .samples import GroundingSample, collate_grounding_samples
 from .text_encoder import TransformersQueryEncoder
 from .word_vectors import WordVectors, load_word_vectors
 
-_MAX_MOMENTS = 5
+logger = logging.getLogger(__name__)
+
+_MAX_MOMENTS = {"qvhighlights": 10}  # those that take part in the scores; 5 by the other rules
 _QUERIES_AT_ONCE = 256
 NO_WORDS = (
     "queries need --word_vectors (glove.6B.300d.txt, or an npz of words and vectors) or --text_encoder "
@@ -39,9 +42,10 @@ class GroundingTask(LocalizerTask):
 
     Where the network has an embedding of its own, its vocabulary is that of the training queries. As
     published the embedding starts at random; word vectors, if given, are where it starts.
+
+    Predictions are scored by the rule of the network's own publication, those for QVHighlights by its rule.
     """
 
-    metric = "recall@1,0.5"
     unit = "queries"
     config: GroundingConfig
 
@@ -53,6 +57,8 @@ class GroundingTask(LocalizerTask):
         settings: LocalizerTrainingSettings,
     ) -> None:
         self.network, self.presets = network, network.presets
+        self.rule = grounding_rule(split.evaluation, network.rule)
+        self.metric = "mr_map" if self.rule == "qvhighlights" else "recall@1,0.5"
         self.has_evaluation_loss = network.measure_losses is not None
         self.vocabulary: QueryVocabulary | None = None
         self.word_vectors: WordVectors | None = None
@@ -115,9 +121,14 @@ class GroundingTask(LocalizerTask):
         return f"{self.split.coverage}, {len(self.eval_samples)} of {num_queries} queries"
 
     def list_items(self, annotations: AnnotationSet, is_training: bool) -> list[Item]:
-        """Return one item a query that holds a word; 2D-TAN's rule cuts its moments to the video."""
-        if self.network.rule == "2d-tan":
-            annotations = annotations.cut_to_videos()
+        """Return one item a query that holds a word; the rule of 2D-TAN cuts its moments to the video."""
+        cut = annotations.cut_to_videos()
+        num_outside = annotations.num_queries - cut.num_queries
+        if (self.network.rule if is_training else self.rule) == "2d-tan":
+            annotations = cut
+        elif num_outside:
+            part = "train" if is_training else "evaluate"
+            logger.warning("%d queries to %s on have no moment inside their video", num_outside, part)
         return [
             Item(video, query)
             for video in annotations.videos
@@ -158,7 +169,7 @@ class GroundingTask(LocalizerTask):
     def decode(self, output: Any, indices: Sequence[int]) -> dict[int, Detections]:
         """Return the best moments of every query."""
         durations_s = [self.eval_samples.items[index].duration_s for index in indices]
-        found = self.network.decode(self.config, output, durations_s, _MAX_MOMENTS)
+        found = self.network.decode(self.config, output, durations_s, _MAX_MOMENTS.get(self.rule, 5))
         return dict(zip(indices, found, strict=True))
 
     def evaluation_losses(
@@ -171,17 +182,10 @@ class GroundingTask(LocalizerTask):
         return dict(zip(indices, losses, strict=True))
 
     def score(self, decoded: Mapping[int, Detections]) -> dict[str, float]:
-        """Return recall at ranks 1 and 5 by the network's own rule, and mean tIoU."""
-        rule = self.network.rule
+        """Return recall and mean tIoU, for QVHighlights its mAP too, by the rule."""
         moments = {moment.key: moment for moment in self._moments(decoded)}
-        pairs = pair_moments(self._evaluated(), moments)
-        scores = evaluate_grounding(pairs.predicted_s, pairs.annotated_s, rule=rule)
-        results = {
-            f"recall@{rank},{threshold}": scores.recall_at(rank, threshold)
-            for rank in ((1, 5) if rule == "2d-tan" else (1,))
-            for threshold in (0.3, 0.5, 0.7)
-        }
-        return {**results, "mean_iou": scores.mean_iou}
+        ranks = (1,) if self.network.rule == "lgi" else (1, 5)  # LGI finds one moment
+        return grounding_scores(self._evaluated(), moments, self.rule, ranks).metrics
 
     def write_results(self, decoded: Mapping[int, Detections], folder: Path) -> list[Path]:
         """Write `predictions.jsonl` in the layout of QVHighlights' submissions."""

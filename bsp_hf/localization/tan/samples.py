@@ -58,7 +58,7 @@ def make_tan_sample(
     rows = average_rows(features, config.num_rows, config.normalize_features)
     if segment_s is None:
         return GroundingSample(rows, np.asarray(query))
-    # As published, a moment is cut at the end of the video.
-    segment_s = (segment_s[0], min(segment_s[1], duration_s))
+    if segment_s[0] < duration_s:  # as published, a moment is cut at the end of the video
+        segment_s = (segment_s[0], min(segment_s[1], duration_s))
     labels = span_ious(segment_s, duration_s, config.num_clips).astype(np.float32)
     return GroundingSample(rows, np.asarray(query), labels)

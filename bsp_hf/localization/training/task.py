@@ -133,7 +133,7 @@ class LocalizerTask(ABC):
     """
 
     presets: Mapping[str, Hyperparameters]
-    metric: ClassVar[str]
+    metric: str
     unit: ClassVar[str] = "videos"
     has_evaluation_loss = False
 

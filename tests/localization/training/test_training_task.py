@@ -12,6 +12,7 @@ from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, read_track, write_track
 from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
 from bsp_hf.localization.annotations.layouts import read_annotations
+from bsp_hf.localization.evaluation import evaluate_files
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.tan.samples import average_rows
@@ -305,6 +306,53 @@ def test_class_scores_give_segments_their_names(folder):
     assert found.names == CLASSES and found.scores["v00"].shape == (3,)
     task = load_task(parse(folder, "gtad", "--class_scores", folder / "class_scores.json"))
     assert task.config.id2label == dict(enumerate(CLASSES))
+
+
+@pytest.mark.parametrize("localizer", ["tan", "lgi"])
+def test_qvhighlights_picks_the_epoch_by_its_own_metric(folder, localizer, tmp_path, caplog):
+    content = json.loads((folder / "annotations.json").read_text())
+    for part in ("train", "test"):
+        lines = []
+        for video, record in content.items():
+            windows = [[query["start"], query["end"]] for query in record["queries"]]
+            if record["subset"] == part:
+                line = {"qid": len(lines), "query": "a person does jump", "vid": video}
+                lines.append({**line, "duration": record["duration"], "relevant_windows": windows})
+        lines[0]["relevant_windows"] = [[500, 510]] if part == "test" else windows
+        (tmp_path / f"{part}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = replace(
+        parse(folder, localizer),
+        **{"annotations": tmp_path / "train.jsonl", "eval_annotations": tmp_path / "test.jsonl"},
+        **{"train_subset": None, "eval_subset": None},
+    )
+    task = load_task(settings)
+    assert (task.metric, task.coverage) == ("mr_map", "4 of 4 videos, 4 of 4 queries")
+    assert "1 queries to evaluate on have no moment inside their video" in caplog.text
+    model, decoded = task.make_model().eval(), {}
+    with torch.no_grad():
+        batch = task.collate([task.eval_samples[index] for index in range(4)])
+        indices = batch.pop("indices").tolist()
+        output = model(**batch)
+        decoded.update(task.decode(output, indices))
+        assert all(np.isfinite(loss) for loss in task.evaluation_losses(output, batch, indices).values())
+    if localizer == "tan":
+        assert max(len(found.scores) for found in decoded.values()) > 5  # ten take part in mr_map
+    (path,) = task.write_results(decoded, tmp_path)
+    report = evaluate_files(path, tmp_path / "test.jsonl", "grounding")
+    assert report.rule == "qvhighlights"
+    scores = task.score(decoded)
+    assert scores == {name: report.metrics[name] for name in scores} and {"mr_map", "mr_map_short"} <= set(
+        scores
+    )
+    assert ("recall@5,0.5" in scores) == (localizer == "tan")
+    perfect = {
+        index: Detections(
+            np.array(item.query.windows_s), np.ones(len(item.query.windows_s)), np.zeros(2, int)
+        )
+        for index, item in enumerate(task.eval_samples.items)
+        if index
+    }
+    assert task.score(perfect)["mr_map"] == pytest.approx(0.75)
 
 
 def test_moments_past_the_end_are_cut_for_2d_tan_and_kept_for_lgi(folder, tmp_path):
