@@ -88,7 +88,9 @@ def save_best(model, task, decoded, progress, results, device):
             "training": list(task.split.missing_train),
             "evaluation": list(task.split.missing_evaluation),
         },
-        "bad_rows": [str(problem) for problem in task.split.train.problems],
+        "bad_rows": [
+            str(row) for row in dict.fromkeys(task.split.train.problems + task.split.evaluation.problems)
+        ],
         "command": describe_command(),
         "commit": describe_commit(),
         "versions": describe_versions(),

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from transformers.utils import logging
 
 from bsp_hf.localization.annotations.layouts import detect_layout, read_annotations
-from bsp_hf.localization.annotations.reading import AMBIGUOUS, read_durations
+from bsp_hf.localization.annotations.reading import AMBIGUOUS, read_durations, require_files
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet, MomentQuery
 from bsp_hf.metrics import (
     GEBD_RELATIVE_DISTANCES,
@@ -133,6 +133,7 @@ def evaluate_files(
     if options.rule is not None and options.rule not in rules:
         choice = f"choose one of {', '.join(rules)}" if rules else "leave it out"
         raise ValueError(f"rule {options.rule!r} is none of the task {task}; {choice}.")
+    require_files(options.durations, options.tasks)
     if task in SUBSETS:
         return _evaluate_detection(predictions, annotations, task, options)
     if task == "boundaries":
@@ -155,21 +156,16 @@ def _problems(annotations: AnnotationSet) -> tuple[str, ...]:
 def _evaluate_detection(
     predictions: str | Path, path: str | Path, task: str, options: EvaluationOptions
 ) -> EvaluationReport:
-    notes: tuple[str, ...] = ()
     layout = options.layout or detect_layout(path)
     subset = options.subset or (SUBSETS[task] if layout == "activitynet" else None)
-    if layout == "activitynet" and "database" in read_json(path):
-        # Every row counts here, zero-length ones too, as in the official evaluator.
-        truth = _with_text_labels(read_ground_truth(path, subset or SUBSETS[task]))
-        is_class = np.array([label != AMBIGUOUS for label in truth.labels], dtype=bool)[truth.label_index]
-        if not is_class.all():
-            notes = (f"{(~is_class).sum()} segments of the class {AMBIGUOUS} are left out, as for THUMOS14",)
-            truth = truth.select_rows(np.flatnonzero(is_class))
-    else:
+    official = _official_instances(path, layout, subset)
+    if official is None:
         annotations = read_annotations(path, layout, tasks=options.tasks)
         has_subsets = options.subset is not None or annotations.subsets != ("",)
         annotations = annotations.of_subset(subset if has_subsets else None)
         truth, notes = annotations.segment_table(), _problems(annotations)
+    else:
+        truth, notes = official
     found = _with_text_labels(read_results(predictions))
     foreign = [str(video) for video in found.video_ids if video not in set(truth.video_ids)]
     notes = (*notes, *_name_foreign(foreign, "their segments count as false positives"))
@@ -186,6 +182,34 @@ def _evaluate_detection(
         (*notes, *scores.notes),
         rule,
     )
+
+
+def read_instances(path: str | Path, annotations: AnnotationSet) -> SegmentTable:
+    """Return the segments of annotated videos as `bsp-hf eval` counts them, those that cannot be found too.
+
+    `path` is the file that the videos were read from.
+    """
+    official = _official_instances(path, annotations.layout, None)
+    if official is None:
+        return annotations.segment_table()
+    return official[0].without_videos(set(official[0].video_ids) - set(annotations.by_id))
+
+
+def _official_instances(
+    path: str | Path, layout: str | None, subset: str | None
+) -> tuple[SegmentTable, tuple[str, ...]] | None:
+    """Return the segments of a file of ActivityNet's own layout, and what there is to note; else None.
+
+    Every row counts, as in the official evaluator: zero-length ones too.
+    """
+    if layout != "activitynet" or "database" not in read_json(path):
+        return None
+    truth = _with_text_labels(read_ground_truth(path, subset))
+    is_class = np.array([label != AMBIGUOUS for label in truth.labels], dtype=bool)[truth.label_index]
+    if is_class.all():
+        return truth, ()
+    note = f"{(~is_class).sum()} segments of the class {AMBIGUOUS} are left out, as for THUMOS14"
+    return truth.select_rows(np.flatnonzero(is_class)), (note,)
 
 
 def _with_text_labels(table: SegmentTable) -> SegmentTable:
@@ -207,7 +231,7 @@ def _name_foreign(video_ids: Sequence[str], consequence: str) -> tuple[str, ...]
 
 
 def detection_scores(
-    annotations: AnnotationSet,
+    annotations: AnnotationSet | SegmentTable,
     detections: Mapping[str, Detections],
     names: Sequence[str] | None = None,
     is_thumos: bool = False,
@@ -217,7 +241,8 @@ def detection_scores(
     Without `names` of the class indices all segments, true and predicted, count as one class.
     """
     found = read_results(detections_to_json(detections, names))
-    scores = _score_segments(annotations.segment_table(), found, is_thumos)
+    truth = annotations if isinstance(annotations, SegmentTable) else annotations.segment_table()
+    scores = _score_segments(truth, found, is_thumos)
     for note in scores.notes if names is not None else ():
         logger.warning_once(note)
     return scores.metrics

@@ -144,8 +144,8 @@ class SegmentTable:
 SegmentSource = JsonSource | SegmentTable
 
 
-def read_ground_truth(source: SegmentSource, subset: str) -> SegmentTable:
-    """Read one subset of an ActivityNet-layout annotation file.
+def read_ground_truth(source: SegmentSource, subset: str | None) -> SegmentTable:
+    """Read one subset, or with `None` all, of an ActivityNet-layout annotation file.
 
     The layout is `{"database": {video: {"subset": ..., "annotations": [annotation, ...]}}}` with
     `{"label": ..., "segment": [start, end]}` for an annotation. THUMOS14 files in this layout, with times
@@ -155,7 +155,7 @@ def read_ground_truth(source: SegmentSource, subset: str) -> SegmentTable:
     Args:
         source (`dict`, path or `SegmentTable`): The parsed file, its path (`.json` or `.json.gz`), or a ready
             table, which is returned as it is and not filtered.
-        subset (`str`): Which videos to take, for instance `"validation"`.
+        subset (`str`, *optional*): Which videos to take, for instance `"validation"`.
 
     Returns:
         `SegmentTable`: Without scores.
@@ -166,7 +166,7 @@ def read_ground_truth(source: SegmentSource, subset: str) -> SegmentTable:
     if isinstance(source, SegmentTable):
         return source
     database = _load_section(source, "database")
-    videos = [video for video, record in database.items() if record.get("subset") == subset]
+    videos = [video for video, record in database.items() if subset is None or record.get("subset") == subset]
     if not videos:
         present = sorted({str(record.get("subset")) for record in database.values()})
         raise ValueError(

@@ -80,6 +80,16 @@ def test_absent_videos_count_as_missed_or_are_left_out(folder, tmp_path):
     assert report.coverage == "scored on 3 of 4 videos" and report.metrics["average_map"] == 1
 
 
+@pytest.mark.parametrize("task", ["detection", "thumos", "grounding", "actionness", "boundaries"])
+@pytest.mark.parametrize("name", ["durations", "tasks"])
+def test_a_file_that_is_named_and_not_there_is_refused_for_every_task(task, name, folder, tmp_path):
+    test = read_annotations(folder / "annotations.json").of_subset("test")
+    path = results_of(test, tmp_path / "results.json")
+    options = EvaluationOptions(subset="test", **{name: tmp_path / "lost.csv"})
+    with pytest.raises(FileNotFoundError, match=r"lost\.csv"):
+        evaluate_files(path, folder / "annotations.json", task, options)
+
+
 def test_segments_without_a_class_are_scored_as_one(folder, tmp_path):
     test = read_annotations(folder / "annotations.json").of_subset("test")
     path = results_of(test, tmp_path / "results.json", one_label="action")

@@ -1,5 +1,6 @@
 """Annotations in any layout: which one a file has, and its reading."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from bsp_hf.metrics.text_files import parse_json, read_text
 from .detection import activitynet_entries, coin_entries, crosstask_entries, thumos_entries
 from .grounding import captions_entries, charades_sta_entries, qvhighlights_entries
 from .plain import plain_json_entries, plain_table_entries
-from .reading import Entry, ReadingOptions, collect_annotations
+from .reading import Entry, ReadingOptions, collect_annotations, read_durations, require_files
 from .types import AnnotationSet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,14 @@ def read_annotations(
     durations, tasks, validation_videos = (
         None if file is None else Path(file) for file in (durations, tasks, validation_videos)
     )
+    require_files(durations, tasks, validation_videos)
+    for file in (tasks, validation_videos):
+        if file is not None and layout != "crosstask":
+            logger.warning("%s is not read: annotations of the layout %s have no tasks", file, layout)
     options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous)
     entries = ANNOTATION_LAYOUTS[layout].entries(Path(path), options)
-    return replace(collect_annotations(Path(path), entries, strict, keep_ambiguous), layout=layout)
+    found = replace(collect_annotations(Path(path), entries, strict, keep_ambiguous), layout=layout)
+    return found if durations is None else found.with_durations(read_durations(durations))
 
 
 def detect_layout(path: str | Path) -> str:

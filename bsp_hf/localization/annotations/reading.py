@@ -371,6 +371,13 @@ def warn_of_unread(path: str | Path, names: Collection[Any]) -> None:  # Any: ke
         logger.warning("%s: not read: %s", path, ", ".join(sorted(map(str, names))))
 
 
+def require_files(*paths: str | Path | None) -> None:
+    """Check that the files that are named exist, whether they will be read or not."""
+    for path in paths:
+        if path is not None and not Path(path).exists():
+            raise FileNotFoundError(f"there is no file at {path}.")
+
+
 def read_durations(path: str | Path) -> dict[str, float]:
     """Return seconds by video, from a table with a column `id` or `video` and one `length` or `duration`."""
     durations_s: dict[str, float] = {}

@@ -1,6 +1,7 @@
 """Training and evaluation of G-TAD: whole videos (ActivityNet) or windows of them (THUMOS14)."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from transformers import PreTrainedModel
 from bsp_hf.features.other_tools.source import VideoFeatures
 from bsp_hf.features.resampling import rescale_rows
 from bsp_hf.localization.annotations.types import AnnotatedVideo, AnnotationSet
-from bsp_hf.localization.evaluation import detection_scores
+from bsp_hf.localization.evaluation import detection_scores, read_instances
 from bsp_hf.localization.result_files import write_detections, write_thumos_text
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.training.hyperparameters import Hyperparameters
 from bsp_hf.localization.training.split import warn_of_other_durations
 from bsp_hf.localization.training.task import Item, LocalizerTask
+from bsp_hf.metrics import SegmentTable
 
 from .configuration_gtad import GTADConfig
 from .decoding import decode_activitynet, decode_thumos
@@ -210,12 +212,20 @@ class GTADTask(LocalizerTask):
             )
         return detections
 
+    @cached_property
+    def _instances(self) -> SegmentTable:
+        path = self.settings.eval_annotations or self.settings.annotations
+        return read_instances(path, self.split.evaluation)
+
+    @property
+    def coverage(self) -> str:
+        """Videos and segments that a score is computed on, as text."""
+        return f"{self.split.coverage}, {len(self._instances)} segments"
+
     def score(self, decoded: Mapping[int, Any]) -> dict[str, float]:
         """Return mAP by the benchmark's thresholds, and average recall of the proposals."""
         names = None if self.class_scores is None else self.class_scores.names
-        return detection_scores(
-            self.split.evaluation, self._detections(decoded), names, is_thumos=self.is_windowed
-        )
+        return detection_scores(self._instances, self._detections(decoded), names, is_thumos=self.is_windowed)
 
     def write_results(self, decoded: Mapping[int, Any], folder: Path) -> list[Path]:
         """Write `results.json` in the ActivityNet layout; with THUMOS14's classes also the toolkit's text."""

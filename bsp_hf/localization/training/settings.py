@@ -112,6 +112,8 @@ class LocalizerTrainingSettings:
                 "say what to evaluate on: --eval_annotations FILE, --eval_subset NAME (with --train_subset), "
                 "or --eval_fraction SHARE."
             )
+        if self.eval_durations is not None and self.eval_annotations is None:
+            raise ValueError("argument --eval_durations: it goes with --eval_annotations; give --durations.")
         if not isinstance(self.config_fields, dict):
             raise ValueError(f"argument --config: {self.config} is no JSON object of config fields.")
 

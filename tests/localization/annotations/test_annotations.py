@@ -345,3 +345,16 @@ def test_the_database_of_activitynet_is_read_without_its_envelope(tmp_path):
     assert detect_layout(tmp_path / "bare.json") == "activitynet"
     (video,) = read_annotations(tmp_path / "bare.json").videos
     assert (video.duration_s, video.segments) == (9.0, (Segment(1.0, 4.0, "jump"),))
+
+
+def test_a_table_of_durations_is_read_for_every_layout(tmp_path, caplog):
+    path, table = tmp_path / "mine.csv", tmp_path / "lengths.csv"
+    path.write_text("video,start,end,label,duration\na,1,2,jump,\nb,1,2,run,7\n")
+    table.write_text("id,length\na,5\nb,6\n")
+    found = read_annotations(path, durations=table)
+    assert [video.duration_s for video in found.videos] == [5, 7]
+    for name in ("durations", "tasks", "validation_videos"):
+        with pytest.raises(FileNotFoundError, match="lost"):
+            read_annotations(path, **{name: tmp_path / "lost"})
+    read_annotations(path, tasks=table)
+    assert f"{table} is not read: annotations of the layout csv have no tasks" in caplog.text

@@ -34,6 +34,7 @@ def make(**options) -> LocalizerTrainingSettings:
         ({"encoder": ["./runs/bsp"]}, r"--encoder: \./runs/bsp is neither"),
         ({"config": "{"}, "--config: { is no JSON"),
         ({"config": "[1]"}, r"--config: \[1\] is no JSON object"),
+        ({"eval_durations": Path("d.csv")}, "--eval_durations: it goes with --eval_annotations"),
         ({"eval_fraction": 0.5}, "say what to evaluate on"),
         ({"eval_subset": None}, "say what to evaluate on"),
         ({"localizer": "bmn"}, "'bmn' is not one of gtad, tan, lgi, actionness"),

@@ -12,7 +12,7 @@ from support.made_videos import CLASSES, DIM, ENCODER, make_videos
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, read_track, write_track
 from bsp_hf.localization.actionness.configuration_actionness import ActionnessConfig
 from bsp_hf.localization.annotations.layouts import read_annotations
-from bsp_hf.localization.evaluation import evaluate_files
+from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
 from bsp_hf.localization.gtad.video_classes import read_class_score_file
 from bsp_hf.localization.suppression import Detections
 from bsp_hf.localization.tan.samples import average_rows
@@ -199,6 +199,8 @@ def test_config_fields_that_are_wrong_are_named(folder, localizer, fields, messa
         ("gtad", ["--preset", "charades"], "preset 'charades' is unknown"),
         ("lgi", ["--eval_subset", "val"], "subset 'val'"),
         ("actionness", ["--features", "nowhere"], "no features at nowhere"),
+        ("gtad", ["--durations", "lost.csv"], "lost.csv"),
+        ("actionness", ["--tasks", "lost.txt"], "lost.txt"),
         ("lgi", ["--plateau_factor", "0.5"], "lgi does not compute; use --decay_epochs"),
     ],
 )
@@ -246,6 +248,30 @@ def test_videos_without_a_segment_are_refused_before_the_training(localizer, sub
     settings = replace(parse(folder, localizer), annotations=tmp_path / "annotations.json")
     with pytest.raises(ValueError, match=rf"videos to {part} on have no segment|no videos to {part} on"):
         load_task(settings)
+
+
+def test_segments_of_no_length_count_in_training_as_in_eval(folder, tmp_path, caplog):
+    """The evaluator of ActivityNet counts every annotated row; nothing can be trained on such a one."""
+    database = {}
+    for video, record in json.loads((folder / "annotations.json").read_text()).items():
+        rows = [{"segment": [s["start"], s["end"]], "label": s["label"]} for s in record["segments"]]
+        rows += [{"segment": [3.0, 3.0], "label": "jump"}, {"segment": [5.0, 4.0], "label": "run"}]
+        rows += [{"segment": [1.0, 2.0], "label": "Ambiguous"}]
+        database[video] = {"subset": record["subset"], "duration": record["duration"], "annotations": rows}
+    path = tmp_path / "activitynet.json"
+    path.write_text(json.dumps({"database": database}))
+    more = ["--annotations", path, "--class_scores", folder / "class_scores.json"]
+    task = load_task(parse(folder, "gtad", *more))
+    assert "activitynet.json, line 1: video v00: the segment from 3 to 3 does not end after" in caplog.text
+    assert task.coverage == "4 of 4 videos, 16 segments"
+    decoded = {}
+    for index, item in enumerate(task.eval_samples.items):
+        segments = np.array([[s.start_s, s.end_s] for s in item.video.segments])
+        kinds = np.array([CLASSES.index(s.label) for s in item.video.segments])
+        decoded[index] = Detections(segments, np.ones(len(kinds)), kinds)
+    (written,) = task.write_results(decoded, tmp_path)
+    report = evaluate_files(written, path, "detection", EvaluationOptions(subset="test"))
+    assert task.score(decoded) == report.metrics and report.metrics["average_map"] < 0.8
 
 
 def test_a_score_states_the_videos_and_queries_or_segments_that_it_is_over(folder, tmp_path):
