@@ -1,7 +1,8 @@
 """Time stamps to seconds: the time of each frame of a real file, and frames at a rate of one's choice."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,91 @@ _T = TypeVar("_T")
 _LONGEST_GAP_S = 3600
 
 
+# A picture comes at most so many packets after its own: codecs put at most 16 in another order.
+_MOST_DELAY = 17
+# Packets that are waited for in vain so often have no picture (second fields), which is no reason to wait.
+_MOST_DOUBTS = 8
+
+
+class StampOrder:
+    """Find the time stamp of each shown picture, where the packets may carry them in coded order.
+
+    AVI and careless muxers write no showing times: what the packets carry then rises from packet to packet,
+    while the pictures are shown in another order. The k-th shown picture gets the k-th smallest stamp there.
+    A picture is seen to be stamped so when one with a lower stamp comes after it; where none comes, the
+    packets with the lower stamps have been lost.
+    """
+
+    def __init__(self) -> None:
+        self._num_packets = self._part = self._num_doubts = 0
+        self._has_pts = False
+        self._last_dts: int | None = None
+        # Part of the file, stamp and number of each packet whose picture has not come; a part starts where
+        # decoding times go back.
+        self._pending: list[tuple[int, int, int]] = []
+        # The stamps that no picture has got, once they are known to be in coded order.
+        self._free: list[tuple[int, int]] | None = None
+
+    def add(self, pts: int | None, dts: int | None) -> None:
+        """Note the stamps of the next packet."""
+        self._num_packets += 1
+        self._part += dts is not None and self._last_dts is not None and dts < self._last_dts
+        self._last_dts = self._last_dts if dts is None else dts
+        if not self._has_pts:  # until one comes, the decoding times count, which are always in coded order
+            self._has_pts = pts is not None
+            self._free = None if self._has_pts else self._free or []
+            self._pending = [] if self._has_pts else self._pending
+        stamp = pts if self._has_pts else dts
+        if stamp is None:
+            return
+        self._pending.append((self._part, stamp, self._num_packets))
+        if self._free is not None:
+            heappush(self._free, (self._part, stamp))
+
+    def drop_last(self) -> None:
+        """Forget the last packet, of which no picture comes."""
+        if self._pending and self._pending[-1][2] == self._num_packets:
+            part, stamp, _ = self._pending.pop()
+            if self._free and (part, stamp) in self._free:
+                self._free.remove((part, stamp))
+                heapify(self._free)
+
+    def must_wait(self, shown: Sequence[int | None]) -> bool:
+        """Return whether the stamp of a picture is known only when more have come.
+
+        `shown` are the stamps of this picture's packet and of those that came after it.
+        """
+        own = self._find(shown[0])
+        if self._free is not None or own is None or self._num_doubts >= _MOST_DOUBTS:
+            return False
+        earlier = [packet for packet in self._pending if packet < own]
+        if not earlier:
+            return False
+        if any((other := self._find(stamp)) is not None and other < own for stamp in shown[1:]):
+            self._free = sorted((part, stamp) for part, stamp, _ in self._pending)
+            return False
+        return self._num_packets - max(number for _, _, number in earlier) <= _MOST_DELAY
+
+    def next_stamp(self, pts: int | None) -> int | None:
+        """Return the stamp of the next shown picture, whose packet has the stamp `pts`."""
+        own = self._find(pts)
+        oldest = self._num_packets - _MOST_DELAY
+        if self._free is None:
+            self._num_doubts += own is not None and any(packet < own for packet in self._pending)
+            self._pending = [p for p in self._pending if p[2] >= oldest and (own is None or p > own)]
+            return pts
+        if own is not None:
+            self._pending.remove(own)
+        while self._pending and self._pending[0][2] < oldest:
+            self._pending.pop(0)  # its picture was lost, and with it the place in the order
+            if pts is not None and len(self._free) > 1:
+                heappop(self._free)
+        return heappop(self._free)[1] if self._free else pts
+
+    def _find(self, stamp: int | None) -> tuple[int, int, int] | None:
+        return next((packet for packet in self._pending if packet[1] == stamp), None)
+
+
 class FrameClock:
     """Turn the time stamps of frames, taken in display order, into exact seconds since the first.
 
@@ -20,8 +106,6 @@ class FrameClock:
 
     - A frame without any comes one frame duration after the frame before it, so a stream without any runs
       at `index / fps`.
-    - Showing times that run backwards more often than decoding times do are wrong (B-frames that were muxed
-      without them); the decoding times, shifted, take their place.
     - One that lies back by less than a frame (a duplicate, rounding) takes the time of the frame before it.
     - One that lies further back, or more than an hour ahead, starts a new time line (a wrap-around, joined
       files): it comes one frame duration after the frame before it, and the following ones keep their
@@ -41,18 +125,14 @@ class FrameClock:
         self._longest_gap = int(_LONGEST_GAP_S / time_base)
         self._origin: int | Fraction | None = None
         self._last: int | Fraction | None = None
-        self._last_pts: int | None = None
-        self._last_dts: int | None = None
-        self._pts_after_dts: int | None = None
-        self._num_pts_faults = self._num_dts_faults = 0
 
-    def read(self, pts: int | None, dts: int | None = None) -> Fraction:
+    def read(self, stamp: int | None, is_repaired: bool = False) -> Fraction:
         """Return the second at which the next frame is shown, counted from the first.
 
-        `pts` is its time stamp in units of `time_base`, `dts` its time as the decoding times alone have it.
+        `stamp` is its time stamp in units of `time_base`; `is_repaired` where it is not the frame's own.
         """
-        stamp = self._choose_stamp(pts, dts)
-        self.num_repaired += stamp is None or stamp != pts
+        is_repaired = is_repaired or stamp is None
+        self.num_repaired += is_repaired
         previous = self._last
         if stamp is None:
             self._last = 0 if previous is None else previous + self._frame_duration
@@ -61,7 +141,7 @@ class FrameClock:
             self._origin = stamp if previous is None else stamp - previous - self._frame_duration
         time = stamp - self._origin
         if previous is not None and not previous <= time <= previous + self._longest_gap:
-            self.num_repaired += stamp == pts
+            self.num_repaired += not is_repaired
             if previous - self._frame_duration < time < previous:
                 time = previous
             else:
@@ -69,19 +149,6 @@ class FrameClock:
                 self._origin = stamp - time
         self._last = time
         return time * self.time_base
-
-    def _choose_stamp(self, pts: int | None, dts: int | None) -> int | None:
-        if pts is not None and dts is not None and self._pts_after_dts is None:
-            self._pts_after_dts = pts - dts
-        if pts is not None:
-            self._num_pts_faults += self._last_pts is not None and pts <= self._last_pts
-            self._last_pts = pts
-        if dts is not None:
-            self._num_dts_faults += self._last_dts is not None and dts <= self._last_dts
-            self._last_dts = dts
-        if self._num_pts_faults <= self._num_dts_faults or self._last_dts is None:
-            return pts if pts is not None or dts is None else dts + (self._pts_after_dts or 0)
-        return None if dts is None else dts + (self._pts_after_dts or 0)
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:

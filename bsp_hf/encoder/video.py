@@ -191,8 +191,8 @@ class VideoReader:
         return images
 
     def _decode(self) -> Iterator[_Shown]:
-        for picture in self._opened.pictures():
-            self._last_s = self._clock.read(picture.pts, picture.dts)
+        for picture, stamp in self._opened.pictures():
+            self._last_s = self._clock.read(stamp, is_repaired=stamp != picture.pts)
             self._num_corrupt += bool(picture.is_corrupt)
             self._num_frames += 1
             yield self._last_s, (self._num_frames - 1, picture)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import chain
@@ -10,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
+from .frame_times import StampOrder
 from .video_records import VideoMetadata
 from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
 
@@ -150,6 +152,7 @@ class VideoFile:
             self.fps: Fraction = self._find_fps()
             promised_end_s, self._streams_to_read = self._find_promised_end()
             self.ledger = PacketLedger(self.fps, promised_end_s)
+            self._order = StampOrder()
         except BaseException:
             self._container.close()
             raise
@@ -297,15 +300,25 @@ class VideoFile:
             return []
         except _DAMAGE as error:
             self.ledger.note_lost_packet(_brief(error))
+            self._order.drop_last()
             return []
         self.ledger.note_frames(len(pictures))
         return pictures
 
-    def pictures(self) -> Iterator[Any]:  # Any: PyAV frames
-        """Yield all pictures in display order."""
+    def pictures(self) -> Iterator[tuple[Any, int | None]]:  # Any: a PyAV frame
+        """Yield all pictures in display order, each with its time stamp."""
+        order = self._order
+        held: deque[Any] = deque()
         for packet in chain(self.packets(), [None]):
-            for picture in self.decode(packet):
-                yield picture
+            if packet is not None and not packet.is_discard:
+                order.add(packet.pts, packet.dts)
+            held.extend(self.decode(packet))
+            while held:
+                must_wait = self.reorders_frames and order.must_wait([picture.pts for picture in held])
+                if must_wait and packet is not None:
+                    break
+                stamp = order.next_stamp(held[0].pts)
+                yield held.popleft(), stamp
                 self.restart_timeout()
 
     def seek(self, stamp: int) -> None:

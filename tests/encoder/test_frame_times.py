@@ -5,16 +5,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bsp_hf.encoder.frame_times import FrameClock, exact_rate, exact_seconds, resample_nearest
+from bsp_hf.encoder.frame_times import FrameClock, StampOrder, exact_rate, exact_seconds, resample_nearest
 
 MILLISECOND = Fraction(1, 1000)
 FRAME = Fraction(1, 25)
 
 
-def read(stamps, dts=None):
+def read(stamps):
     clock = FrameClock(MILLISECOND, FRAME)
-    dts = dts or [None] * len(stamps)
-    return [float(clock.read(*pair)) for pair in zip(stamps, dts, strict=True)], clock.num_repaired
+    return [float(clock.read(stamp)) for stamp in stamps], clock.num_repaired
 
 
 @pytest.mark.parametrize(
@@ -40,20 +39,49 @@ def test_stamps_become_seconds_since_the_first_frame(stamps, times_s, num_repair
     assert repaired == num_repaired
 
 
-def test_decoding_times_help_where_showing_times_run_backwards():
-    # B-frames muxed with pts = dts: shown in the order 0, 2, 1, 4, 3; the decoder counts on by itself.
-    seconds, repaired = read([0, 80, 40, 160, 120, 240, 200], [-40, 0, 40, 80, 120, 160, 200])
-    assert seconds == sorted(seconds)
-    assert seconds[-1] == pytest.approx(0.24)
-    assert repaired > 0
+def order(packets, shown, dts=None):
+    """The stamp that each shown picture gets: `packets` are the stamps in coded order, None is a loss.
+
+    Packet k is decoded when packet k + 3 has come, as by a decoder that puts up to three in order.
+    """
+    found = StampOrder()
+    stamps, held, left = [], [], list(shown)
+    for number in range(len(packets) + 4):
+        if number < len(packets):
+            found.add(packets[number], (dts or range(len(packets)))[number])
+        while left and left[0] in packets[: max(number - 2, 0)]:
+            held.append(left.pop(0))
+        while held and (number == len(packets) + 3 or not found.must_wait(held)):
+            stamps.append(found.next_stamp(held.pop(0)))
+    return stamps
+
+
+@pytest.mark.parametrize(
+    ("packets", "shown", "stamps"),
+    [
+        ([0, 120, 40, 80, 240], [0, 40, 80, 120, 240], [0, 40, 80, 120, 240]),  # showing times
+        ([0, 40, 80, 120, 160], [0, 80, 120, 40, 160], [0, 40, 80, 120, 160]),  # in coded order
+        ([0, 40, 90, 100, 160], [0, 90, 100, 40, 160], [0, 40, 90, 100, 160]),  # so, at a variable rate
+        ([0, 40, 120, 80], [0, 80, 120], [0, 80, 120]),  # the second is lost
+        ([0, 120, 40, 80, 5, 125, 45], [0, 40, 80, 120, 5, 45, 125], [0, 40, 80, 120, 5, 45, 125]),  # joined
+    ],
+)
+def test_shown_pictures_get_rising_stamps_whatever_order_packets_carry_them_in(packets, shown, stamps):
+    dts = [-80, -40, 0, 40, -75, -35, 5] if 5 in packets else None
+    assert order(packets, shown, dts) == stamps
+
+
+def test_a_loss_among_stamps_in_coded_order_delays_no_later_picture():
+    packets = [40 * k for k in range(60)]
+    shown = [40 * k for pair in range(0, 60, 3) for k in (pair, pair + 2, pair + 1) if k != 30]
+    assert order(packets, shown)[-10:] == packets[-10:]
 
 
 def test_times_never_decrease_whatever_the_stamps():
     rng = np.random.default_rng(0)
     for _ in range(200):
         stamps = [None if rng.random() < 0.1 else int(s) for s in rng.integers(-(2**40), 2**40, 20)]
-        dts = [None if rng.random() < 0.3 else int(s) for s in rng.integers(-1000, 1000, 20)]
-        seconds, _ = read(stamps, dts)
+        seconds, _ = read(stamps)
         assert seconds[0] == 0
         assert (np.diff(seconds) >= 0).all()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from support.bad_muxers import in_coded_order, packed_bitstream, write_packets
 from support.rendered import read_all, read_number, read_numbers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, open_video, read_frames
@@ -176,6 +177,52 @@ def test_the_first_frame_is_time_zero_however_late_it_comes(render):
     frames, report, _ = read_all(path)
     np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(10) / 25, atol=1e-9)
     assert report.complete
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        *[("libx264", f"a.{suffix}") for suffix in ("mp4", "mov", "mkv", "ts", "flv", "avi")],
+        *[("libx265", f"a.{suffix}") for suffix in ("mp4", "mkv", "ts")],
+        *[("mpeg4", f"a.{suffix}") for suffix in ("mp4", "mkv", "avi")],
+        ("mpeg2video", "a.avi"),
+    ],
+)
+def test_reordered_pictures_without_showing_times_come_at_a_constant_rate(render, tmp_path, codec, name):
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else None
+    source = "source.avi" if name.endswith("avi") else "source.mp4"
+    path = render(source, 40, codec=codec, b_frames=3, codec_options=options)
+    path = write_packets(path, tmp_path / name, in_coded_order)
+    frames, report, metadata = read_all(path)
+    assert read_numbers(frame.image for frame in frames) == list(range(40))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(40) / 25, atol=1e-3)
+    assert metadata.fps == 25 and report.complete
+    np.testing.assert_array_equal(index_frames(path).times_s, [frame.time_s for frame in frames])
+    assert read_numbers(read_frames(path, [39, 2, 1])) == [39, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["packed.avi", "packed.mkv", "packed.mp4"])
+def test_packed_pictures_come_at_a_constant_rate(render, tmp_path, name):
+    path = render("source.avi", 41, codec="mpeg4", b_frames=1, gop=13)
+    frames, report, _ = read_all(write_packets(path, tmp_path / name, packed_bitstream))
+    assert read_numbers(frame.image for frame in frames) == list(range(41))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(41) / 25, atol=1e-3)
+    assert report.complete
+
+
+def test_a_lost_packet_moves_no_other_picture(render, tmp_path):
+    def without_one(packets):
+        return [packet for packet in in_coded_order(packets) if packet[1] != 20]
+
+    for name in ("a.avi", "a.mp4"):
+        path = render(name, 40)
+        with warnings.catch_warnings(record=True):  # AVI tells the loss, mp4 does not know of it
+            warnings.simplefilter("always")
+            frames, _, _ = read_all(write_packets(path, tmp_path / name, without_one))
+        assert len(frames) == 39
+        whole = [frame for frame in frames if not 16 <= frame.time_s * 25 < 24]  # of the other groups
+        assert read_numbers(frame.image for frame in whole) == [*range(16), *range(24, 40)]
+        np.testing.assert_allclose([frame.time_s * 25 for frame in whole], [*range(16), *range(24, 40)])
 
 
 def test_a_raw_stream_runs_at_the_rate_that_it_states(render):

@@ -1,0 +1,66 @@
+"""Write videos as careless muxers, screen recorders and cameras do: whole, but not by the book."""
+
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+
+def write_packets(
+    source: Path,
+    target: Path,
+    edit: Callable[[list[av.Packet]], Iterable[tuple[bytes, int]]],
+    container_format: str | None = None,
+) -> Path:
+    """Write the video of a file anew: the packets that `edit` makes of its own, as data and decoding time."""
+    with av.open(str(source)) as opened:
+        stream = opened.streams.video[0]
+        packets = [packet for packet in opened.demux(stream) if packet.size]
+        frame = int(1 / (stream.average_rate * stream.time_base))
+        keys = {bytes(packet) for packet in packets if packet.is_keyframe}
+        options = {"use_editlist": "0"} if target.suffix in (".mp4", ".mov") else {}
+        with av.open(str(target), "w", format=container_format, options=options) as copy:
+            written = copy.add_stream_from_template(stream, opaque=True)
+            for data, number in edit(packets):
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = written, Fraction(stream.time_base)
+                packet.pts = packet.dts = number * frame
+                packet.duration = frame
+                packet.is_keyframe = any(data.startswith(key) for key in keys)
+                copy.mux(packet)
+    return target
+
+
+def in_coded_order(packets: list[av.Packet]) -> Iterator[tuple[bytes, int]]:
+    """Leave out the showing times: each packet is one frame later than the one before."""
+    for number, packet in enumerate(packets):
+        yield bytes(packet), number
+
+
+VOP = b"\x00\x00\x01\xb6"
+
+
+def not_coded_vop(num_time_bits: int = 5) -> bytes:
+    """Return a picture of MPEG-4 Part 2, at 25 frames a second, that is not coded (`vop_coded` is 0)."""
+    bits = "01" + "0" + "1" + "0" * num_time_bits + "1" + "0" + "0"
+    bits += "1" * (-len(bits) % 8)
+    return VOP + int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def packed_bitstream(packets: list[av.Packet]) -> Iterator[tuple[bytes, int]]:
+    """Pack each B-picture of MPEG-4 into the packet before it, as DivX does, with a placeholder after it."""
+    number = 0
+    while number < len(packets):
+        data = bytes(packets[number])
+        if packets[number].is_keyframe:
+            at = data.index(VOP)
+            data = data[:at] + b"\x00\x00\x01\xb2DivX503b1393p" + data[at:]
+        follower = bytes(packets[number + 1]) if number + 1 < len(packets) else b""
+        if follower and follower[follower.index(VOP) + 4] >> 6 == 2:
+            yield data + follower, number
+            yield not_coded_vop(), number + 1
+            number += 2
+        else:
+            yield data, number
+            number += 1
