@@ -1,9 +1,19 @@
 """Names of a package that are imported when they are first used."""
 
+import ast
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+
+def read_stub(package: str) -> dict[str, str]:
+    """Return the module of each name that `__init__.pyi` of a package imports; private names are left out."""
+    stub = ast.parse(pkgutil.get_data(package, "__init__.pyi") or b"")
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    homes = {alias.name: str(node.module) for node in imports for alias in node.names}
+    return {name: module for name, module in homes.items() if not name.startswith("_")}
 
 
 def lazy_names(

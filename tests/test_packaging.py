@@ -35,7 +35,8 @@ def test_the_wheel_holds_the_package_and_its_examples(tmp_path):
     assert {name.removeprefix("bsp_hf/_examples/").removeprefix("bsp_hf/") for name in names} == {
         name.removeprefix("examples/").removeprefix("bsp_hf/") for name in tracked
     }
-    assert {"bsp_hf/_examples/pretrain.py", "bsp_hf/publishing/cards/card.md", "bsp_hf/py.typed"} <= names
+    needed = ("_examples/pretrain.py", "publishing/cards/card.md", "py.typed", "__init__.pyi")
+    assert {f"bsp_hf/{name}" for name in needed} <= names
 
 
 @pytest.mark.slow

@@ -26,19 +26,46 @@ from bsp_hf.registration import register
 NAMES = sorted(set(bsp_hf.__all__) - {"__version__"})
 
 
+def imports_for_type_checkers(package):
+    """`{name: module}` of what a type checker finds: in the package's stub, or behind `TYPE_CHECKING`."""
+    path = Path(package.__file__)
+    if path.with_suffix(".pyi").is_file():
+        body = ast.parse(path.with_suffix(".pyi").read_text(encoding="utf-8")).body
+    else:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        (checked,) = (
+            node
+            for node in tree.body
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        )
+        body = checked.body
+    return {alias.name: node.module.removeprefix("bsp_hf.") for node in body for alias in node.names}
+
+
 @pytest.mark.parametrize("package", [bsp_hf, bsp_hf.features])
 def test_names_homes_and_what_type_checkers_see_are_the_same(package):
-    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
-    (checked,) = (
-        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    )
-    imported = {
-        alias.name: node.module.removeprefix("bsp_hf.") for node in checked.body for alias in node.names
-    }
+    imported = imports_for_type_checkers(package)
+    assert len(imported) > 20
+    imported.pop("__version__", None)
     assert imported == package._HOMES
     assert sorted(package._HOMES) == sorted(set(package.__all__) - {"__version__"})
     assert sorted(package.__all__) == dir(package)
     assert sorted(bsp_hf.__all__) == bsp_hf.__all__
+
+
+def test_type_checkers_know_the_names_of_the_stub(tmp_path):
+    pytest.importorskip("mypy")
+    program = tmp_path / "program.py"
+    program.write_text("import bsp_hf\nreveal_type(bsp_hf.BSPConfig)\nbsp_hf.BSPTransformer\n")
+    printed = subprocess.run(
+        [sys.executable, "-m", "mypy", "--ignore-missing-imports", "--follow-imports=silent", str(program)],
+        cwd=Path(bsp_hf.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    assert "bsp_hf.encoder.configuration_bsp.BSPConfig" in printed
+    assert 'Module has no attribute "BSPTransformer"' in printed
 
 
 @pytest.mark.parametrize("name", NAMES)
