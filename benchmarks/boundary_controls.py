@@ -35,7 +35,7 @@ from bsp_hf.pretraining.controls.exchange import exchange_transition, faded_boun
 from bsp_hf.pretraining.frame_store import FrameStore
 from bsp_hf.pretraining.pretexts import BoundaryClassification
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
-from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 
 LABELS = [kind.label for kind in BoundaryType]
 

@@ -46,7 +46,7 @@ from .localization.tan.modeling_tan import TANForVideoGrounding as TANForVideoGr
 from .localization.video_grounding import VideoGroundingPipeline as VideoGroundingPipeline
 from .pretraining.boundary_clips import load_boundary_clips as load_boundary_clips
 from .pretraining.clips import PretextClips as PretextClips
-from .pretraining.synthesis import SynthesisConfig as SynthesisConfig
+from .pretraining.synthesis_config import SynthesisConfig as SynthesisConfig
 from .publishing.cards.render import render_card as render_card
 from .publishing.conversion.encoders import convert_checkpoint as convert_checkpoint
 from .publishing.conversion.export import export_checkpoint as export_checkpoint

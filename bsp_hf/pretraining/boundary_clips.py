@@ -18,7 +18,7 @@ from .clips import PretextClips
 from .dataset_sources import list_dataset_videos
 from .pretexts import make_pretext
 from .sources import TrimmedVideo, count_frames, relative_names, scan_video_folder, split_sources
-from .synthesis import SynthesisConfig
+from .synthesis_config import SynthesisConfig
 
 _BYTES_A_WRITE = 2**26
 

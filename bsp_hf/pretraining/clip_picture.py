@@ -14,7 +14,8 @@ from .clips import PretextClip, PretextClips
 from .pretexts import BoundaryClassification
 from .shots.transitions import Cut
 from .sources import SourceCatalog, TrimmedVideo
-from .synthesis import ClipPlan, SynthesisConfig
+from .synthesis import ClipPlan
+from .synthesis_config import SynthesisConfig
 
 _CANDIDATES_PER_CLIP = 4
 

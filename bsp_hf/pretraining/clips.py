@@ -61,9 +61,8 @@ class PretextClips(Dataset):
             `augmentation` is `None`.
         augmentation (`SpatialAugmentation`, *optional*): Random crop and flip for training.
         store (`FrameStore`, *optional*): Where frames come from; by default they are decoded every time.
-        case_repeats (`Sequence[int]`, *optional*):
-            How often an epoch shows every source in each case; once by default. Repeating the hard cases
-            lets a short training spend itself on them.
+        case_repeats (`Sequence[int]`, *optional*): How often an epoch shows every source in each case; once
+            by default. Repeating the hard cases lets a short training spend itself on them.
         seed (`int`, *optional*, defaults to 0): Seed of every draw.
 
     Raises:

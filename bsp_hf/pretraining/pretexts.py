@@ -15,7 +15,8 @@ from bsp_hf.encoder.modeling_fusion import NO_ACTION
 from .drawing.segments import num_test_clips
 from .drawing.timeline import plan_action, plan_timeline, without_jumps
 from .sources import SourceCatalog
-from .synthesis import ClipPlan, SynthesisConfig, plan_boundary
+from .synthesis import ClipPlan, plan_boundary
+from .synthesis_config import SynthesisConfig
 
 CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 

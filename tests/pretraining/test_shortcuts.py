@@ -12,7 +12,7 @@ from bsp_hf.pretraining.controls.exchange import cut_hard, exchange_transition, 
 from bsp_hf.pretraining.controls.shortcuts import fit_and_predict, measure_shortcuts
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import make_pretext
-from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 
 
 def texture_clips(config: SynthesisConfig, num: int, first: int, seed: int) -> PretextClips:

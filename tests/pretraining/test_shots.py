@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bsp_hf.pretraining.shots.transitions import Cut, join_shots, mix_frames
 from bsp_hf.pretraining.shots.views import View, draw_view
-from bsp_hf.pretraining.synthesis import TRANSITIONS, join_different_classes, join_same_class
+from bsp_hf.pretraining.synthesis import join_different_classes, join_same_class
+from bsp_hf.pretraining.synthesis_config import TRANSITIONS
 
 
 def gray(*levels: int, size: int = 4) -> np.ndarray:

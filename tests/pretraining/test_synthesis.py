@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from bsp_hf import BoundaryType
 from bsp_hf.pretraining.synthesis import (
-    SynthesisConfig,
     blend_weights,
     join_different_classes,
     join_same_class,
     plan_boundary,
     render_clip,
     speed_change_indices,
-    speed_change_span,
 )
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig, speed_change_span
 
 DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
 

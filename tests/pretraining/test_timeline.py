@@ -12,7 +12,8 @@ from bsp_hf import BoundaryType, SynthesisConfig
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.drawing.timeline import plan_timeline
 from bsp_hf.pretraining.pretexts import BoundaryClassification, make_pretext
-from bsp_hf.pretraining.synthesis import TRANSITIONS, plan_boundary, render_clip
+from bsp_hf.pretraining.synthesis import plan_boundary, render_clip
+from bsp_hf.pretraining.synthesis_config import TRANSITIONS
 
 DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
 KINDS = (DIFF_CLASS, SAME_CLASS)

@@ -13,22 +13,21 @@ class ActionnessConfig(LocalizerConfig):
     r"""Configuration of a [`ActionnessModel`].
 
     Args:
-        feature_dim (`int`, *optional*, defaults to 2048):
-            Width of a snippet feature; 4096 for two ResNet-50 streams.
-        segment_s (`float`, *optional*, defaults to 0.2):
-            Length of the segments that are classified, in seconds (Sec. 4.1).
-        normalize (`bool`, *optional*, defaults to `False`):
-            Scale each feature to length 1 first. Choice: off, the paper names no normalisation.
-        positive_weight (`float`, *optional*, defaults to 1.0):
-            Weight of a positive segment in the loss. Choice: 1, the paper names no balancing.
-        step_threshold (`float`, *optional*, defaults to 0.5):
-            Smallest probability inside a step, where segments are joined to steps.
-        max_gap_s (`float`, *optional*, defaults to 0.4):
-            Gaps of at most so many seconds inside a step are bridged.
-        min_step_s (`float`, *optional*, defaults to 0.4):
-            Steps shorter than that are dropped.
-        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
-            Which features it was trained on, see [`LocalizerConfig`].
+        feature_dim (`int`, *optional*, defaults to 2048): Width of a snippet feature; 4096 for two ResNet-50
+            streams.
+        segment_s (`float`, *optional*, defaults to 0.2): Length of the segments that are classified, in
+            seconds (Sec. 4.1).
+        normalize (`bool`, *optional*, defaults to `False`): Scale each feature to length 1 first. Choice:
+            off, the paper names no normalisation.
+        positive_weight (`float`, *optional*, defaults to 1.0): Weight of a positive segment in the loss.
+            Choice: 1, the paper names no balancing.
+        step_threshold (`float`, *optional*, defaults to 0.5): Smallest probability inside a step, where
+            segments are joined to steps.
+        max_gap_s (`float`, *optional*, defaults to 0.4): Gaps of at most so many seconds inside a step are
+            bridged.
+        min_step_s (`float`, *optional*, defaults to 0.4): Steps shorter than that are dropped.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*): Which features it was trained
+            on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.

@@ -46,9 +46,8 @@ def boundary_response(
         video: A path, open binary file or bytes.
         stride_frames (`int`, *optional*, defaults to 1): Frames between windows.
         batch_size (`int`, *optional*, defaults to 16): Windows at a time.
-        kinds (`Sequence[str]`, *optional*):
-            Labels whose probabilities add up to the response. By default all but same-speed; the two class
-            boundaries alone find cuts and leave changes of pace alone.
+        kinds (`Sequence[str]`, *optional*): Labels whose probabilities add up to the response. By default all
+            but same-speed; the two class boundaries alone find cuts and leave changes of pace alone.
         end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
         progress (`Callable[[float], object]`, *optional*): Called now and then with the second that was
             reached; what it raises stops the work.

@@ -12,13 +12,11 @@ class GroundingConfig(LocalizerConfig):
     """Base of the configs of networks that find what a sentence describes.
 
     Args:
-        word_dim (`int`, *optional*, defaults to 300):
-            Width of a word vector, or of the sentence vector.
-        text_encoder (`str`, *optional*):
-            Text encoder of transformers that reads the queries: a Hub id, or the name of a subfolder of the
-            localizer's folder. None for a vocabulary or word vectors.
-        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
-            Which features it was trained on, see [`LocalizerConfig`].
+        word_dim (`int`, *optional*, defaults to 300): Width of a word vector, or of the sentence vector.
+        text_encoder (`str`, *optional*): Text encoder of transformers that reads the queries: a Hub id, or
+            the name of a subfolder of the localizer's folder. None for a vocabulary or word vectors.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*): Which features it was trained
+            on, see [`LocalizerConfig`].
     """
 
     strips_punctuation: ClassVar[bool] = False  # of queries, before they are split into words

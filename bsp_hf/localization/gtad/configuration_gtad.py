@@ -38,65 +38,53 @@ class GTADConfig(LocalizerConfig):
     r"""Configuration of a [`GTADForTemporalActionLocalization`]; the defaults are those for ActivityNet.
 
     Args:
-        feature_dim (`int`, *optional*, defaults to 400):
-            Width of a feature row; a multiple of 4.
-        num_steps (`int`, *optional*, defaults to 100):
-            Length T of the time axis: rows a video is resampled to (ActivityNet), or snippets in a window
-            (THUMOS14).
-        max_duration (`int`, *optional*, defaults to 100):
-            Number D of anchor durations, 1 to D steps.
-        hidden_dim (`int`, *optional*, defaults to 256):
-            Channels of the graph blocks.
-        aligned_dim (`int`, *optional*, defaults to 512):
-            Channels of an aligned sub-graph behind the first convolution of the localization head.
-        map_dim (`int`, *optional*, defaults to 128):
-            Channels of the other map convolutions.
-        num_neighbors (`int`, *optional*, defaults to 3):
-            Nearest steps each step is joined with, itself among them.
-        num_groups (`int`, *optional*, defaults to 32):
-            Groups of the convolutions inside a graph block.
-        group_width (`int`, *optional*, defaults to 4):
-            Channels in such a group.
-        num_inner_bins (`int`, *optional*, defaults to 32):
-            Bins an anchor reads of the features.
-        num_context_bins (`int`, *optional*, defaults to 4):
-            Bins an anchor reads of the neighbours' mean; none with context style 0.
+        feature_dim (`int`, *optional*, defaults to 400): Width of a feature row; a multiple of 4.
+        num_steps (`int`, *optional*, defaults to 100): Length T of the time axis: rows a video is resampled
+            to (ActivityNet), or snippets in a window (THUMOS14).
+        max_duration (`int`, *optional*, defaults to 100): Number D of anchor durations, 1 to D steps.
+        hidden_dim (`int`, *optional*, defaults to 256): Channels of the graph blocks.
+        aligned_dim (`int`, *optional*, defaults to 512): Channels of an aligned sub-graph behind the first
+            convolution of the localization head.
+        map_dim (`int`, *optional*, defaults to 128): Channels of the other map convolutions.
+        num_neighbors (`int`, *optional*, defaults to 3): Nearest steps each step is joined with, itself among
+            them.
+        num_groups (`int`, *optional*, defaults to 32): Groups of the convolutions inside a graph block.
+        group_width (`int`, *optional*, defaults to 4): Channels in such a group.
+        num_inner_bins (`int`, *optional*, defaults to 32): Bins an anchor reads of the features.
+        num_context_bins (`int`, *optional*, defaults to 4): Bins an anchor reads of the neighbours' mean;
+            none with context style 0.
         context_style (`int`, *optional*, defaults to 1):
             Whose neighbours make the context (`goi_style` in the published code): 0 none, 1 those of the last
             features, 2 those found by both backbone blocks.
-        inner_sampling_ratio (`int`, *optional*, defaults to 0):
-            Samples per inner bin (`goi_samp`); 0 takes as many as the bin is long, rounded up.
-        context_sampling_ratio (`int`, *optional*, defaults to 0):
-            The same for context bins.
-        expansion_ratio (`float`, *optional*, defaults to 0.5):
-            Share of its length by which an anchor's region is extended on each side.
-        map_kernel_size (`int`, *optional*, defaults to 1):
-            Kernel of the third and fourth map convolution, odd; padded to keep the map's size.
-        node_loss_weight (`float`, *optional*, defaults to 1.0):
-            Factor of the start and end loss in the total.
-        regression_loss_weight (`float`, *optional*, defaults to 10.0):
-            Factor of the map's regression loss.
+        inner_sampling_ratio (`int`, *optional*, defaults to 0): Samples per inner bin (`goi_samp`); 0 takes
+            as many as the bin is long, rounded up.
+        context_sampling_ratio (`int`, *optional*, defaults to 0): The same for context bins.
+        expansion_ratio (`float`, *optional*, defaults to 0.5): Share of its length by which an anchor's
+            region is extended on each side.
+        map_kernel_size (`int`, *optional*, defaults to 1): Kernel of the third and fourth map convolution,
+            odd; padded to keep the map's size.
+        node_loss_weight (`float`, *optional*, defaults to 1.0): Factor of the start and end loss in the
+            total.
+        regression_loss_weight (`float`, *optional*, defaults to 10.0): Factor of the map's regression loss.
         classification_loss_weight (`float`, *optional*, defaults to 1.0):
             Factor of the map's classification loss.
         classification_smoothing (`float`, *optional*, defaults to 0.0):
             Added to the count of positives, and twice to the count of all, in the classification loss.
-        gate_proposals (`bool`, *optional*, defaults to `True`):
-            Decode only anchors between a start peak and an end peak; otherwise all of them.
-        soft_nms_sigma (`float`, *optional*, defaults to 0.8):
-            Width of the Gaussian in soft suppression.
-        max_proposals (`int`, *optional*, defaults to 100):
-            Most segments a video keeps.
-        max_segment_frames (`int`, *optional*):
-            Segments of at least this many frames score 0 in windowed decoding.
-        time_axis (`str`, *optional*, defaults to `"rescaled"`):
-            How a video meets the `num_steps` rows: `"rescaled"` interpolates all of it to that many
-            (ActivityNet), `"windows"` cuts it into overlapping windows of so many snippets (THUMOS14).
+        gate_proposals (`bool`, *optional*, defaults to `True`): Decode only anchors between a start peak and
+            an end peak; otherwise all of them.
+        soft_nms_sigma (`float`, *optional*, defaults to 0.8): Width of the Gaussian in soft suppression.
+        max_proposals (`int`, *optional*, defaults to 100): Most segments a video keeps.
+        max_segment_frames (`int`, *optional*): Segments of at least this many frames score 0 in windowed
+            decoding.
+        time_axis (`str`, *optional*, defaults to `"rescaled"`): How a video meets the `num_steps` rows:
+            `"rescaled"` interpolates all of it to that many (ActivityNet), `"windows"` cuts it into
+            overlapping windows of so many snippets (THUMOS14).
         class_source (`str`, *optional*):
             Where the classes of a video come from, since G-TAD itself distinguishes none: `"encoder"` for the
             action head of the encoder in the localizer's folder, None for scores that are given with the
             video, without which every segment is an `"action"`.
-        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
-            Which features it was trained on, see [`LocalizerConfig`].
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*): Which features it was trained
+            on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.

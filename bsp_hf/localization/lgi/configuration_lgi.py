@@ -15,49 +15,43 @@ class LGIConfig(GroundingConfig):
     r"""Configuration of a [`LGIForVideoGrounding`]; the defaults are LGI on Charades-STA.
 
     Args:
-        feature_dim (`int`, *optional*, defaults to 1024):
-            Width of a feature row.
-        num_rows (`int`, *optional*, defaults to 128):
-            Feature rows of a video, shorter ones are padded; also the number of learned positions.
-        hidden_dim (`int`, *optional*, defaults to 512):
-            Width of segments, words and phrases; even, since the LSTM has half of it in each direction.
-        query_input (`str`, *optional*, defaults to `"word_ids"`):
-            `"word_ids"` trains an embedding, `"word_vectors"` reads vectors made elsewhere.
-        vocab_size (`int`, *optional*, defaults to 1140):
-            Rows of the embedding: 4 reserved ones and one per training word (1136 on Charades-STA).
-        word_dim (`int`, *optional*, defaults to 300):
-            Width of a word vector.
-        max_words (`int`, *optional*, defaults to 10):
-            Words kept of a query; used when queries are encoded, the network reads any number.
-        num_text_layers (`int`, *optional*, defaults to 2):
-            Layers of the bidirectional LSTM.
-        num_phrases (`int`, *optional*, defaults to 3):
-            Semantic phrases drawn from a query, one after the other.
-        attention_dim (`int`, *optional*, defaults to 256):
-            Hidden width of every additive attention.
-        local_kernel_size (`int`, *optional*, defaults to 15):
-            Kernel of the convolutions in a local block, odd.
-        num_local_blocks (`int`, *optional*, defaults to 1):
-            Residual blocks per phrase.
-        num_nonlocal_blocks (`int`, *optional*, defaults to 2):
-            Non-local blocks behind the aggregation of the phrases.
-        num_heads (`int`, *optional*, defaults to 4):
-            Heads of a non-local block.
-        dropout (`float`, *optional*, defaults to 0.5):
-            Dropout on video and position embeddings and between the layers of the LSTM.
-        span_activation (`str`, *optional*, defaults to `"relu"`):
-            Last non-linearity of the regressed span, `"relu"` or `"sigmoid"`.
-        attention_loss_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the temporal attention guidance loss.
-        distinct_loss_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the distinct query attention loss.
-        attention_overlap (`float`, *optional*, defaults to 0.3):
-            Squared norm that the distinct query attention loss asks of a phrase's word weights.
-        text_encoder (`str`, *optional*):
-            Text encoder of transformers that reads the queries: a Hub id, or the name of a subfolder of the
-            localizer's folder. None for a vocabulary (`"word_ids"`) or word vectors.
-        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
-            Which features it was trained on, see [`LocalizerConfig`].
+        feature_dim (`int`, *optional*, defaults to 1024): Width of a feature row.
+        num_rows (`int`, *optional*, defaults to 128): Feature rows of a video, shorter ones are padded; also
+            the number of learned positions.
+        hidden_dim (`int`, *optional*, defaults to 512): Width of segments, words and phrases; even, since the
+            LSTM has half of it in each direction.
+        query_input (`str`, *optional*, defaults to `"word_ids"`): `"word_ids"` trains an embedding,
+            `"word_vectors"` reads vectors made elsewhere.
+        vocab_size (`int`, *optional*, defaults to 1140): Rows of the embedding: 4 reserved ones and one per
+            training word (1136 on Charades-STA).
+        word_dim (`int`, *optional*, defaults to 300): Width of a word vector.
+        max_words (`int`, *optional*, defaults to 10): Words kept of a query; used when queries are encoded,
+            the network reads any number.
+        num_text_layers (`int`, *optional*, defaults to 2): Layers of the bidirectional LSTM.
+        num_phrases (`int`, *optional*, defaults to 3): Semantic phrases drawn from a query, one after the
+            other.
+        attention_dim (`int`, *optional*, defaults to 256): Hidden width of every additive attention.
+        local_kernel_size (`int`, *optional*, defaults to 15): Kernel of the convolutions in a local block,
+            odd.
+        num_local_blocks (`int`, *optional*, defaults to 1): Residual blocks per phrase.
+        num_nonlocal_blocks (`int`, *optional*, defaults to 2): Non-local blocks behind the aggregation of the
+            phrases.
+        num_heads (`int`, *optional*, defaults to 4): Heads of a non-local block.
+        dropout (`float`, *optional*, defaults to 0.5): Dropout on video and position embeddings and between
+            the layers of the LSTM.
+        span_activation (`str`, *optional*, defaults to `"relu"`): Last non-linearity of the regressed span,
+            `"relu"` or `"sigmoid"`.
+        attention_loss_weight (`float`, *optional*, defaults to 1.0): Weight of the temporal attention
+            guidance loss.
+        distinct_loss_weight (`float`, *optional*, defaults to 1.0): Weight of the distinct query attention
+            loss.
+        attention_overlap (`float`, *optional*, defaults to 0.3): Squared norm that the distinct query
+            attention loss asks of a phrase's word weights.
+        text_encoder (`str`, *optional*): Text encoder of transformers that reads the queries: a Hub id, or
+            the name of a subfolder of the localizer's folder. None for a vocabulary (`"word_ids"`) or word
+            vectors.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*): Which features it was trained
+            on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.

@@ -14,17 +14,15 @@ class LocalizerConfig(PreTrainedConfig):
     """Base of the localizers' configs: which encoder made the features, and on which grid.
 
     Args:
-        encoder (`dict`, *optional*):
-            The encoder that made the features, as `EncoderRecord.to_dict()` gives it. Features of another
-            one are refused. None for features of unknown origin, which are then taken as they come.
-        encoder_copy (`dict`, *optional*):
-            The same of the encoder that lies in the localizer's folder, where its record differs because
-            `encoder` names a commit on the Hub.
-        feature_fps (`float`, *optional*):
-            Frames per second that videos are resampled to before the encoder reads them; None takes what
+        encoder (`dict`, *optional*): The encoder that made the features, as `EncoderRecord.to_dict()` gives
+            it. Features of another one are refused. None for features of unknown origin, which are then taken
+            as they come.
+        encoder_copy (`dict`, *optional*): The same of the encoder that lies in the localizer's folder, where
+            its record differs because `encoder` names a commit on the Hub.
+        feature_fps (`float`, *optional*): Frames per second that videos are resampled to before the encoder
+            reads them; None takes what the encoder's folder says.
+        feature_stride_frames (`int`, *optional*): Frames from one feature row to the next; None takes what
             the encoder's folder says.
-        feature_stride_frames (`int`, *optional*):
-            Frames from one feature row to the next; None takes what the encoder's folder says.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.

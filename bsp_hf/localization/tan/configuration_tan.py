@@ -19,46 +19,37 @@ class TANConfig(GroundingConfig):
     A query is scored against every clip span `(first, last)` of a `num_clips x num_clips` map.
 
     Args:
-        feature_dim (`int`, *optional*, defaults to 4096):
-            Width of a feature row.
-        num_rows (`int`, *optional*, defaults to 256):
-            Feature rows a video is averaged to before it enters the network.
-        num_clips (`int`, *optional*, defaults to 16):
-            Side of the proposal map. A clip is the mean of `num_rows / num_clips` projected rows.
-        hidden_dim (`int`, *optional*, defaults to 512):
-            Channels of the clips and of every map.
-        proposals (`str`, *optional*, defaults to `"pool"`):
-            How a span becomes a feature: `"pool"` takes the maximum over its clips, `"conv"` a chain of
-            convolutions.
-        scale_layers (`list[int]`, *optional*, defaults to `(16,)`):
-            Steps of each scale. Scale s only holds spans that start on a multiple of `2**s`.
-        query_encoder (`str`, *optional*, defaults to `"lstm"`):
-            `"lstm"` reads word vectors, `"sentence"` takes one vector per query from a sentence encoder.
-        word_dim (`int`, *optional*, defaults to 300):
-            Width of a word vector (`"lstm"`) or of the sentence vector (`"sentence"`).
-        text_hidden_dim (`int`, *optional*, defaults to 512):
-            Width of the LSTM's state.
-        num_text_layers (`int`, *optional*, defaults to 3):
-            Layers of the one-directional LSTM.
-        map_kernel_sizes (`list[int]`, *optional*, defaults to `(5,) * 8`):
-            Kernel of each map convolution.
-        map_paddings (`list[int]`, *optional*, defaults to `(16,) + (0,) * 7`):
-            Padding of each map convolution. Together they must give the map its side back.
-        min_iou (`float`, *optional*, defaults to 0.5):
-            tIoU with the annotation at which a span's target leaves 0.
-        max_iou (`float`, *optional*, defaults to 1.0):
-            tIoU at which the target reaches 1.
-        target_bias (`float`, *optional*, defaults to 0.0):
-            Added to every positive target.
-        nms_threshold (`float`, *optional*, defaults to 0.45):
-            tIoU above which a lower-ranked span is suppressed in decoding.
-        normalize_features (`bool`, *optional*, defaults to `True`):
-            Scale each feature row to length 1 before the rows are averaged.
-        text_encoder (`str`, *optional*):
-            Text encoder of transformers that reads the queries: a Hub id, or the name of a subfolder of the
-            localizer's folder. None for word vectors.
-        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*):
-            Which features it was trained on, see [`LocalizerConfig`].
+        feature_dim (`int`, *optional*, defaults to 4096): Width of a feature row.
+        num_rows (`int`, *optional*, defaults to 256): Feature rows a video is averaged to before it enters
+            the network.
+        num_clips (`int`, *optional*, defaults to 16): Side of the proposal map. A clip is the mean of
+            `num_rows / num_clips` projected rows.
+        hidden_dim (`int`, *optional*, defaults to 512): Channels of the clips and of every map.
+        proposals (`str`, *optional*, defaults to `"pool"`): How a span becomes a feature: `"pool"` takes the
+            maximum over its clips, `"conv"` a chain of convolutions.
+        scale_layers (`list[int]`, *optional*, defaults to `(16,)`): Steps of each scale. Scale s only holds
+            spans that start on a multiple of `2**s`.
+        query_encoder (`str`, *optional*, defaults to `"lstm"`): `"lstm"` reads word vectors, `"sentence"`
+            takes one vector per query from a sentence encoder.
+        word_dim (`int`, *optional*, defaults to 300): Width of a word vector (`"lstm"`) or of the sentence
+            vector (`"sentence"`).
+        text_hidden_dim (`int`, *optional*, defaults to 512): Width of the LSTM's state.
+        num_text_layers (`int`, *optional*, defaults to 3): Layers of the one-directional LSTM.
+        map_kernel_sizes (`list[int]`, *optional*, defaults to `(5,) * 8`): Kernel of each map convolution.
+        map_paddings (`list[int]`, *optional*, defaults to `(16,) + (0,) * 7`): Padding of each map
+            convolution. Together they must give the map its side back.
+        min_iou (`float`, *optional*, defaults to 0.5): tIoU with the annotation at which a span's target
+            leaves 0.
+        max_iou (`float`, *optional*, defaults to 1.0): tIoU at which the target reaches 1.
+        target_bias (`float`, *optional*, defaults to 0.0): Added to every positive target.
+        nms_threshold (`float`, *optional*, defaults to 0.45): tIoU above which a lower-ranked span is
+            suppressed in decoding.
+        normalize_features (`bool`, *optional*, defaults to `True`): Scale each feature row to length 1 before
+            the rows are averaged.
+        text_encoder (`str`, *optional*): Text encoder of transformers that reads the queries: a Hub id, or
+            the name of a subfolder of the localizer's folder. None for word vectors.
+        encoder, encoder_copy, feature_fps, feature_stride_frames (*optional*): Which features it was trained
+            on, see [`LocalizerConfig`].
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.

@@ -5,7 +5,8 @@ from dataclasses import replace
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.pretraining.clips import PretextClip, PretextClips
 from bsp_hf.pretraining.pretexts import BoundaryClassification
-from bsp_hf.pretraining.synthesis import ClipPlan, SynthesisConfig
+from bsp_hf.pretraining.synthesis import ClipPlan
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 
 _CLASS_KINDS = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 

@@ -5,7 +5,7 @@ import numpy as np
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 
 from ..sources import SourceCatalog
-from ..synthesis import SynthesisConfig
+from ..synthesis_config import SynthesisConfig
 
 _NUM_MATCHED = 3
 

@@ -1,6 +1,6 @@
 """Named presets of the synthesis: `--synthesis NAME`."""
 
-from ..synthesis import SynthesisConfig
+from ..synthesis_config import SynthesisConfig
 
 # What Figure 2 pins, what the text says, and what closes the shortcuts that both leave; docs/pretraining.md
 # compares them.

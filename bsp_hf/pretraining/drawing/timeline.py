@@ -9,7 +9,8 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from ..shots.transitions import Cut
 from ..shots.views import draw_view
 from ..sources import SourceCatalog
-from ..synthesis import ClipPlan, SynthesisConfig, nearest_frames, speed_change_span
+from ..synthesis import ClipPlan, nearest_frames
+from ..synthesis_config import SynthesisConfig, speed_change_span
 from .partners import choose_partner, longest_partner
 from .segments import sample_segments, sample_test_clips
 

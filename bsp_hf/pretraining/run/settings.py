@@ -10,7 +10,7 @@ from bsp_hf.encoder.configuration_bsp import BACKBONE_VARIANTS
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.pretexts import TASKS, find_pretext
 from bsp_hf.pretraining.start_features import FEATURE_ERRORS
-from bsp_hf.pretraining.synthesis import SEGMENT_PLACES, SynthesisConfig
+from bsp_hf.pretraining.synthesis_config import SEGMENT_PLACES, SynthesisConfig
 from bsp_hf.training.command_line import settings_to_dict
 from bsp_hf.training.options import option
 

@@ -12,7 +12,7 @@ class Cut:
 
     frame: int  # first frame of the clip behind the middle of the join
     half_width: int = 0  # half its length, in frames; 0 for a hard cut
-    transition: str = "hard"  # a name in `TRANSITIONS` of `bsp_hf.pretraining.synthesis`
+    transition: str = "hard"  # a name in `TRANSITIONS` of `bsp_hf.pretraining.synthesis_config`
     first_index: int = 1  # the i of a clip's first frame in Eq. 1, which times the join
     seed: int = 0  # chooses the direction of a wipe and the pattern of a dissolve
 

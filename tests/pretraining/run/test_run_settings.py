@@ -8,7 +8,7 @@ import pytest
 
 from bsp_hf.pretraining.run import settings as settings_module
 from bsp_hf.pretraining.run.settings import PRESETS, FusedPretrainingSettings, PretrainingSettings
-from bsp_hf.pretraining.synthesis import SynthesisConfig
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 from bsp_hf.training.command_line import parse_settings
 
 

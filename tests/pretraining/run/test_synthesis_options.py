@@ -7,7 +7,7 @@ import pytest
 from bsp_hf import SynthesisConfig
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
-from bsp_hf.pretraining.synthesis import PRESET_NAMES
+from bsp_hf.pretraining.synthesis_config import PRESET_NAMES
 from bsp_hf.training.command_line import parse_settings
 
 
