@@ -1,4 +1,4 @@
-"""The command `bsp-hf`: one file a command; whatever is slow to import is imported inside it."""
+"""The command `bsp-hf`: one file a command, in the folder of its panel; slow imports are inside of it."""
 
 import inspect
 import warnings
@@ -10,16 +10,17 @@ import typer
 
 from .application import app
 
-# The panels of `bsp-hf --help` in its order. Each command is a function in the file of its name, or an
-# application with commands of its own.
+# The panels of `bsp-hf --help` in its order, and their folders. Each command is a function in the file of its
+# name, or an application with commands of its own.
 _PANELS = {
-    "Pre-training": ("synth", "pretrain"),
-    "Features": ("extract", "export"),
-    "Localization": ("localize", "eval"),
-    "Checkpoints": ("convert", "onnx", "publish"),
-    "Looking at things": ("info", "picture", "doctor"),
+    ("Pre-training", "pretraining"): ("synth", "pretrain"),
+    ("Features", "features"): ("extract", "export"),
+    ("Localization", "localization"): ("localize", "eval"),
+    ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
+    ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }
-COMMANDS = {name: panel for panel, names in _PANELS.items() for name in names}
+COMMANDS = {name: panel for (panel, _), names in _PANELS.items() for name in names}
+_MODULES = {name: f".{folder}.{name}" for (_, folder), names in _PANELS.items() for name in names}
 
 
 def _help_of(command: Callable[..., None]) -> str:
@@ -39,7 +40,7 @@ def _hide_type_of_flags(command: Callable[..., None]) -> None:
 
 
 for _name, _panel in COMMANDS.items():
-    _module = import_module(f".{_name}", __name__)
+    _module = import_module(_MODULES[_name], __name__)
     _command = getattr(_module, _name)
     if isinstance(_command, typer.Typer):
         for _part in _command.registered_commands:

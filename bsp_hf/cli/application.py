@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from typer import Option
 
 SOME_FAILED = 1
 NOTHING_DONE = 2
@@ -34,9 +35,7 @@ def _print_version(is_wanted: bool) -> None:
 def _set_up(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, metavar="", help="Print the version."
-        ),
+        Option("--version", callback=_print_version, is_eager=True, metavar="", help="Print the version."),
     ] = False,
 ) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -51,12 +50,7 @@ def report_errors(registers: bool = True) -> Iterator[None]:
     """
     try:
         if registers:
-            from transformers.utils import logging as transformers_logging
-
-            from bsp_hf.registration import register
-
-            register()
-            transformers_logging.disable_progress_bar()  # of loading weights, which takes no time
+            register_package()
         yield
     except Exception as error:
         text = _explain(error)
@@ -67,6 +61,16 @@ def report_errors(registers: bool = True) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         typer.echo("Stopped.", err=True)
         raise typer.Exit(STOPPED) from interrupt
+
+
+def register_package() -> None:
+    """Register the package with transformers, which then shows no progress of loading weights."""
+    from transformers.utils import logging as transformers_logging
+
+    from bsp_hf.registration import register
+
+    register()
+    transformers_logging.disable_progress_bar()
 
 
 def _explain(error: Exception) -> str | None:

@@ -33,6 +33,7 @@ from bsp_hf.metrics.grounding import RULES as GROUNDING_RULES
 from bsp_hf.metrics.qvhighlights import CLIP_S, HIGHLIGHT_SCORES
 from bsp_hf.metrics.text_files import read_json
 
+from .evaluation_options import EvaluationOptions
 from .result_files import (
     MomentPrediction,
     QueryKey,
@@ -50,36 +51,6 @@ DETECTION_RULES = ("activitynet", "actionformer", "opentad")
 RULES = {"detection": DETECTION_RULES, "thumos": DETECTION_RULES, "grounding": GROUNDING_RULES}
 _SAME_INSTANCE_S = 1e-3
 SUBSETS = {"detection": "validation", "thumos": "test"}
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """How to score.
-
-    Args:
-        subset (`str`, *optional*): Subset to score; by default `"validation"` for detection, `"test"` for
-            thumos, and all videos otherwise.
-        layout (`str`, *optional*): Layout of the annotations; by default detected from their content.
-        durations (`Path`, *optional*): Table with a column `id` or `video` and one `length` or `duration`, in
-            seconds.
-        tasks (`Path`, *optional*): List of tasks, for CrossTask.
-        rule (`str`, *optional*): Whose scorer to follow, one of `RULES`. By default `"activitynet"` for
-            detection; for grounding `"qvhighlights"` if the annotations have that layout, else `"2d-tan"`.
-        segment_s (`float`, *optional*, defaults to 0.2): Seconds of an actionness segment.
-        labelling (`str`, *optional*, defaults to `"any_overlap"`): Which segments hold a step.
-        min_consistency (`float`, *optional*): Skip videos whose raters agree less, for boundaries.
-        only_predicted (`bool`, *optional*, defaults to `False`): Score the videos with predictions alone.
-    """
-
-    subset: str | None = None
-    layout: str | None = None
-    durations: Path | None = None
-    tasks: Path | None = None
-    rule: str | None = None
-    segment_s: float = 0.2
-    labelling: str = "any_overlap"
-    min_consistency: float | None = None
-    only_predicted: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.commands import bsp
 
-from bsp_hf.cli import checkup
+from bsp_hf.cli.inspection import checkup
 from bsp_hf.features.engine import fast_encoder as inference_model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from bsp_hf import (
     FeatureTrack,
     save_checkpoint_folder,
 )
-from bsp_hf.cli.picture_inputs import read_boundaries, read_segments
+from bsp_hf.cli.inspection.picture_inputs import read_boundaries, read_segments
 from bsp_hf.features import write_track
 from bsp_hf.pretraining.rendering.clips import render_long_video
 

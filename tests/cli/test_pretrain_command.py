@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.commands import bsp
 
-from bsp_hf.cli import pretrain as pretrain_command
+from bsp_hf.cli.pretraining import pretrain as pretrain_command
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -230,16 +231,28 @@ def test_every_preset_has_a_picture(folder, tmp_path, monkeypatch, name):
 
 
 def test_fields_of_a_preset_are_options():
-    from bsp_hf.cli.synth import build_synthesis, split_list, synth
+    from bsp_hf.cli.pretraining.synth import synth
+    from bsp_hf.cli.settings_options import with_settings
     from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
 
+    made = []
+
+    @with_settings(bsp_hf.SynthesisConfig, SYNTHESIS_PRESETS)
+    def keep(*, settings):
+        made.append(settings)
+
+    def chosen(**given):
+        keep(**{name: given.get(name) for name in options if name in inspect.signature(keep).parameters})
+        return made[-1]
+
     robust = SYNTHESIS_PRESETS["robust"]
-    assert build_synthesis("robust", max_spacing=None) == robust
-    assert build_synthesis("robust", jump_counts=split_list("none", int)).jump_counts == ()
-    assert build_synthesis("robust", speeds=split_list("2,0.25", float)).speeds == (2.0, 0.25)
-    assert build_synthesis("robust", draws_change_point=False).draws_change_point is False
     options = set(inspect.signature(synth).parameters)
     assert {"synthesis" if name == "preset" else name for name in robust.to_dict()} <= options
+    assert chosen(synthesis="robust") == robust
+    assert chosen(synthesis="robust", jump_counts="none").jump_counts == ()
+    assert chosen(synthesis="robust", speeds="2,0.25").speeds == (2.0, 0.25)
+    assert chosen(synthesis="robust", draws_change_point=False).draws_change_point is False
+    assert chosen(synthesis="text", half_length=3) == replace(SYNTHESIS_PRESETS["text"], half_length=3)
 
 
 @pytest.mark.slow

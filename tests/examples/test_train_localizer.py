@@ -16,7 +16,8 @@ from support.made_videos import ENCODER, make_videos
 from support.tiny_localizers import tiny_encoder, tiny_extractor
 
 from bsp_hf import save_checkpoint_folder
-from bsp_hf.localization.evaluation import EvaluationOptions, evaluate_files
+from bsp_hf.localization.evaluation import evaluate_files
+from bsp_hf.localization.evaluation_options import EvaluationOptions
 from bsp_hf.publishing.cards.files import find_card_gaps
 from bsp_hf.publishing.folder_check import check_folder
 

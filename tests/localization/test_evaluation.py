@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from bsp_hf.cli.application import app
 from bsp_hf.localization.annotations.layouts import read_annotations
-from bsp_hf.localization.evaluation import EvaluationOptions, detection_scores, evaluate_files
+from bsp_hf.localization.evaluation import detection_scores, evaluate_files
+from bsp_hf.localization.evaluation_options import EvaluationOptions
 from bsp_hf.localization.result_files import (
     MomentPrediction,
     read_moments,

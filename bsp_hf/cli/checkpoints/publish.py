@@ -4,38 +4,37 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from .application import report_errors
+from ..application import report_errors
 
 
 def publish(
-    folder: Annotated[Path, typer.Argument(help="What a training or `bsp-hf convert` wrote.")],
-    repo_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub; made if it does not exist.")],
+    folder: Annotated[Path, Argument(help="What a training or `bsp-hf convert` wrote.")],
+    repo_id: Annotated[str, Argument(help="OWNER/NAME on the Hub; made if it does not exist.")],
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the folder and list what would be published; no network.")
+        bool, Option("--dry-run", help="Check the folder and list what would be published; no network.")
     ] = False,
     private: Annotated[
-        bool | None, typer.Option("--private/--public", help="Who may see a new repository.")
+        bool | None, Option("--private/--public", help="Who may see a new repository.")
     ] = None,
     license_id: Annotated[
-        str | None, typer.Option("--license", help="Licence of the weights, for the model card: apache-2.0.")
+        str | None, Option("--license", help="Licence of the weights, for the model card: apache-2.0.")
     ] = None,
     training_data: Annotated[
-        str | None, typer.Option(help="Which videos it was trained on, for the model card.")
+        str | None, Option(help="Which videos it was trained on, for the model card.")
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help="Hub id of a data set it was trained on, for the model card; may be repeated."),
+        Option(help="Hub id of a data set it was trained on, for the model card; may be repeated."),
     ] = None,
-    revision: Annotated[str, typer.Option(help="Branch; made if it does not exist.")] = "main",
-    tag: Annotated[str | None, typer.Option(help="Tag to set on the commit, such as v1.0.")] = None,
-    message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    revision: Annotated[str, Option(help="Branch; made if it does not exist.")] = "main",
+    tag: Annotated[str | None, Option(help="Tag to set on the commit, such as v1.0.")] = None,
+    message: Annotated[str | None, Option(help="Message of the commit.")] = None,
     create_pr: Annotated[
-        bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")
+        bool, Option("--create-pr", help="Open a pull request instead of committing.")
     ] = False,
-    parent_commit: Annotated[
-        str | None, typer.Option(help="Fail unless the branch is at this commit.")
-    ] = None,
+    parent_commit: Annotated[str | None, Option(help="Fail unless the branch is at this commit.")] = None,
 ) -> None:
     r"""Publish an encoder or a localizer: weights, model card, record and what loading needs, in one commit.
 

@@ -4,14 +4,15 @@ import json
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from .application import NOTHING_DONE, SOME_FAILED, report_errors
+from ..application import NOTHING_DONE, SOME_FAILED, report_errors
 
 _MARKS = {"ok": "ok", "optional": "--", "problem": "!!", "broken": "XX"}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
 ) -> None:
     r"""Check this installation: versions, devices, decoder, extras; print what fixes each problem.
 

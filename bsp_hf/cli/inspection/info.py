@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from .application import SOME_FAILED, report_errors
+from ..application import SOME_FAILED, report_errors
 
 
 def info(
     files: Annotated[
-        list[Path], typer.Argument(help="Videos, feature files or folders, checkpoint files or folders.")
+        list[Path], Argument(help="Videos, feature files or folders, checkpoint files or folders.")
     ],
     read_all: Annotated[
-        bool, typer.Option("--read-all", help="Decode videos to the end: frames, true length, damage.")
+        bool, Option("--read-all", help="Decode videos to the end: frames, true length, damage.")
     ] = False,
-    most: Annotated[int, typer.Option(help="Most videos of a feature folder to list.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one object, facts by file.")] = False,
+    most: Annotated[int, Option(help="Most videos of a feature folder to list.")] = 10,
+    as_json: Annotated[bool, Option("--json", help="Print JSON: one object, facts by file.")] = False,
 ) -> None:
     r"""Describe a file: a video, features of videos, or a checkpoint. Times are in seconds.
 

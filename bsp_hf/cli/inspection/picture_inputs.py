@@ -23,13 +23,15 @@ class KnownBoundaries:
     kinds: tuple[str, ...] | None = None
 
 
-def read_boundaries(text: str) -> KnownBoundaries:
-    """Read boundaries from `3.2,7.5` or from a JSON file.
+def read_boundaries(text: str | None) -> KnownBoundaries:
+    """Read boundaries from `3.2,7.5` or from a JSON file; none without a text.
 
     A file holds a list of seconds, or of objects with `time_s` and perhaps `kind`, by itself or under one of
     the names `true_boundaries`, `boundaries` and `boundaries_s`. Of segments, under the name `segments` or as
     annotations of one video, the ends are taken.
     """
+    if text is None:
+        return KnownBoundaries(())
     path = Path(text)
     if not path.is_file():
         try:

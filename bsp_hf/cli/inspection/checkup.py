@@ -27,7 +27,7 @@ _EXTRA_USES = {
     "demo": "the demo page",
 }
 _LEAST_FREE_GB = 2.0
-_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)

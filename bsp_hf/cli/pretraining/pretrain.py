@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
-from .application import report_errors
+from ..application import report_errors
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parents[2]
 # What this command does not know is an option of the loop.
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -34,22 +35,20 @@ def _spell_as_script(word: str) -> str:
 def pretrain(
     context: typer.Context,
     video_dir: Annotated[
-        Path | None, typer.Option(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
+        Path | None, Option(help="Folder of CLASS/clip.mp4; without it, clips are rendered.")
     ] = None,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", "-o", help="Folder for the encoder; needed.")
+        Path | None, Option("--output-dir", "-o", help="Folder for the encoder; needed.")
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="'paper', or 'demo' for minutes on the CPU of a laptop.")
+        str | None, Option(help="'paper', or 'demo' for minutes on the CPU of a laptop.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="The pretext; 'boundary' by default.")] = None,
-    launch: Annotated[str, typer.Option(help="Options of `accelerate launch`, in one pair of quotes.")] = "",
+    task: Annotated[str | None, Option(help="The pretext; 'boundary' by default.")] = None,
+    launch: Annotated[str, Option(help="Options of `accelerate launch`, in one pair of quotes.")] = "",
     loop_options: Annotated[
-        bool, typer.Option("--loop-options", help="Show all options of the loop, and stop.")
+        bool, Option("--loop-options", help="Show all options of the loop, and stop.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the command that would run, and stop.")
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the command that would run, and stop.")] = False,
 ) -> None:
     r"""Pre-train an encoder on boundaries synthesized from trimmed clips.
 

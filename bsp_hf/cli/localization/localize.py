@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from .application import NOTHING_DONE, SOME_FAILED, report_errors
-from .early_checks import check_inputs, check_model
+from ..application import NOTHING_DONE, SOME_FAILED, report_errors
+from ..early_checks import check_inputs, check_model
 
 _TASKS = {
     "gtad": "temporal-action-localization",
@@ -22,39 +23,29 @@ _SHOWN_ROWS = 10
 def localize(
     videos: Annotated[
         list[str],
-        typer.Argument(
-            help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."
-        ),
+        Argument(help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."),
     ],
-    model: Annotated[str, typer.Option(help="Localizer, or boundary classifier: a folder or a Hub id.")],
+    model: Annotated[str, Option(help="Localizer, or boundary classifier: a folder or a Hub id.")],
     query: Annotated[
-        list[str] | None, typer.Option(help="Sentence to look for; may be given several times.")
+        list[str] | None, Option(help="Sentence to look for; may be given several times.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write the results to.")
-    ] = None,
+    output: Annotated[Path | None, Option("--output", "-o", help="File to write the results to.")] = None,
     file_format: Annotated[
         str | None,
-        typer.Option(
-            "--format", help="json, csv or activitynet (what its evaluator reads); default: by name."
-        ),
+        Option("--format", help="json, csv or activitynet (what its evaluator reads); default: by name."),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="Encoder of the videos; default: the one in the localizer's folder.")
+        str | None, Option(help="Encoder of the videos; default: the one in the localizer's folder.")
     ] = None,
     word_vectors: Annotated[
-        Path | None, typer.Option(help="GloVe file, for words beyond those of the training queries.")
+        Path | None, Option(help="GloVe file, for words beyond those of the training queries.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Most actions or moments of a video.")] = None,
+    top_k: Annotated[int | None, Option(min=1, help="Most actions or moments of a video.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Smallest score of an action, step or boundary.")
+        float | None, Option(min=0, max=1, help="Smallest score of an action, step or boundary.")
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Snippets that go through the encoder together.")
-    ] = 8,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; default: what there is.")
-    ] = None,
+    batch_size: Annotated[int, Option(min=1, help="Snippets that go through the encoder together.")] = 8,
+    device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
 ) -> None:
     r"""Find actions, moments that a sentence describes, steps, or boundaries in videos.
 

@@ -4,20 +4,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from .application import report_errors
-from .early_checks import check_model
+from ..application import report_errors
+from ..early_checks import check_model
 
 
 def onnx(
-    model: Annotated[str, typer.Argument(help="Checkpoint folder or Hub id.")],
-    output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
-    opset: Annotated[int, typer.Option(help="Version of ONNX's operators, 18 or later.")] = 18,
-    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
-    num_frames: Annotated[
-        int | None, typer.Option(help="Frames of a clip; default: those of a snippet.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    model: Annotated[str, Argument(help="Checkpoint folder or Hub id.")],
+    output: Annotated[Path, Argument(help="The .onnx file to write.")],
+    opset: Annotated[int, Option(help="Version of ONNX's operators, 18 or later.")] = 18,
+    dtype: Annotated[str, Option(help="float32, or float16 for half the size.")] = "float32",
+    num_frames: Annotated[int | None, Option(help="Frames of a clip; default: those of a snippet.")] = None,
+    force: Annotated[bool, Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
     r"""Export an encoder, with its classifier if it has one, to ONNX.
 

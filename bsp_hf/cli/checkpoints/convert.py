@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from .application import report_errors
+from ..application import report_errors
 
 # What is no option of this command is a field of a localizer's config.
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -15,37 +16,29 @@ _OPTION_NAMES = {"keep_classifier": "--encoder-only"}
 
 def convert(
     context: typer.Context,
-    source: Annotated[
-        Path, typer.Argument(help="Checkpoint file or folder; with --to, an encoder's folder.")
-    ],
-    output: Annotated[Path, typer.Argument(help="Folder to write; with --to, the file.")],
-    to: Annotated[
-        str | None, typer.Option(help="Write for another code base: mit-han-lab or mmaction2.")
-    ] = None,
+    source: Annotated[Path, Argument(help="Checkpoint file or folder; with --to, an encoder's folder.")],
+    output: Annotated[Path, Argument(help="Folder to write; with --to, the file.")],
+    to: Annotated[str | None, Option(help="Write for another code base: mit-han-lab or mmaction2.")] = None,
     layout: Annotated[
         str | None,
-        typer.Option(
-            help="mit-han-lab, mmaction2, torchvision, timm, transformers, efficientnet-lite-pytorch."
-        ),
+        Option(help="mit-han-lab, mmaction2, torchvision, timm, transformers, efficientnet-lite-pytorch."),
     ] = None,
-    num_frames: Annotated[int | None, typer.Option(help="Frames of a snippet.")] = None,
-    shift_div: Annotated[int | None, typer.Option(help="One channel in so many moves each way.")] = None,
-    shift_place: Annotated[str | None, typer.Option(help="blockres, block or none.")] = None,
-    kind: Annotated[str | None, typer.Option(help="A localizer's checkpoint: gtad, tan or lgi.")] = None,
+    num_frames: Annotated[int | None, Option(help="Frames of a snippet.")] = None,
+    shift_div: Annotated[int | None, Option(help="One channel in so many moves each way.")] = None,
+    shift_place: Annotated[str | None, Option(help="blockres, block or none.")] = None,
+    kind: Annotated[str | None, Option(help="A localizer's checkpoint: gtad, tan or lgi.")] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Its published setting, e.g. thumos14 or charades; default: detected."),
+        Option(help="Its published setting, e.g. thumos14 or charades; default: detected."),
     ] = None,
     vocabulary: Annotated[
-        Path | None, typer.Option(help="Of LGI: the words of its embedding, one a line, in their order.")
+        Path | None, Option(help="Of LGI: the words of its embedding, one a line, in their order.")
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Names of the classes: one a line, or a JSON file.")
-    ] = None,
+    labels: Annotated[Path | None, Option(help="Names of the classes: one a line, or a JSON file.")] = None,
     keep_classifier: Annotated[
-        bool, typer.Option("--keep-classifier/--encoder-only", help="Take the classifier along.")
+        bool, Option("--keep-classifier/--encoder-only", help="Take the classifier along.")
     ] = True,
-    force: Annotated[bool, typer.Option("--force", help="Write over an output that exists.")] = False,
+    force: Annotated[bool, Option("--force", help="Write over an output that exists.")] = False,
 ) -> None:
     r"""Convert checkpoints: TSM, mmaction2, torchvision, timm, EfficientNet-Lite in; TSM and mmaction2 out.
 

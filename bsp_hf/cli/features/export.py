@@ -5,39 +5,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from .application import SOME_FAILED, report_errors
+from ..application import SOME_FAILED, report_errors
 
 
 def export(
-    tracks: Annotated[
-        Path, typer.Argument(help="What `bsp-hf extract` wrote: a folder, a file or a data set.")
-    ],
-    output: Annotated[Path, typer.Argument(help="Folder to write; for actionformer also a .hdf5.")],
+    tracks: Annotated[Path, Argument(help="What `bsp-hf extract` wrote: a folder, a file or a data set.")],
+    output: Annotated[Path, Argument(help="Folder to write; for actionformer also a .hdf5.")],
     layout: Annotated[
         str,
-        typer.Option(
+        Option(
             "--for",
             help="Whose loader reads it: actionformer, opentad, gtad, gtad-thumos, 2dtan, 2dtan-activitynet, "
             "2dtan-tacos, lgi, bmn or tsp.",
         ),
     ],
     file_format: Annotated[
-        str | None, typer.Option(help="Format of the files, where the layout has several.")
+        str | None, Option(help="Format of the files, where the layout has several.")
     ] = None,
     rescale_to: Annotated[
-        int | None, typer.Option(help="Interpolate every track over time to so many rows, like 100.")
+        int | None, Option(help="Interpolate every track over time to so many rows, like 100.")
     ] = None,
-    prefix: Annotated[str, typer.Option(help="Prefix of the id in file names, like v_.")] = "",
-    feature_type: Annotated[str, typer.Option(help="Names the features in files of 2dtan and tsp.")] = "bsp",
-    subsets: Annotated[
-        Path | None, typer.Option(help="JSON object of the subset of each id, for tsp.")
-    ] = None,
+    prefix: Annotated[str, Option(help="Prefix of the id in file names, like v_.")] = "",
+    feature_type: Annotated[str, Option(help="Names the features in files of 2dtan and tsp.")] = "bsp",
+    subsets: Annotated[Path | None, Option(help="JSON object of the subset of each id, for tsp.")] = None,
     annotation_fps: Annotated[
-        float | None, typer.Option(help="Frame rate that the annotations of gtad-thumos count in.")
+        float | None, Option(help="Frame rate that the annotations of gtad-thumos count in.")
     ] = None,
     input_format: Annotated[
-        str | None, typer.Option(help="Which files of the folder to read, if it holds several formats.")
+        str | None, Option(help="Which files of the folder to read, if it holds several formats.")
     ] = None,
 ) -> None:
     r"""Write features as another tool reads them, and print the settings that it needs.

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from bsp_hf.features.extraction.settings import ExtractionSettings
 
-from .application import report_errors
-from .early_checks import check_inputs, check_model
-from .settings_options import with_settings
+from ..application import report_errors
+from ..early_checks import check_inputs, check_model
+from ..settings_options import with_settings
 
 
 @with_settings(ExtractionSettings)
@@ -19,28 +20,26 @@ def extract(
     *,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             help="Folders, files, patterns ('clips/**/*.mp4'), lists (.txt), tables (.csv with file and, if "
             "wanted, id, start_s, end_s), archives (.tar, WebDataset) or addresses (s3://, hf://)."
         ),
     ] = None,
-    model: Annotated[str, typer.Option(help="Encoder: a folder or a Hub id.")],
+    model: Annotated[str, Option(help="Encoder: a folder or a Hub id.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."
-        ),
+        Option("--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."),
     ],
     settings: ExtractionSettings,
-    shard: Annotated[str, typer.Option(help="i/n, from 0/n on: every nth video from the ith on.")] = "0/1",
+    shard: Annotated[str, Option(help="i/n, from 0/n on: every nth video from the ith on.")] = "0/1",
     dataset: Annotated[
-        str | None, typer.Option(help="Data set of videos instead of files: a folder or a Hub id.")
+        str | None, Option(help="Data set of videos instead of files: a folder or a Hub id.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "train",
-    streaming: Annotated[bool, typer.Option("--streaming", help="Stream the data set.")] = False,
-    video_column: Annotated[str | None, typer.Option(help="Its column of videos.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Its column of ids.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    split: Annotated[str, Option(help="Split of the data set.")] = "train",
+    streaming: Annotated[bool, Option("--streaming", help="Stream the data set.")] = False,
+    video_column: Annotated[str | None, Option(help="Its column of videos.")] = None,
+    id_column: Annotated[str | None, Option(help="Its column of ids.")] = None,
+    quiet: Annotated[bool, Option("--quiet", help="No progress.")] = False,
 ) -> None:
     r"""Extract snippet features of videos; started again, it continues where it was stopped.
 

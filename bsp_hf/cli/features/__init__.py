@@ -1,0 +1,1 @@
+"""Commands about features: their extraction, and their export to other tools."""

@@ -1,0 +1,1 @@
+"""Commands that show what is there: files, pictures, the installation."""

@@ -1,0 +1,1 @@
+"""Commands about localization: segments of videos, and their scores."""

@@ -1,0 +1,1 @@
+"""Commands about pre-training: the synthesis of clips, and the training itself."""
