@@ -6,15 +6,22 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bsp_hf.files import atomic_write_text
-from bsp_hf.localization.annotations.reading import BadRowError, numbered_lines, read_table, to_number
+from bsp_hf.localization.annotations.reading import (
+    BadRowError,
+    expect_mapping,
+    numbered_lines,
+    read_table,
+    to_list,
+    to_number,
+    to_window,
+)
 from bsp_hf.localization.annotations.types import AnnotationSet
 from bsp_hf.metrics import pairwise_tiou
-from bsp_hf.metrics.text_files import read_text
+from bsp_hf.metrics.text_files import load_json, read_json
 
 from .suppression import ABSENT, Detections, detections_to_json
 
@@ -109,7 +116,7 @@ def read_moments(path: str | Path) -> dict[QueryKey, MomentPrediction]:
     lines: dict[QueryKey, int] = {}
     for line, text in numbered_lines(path):
         try:
-            record = json.loads(text)
+            record = load_json(text)
             rows = np.array(record["pred_relevant_windows"], dtype=np.float64)
             rows = rows.reshape(0, 3) if not rows.size else rows
             if rows.ndim != 2 or rows.shape[1] not in (2, 3) or not np.isfinite(rows).all():
@@ -163,9 +170,7 @@ def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
             list(row.check())
             has_times = "start" in values and "end" in values
             start_s, end_s = (
-                (to_number(values["start"], "start"), to_number(values["end"], "end"))
-                if has_times
-                else (float(len(rows)), len(rows) + 1.0)
+                to_window((values["start"], values["end"])) if has_times else (len(rows), len(rows) + 1.0)
             )
             if start_s in rows:
                 raise BadRowError(f"video {video_id} has two scores at {start_s:g} s.")
@@ -173,25 +178,40 @@ def read_actionness(path: str | Path) -> dict[str, np.ndarray]:
         except BadRowError as error:
             raise ValueError(f"{path}, line {row.line}: {error}") from error
     for video_id, rows in found.items():
-        last_s = 0.0
-        for start_s, (end_s, _) in sorted(rows.items()):
-            if start_s - last_s > _SAME_TIME_S:
-                raise ValueError(f"{path}: video {video_id} has no score from {last_s:g} s to {start_s:g} s.")
-            last_s = end_s
+        problem = _describe_fault(rows)
+        if problem is not None:
+            raise ValueError(f"{path}: video {video_id} has {problem}.")
     return {
         video_id: np.array([rows[start_s][1] for start_s in sorted(rows)]) for video_id, rows in found.items()
     }
 
 
+def _describe_fault(rows: Mapping[float, tuple[float, float]]) -> str | None:
+    """Return what keeps rows, end and score by start, from being equal parts of a video, the last aside."""
+    starts_s = np.array(sorted(rows))
+    ends_s = np.array([rows[start_s][0] for start_s in starts_s])
+    befores_s = np.concatenate([[0.0], ends_s[:-1]])
+    for start_s, before_s in zip(starts_s, befores_s, strict=True):
+        if start_s - before_s > _SAME_TIME_S:
+            return f"no score from {before_s:g} s to {start_s:g} s"
+        if before_s - start_s > _SAME_TIME_S:
+            return f"two scores from {start_s:g} s to {before_s:g} s"
+    lengths_s = (ends_s - starts_s)[:-1]
+    if len(lengths_s) and np.ptp(lengths_s) > _SAME_TIME_S:
+        return f"segments of {lengths_s.min():.6g} s and of {lengths_s.max():.6g} s"
+    return None
+
+
 def read_boundaries(path: str | Path) -> dict[str, list[float]]:
     """Read detected boundaries: a JSON mapping from video id to a list of seconds."""
-    try:
-        data: Any = json.loads(read_text(path))  # Any: parsed JSON
-        return {str(video): [to_number(time, "time") for time in times] for video, times in data.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: {error}. Expected a JSON mapping from video id to a list of seconds."
-        ) from error
+    data = expect_mapping(read_json(path), path, "a mapping from video id to a list of seconds")
+    found = {}
+    for video_id, times in data.items():
+        try:
+            found[video_id] = [to_number(time, "time") for time in to_list(times, "the record")]
+        except BadRowError as error:
+            raise ValueError(f"{path}: video {video_id}: {error} Expected a list of seconds.") from error
+    return found
 
 
 @dataclass(frozen=True)

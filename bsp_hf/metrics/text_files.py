@@ -19,16 +19,24 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def parse_json(text: str, path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON
-    """Return the content of a JSON text; the error of a damaged one names the file it stands in.
-
-    A key that stands twice in a record is an error too: one of the two would be lost.
-    """
+    """Return the content of a JSON text; the error of a damaged one names the file it stands in."""
     try:
-        return json.loads(text, object_pairs_hook=_to_record)
+        return load_json(text)
     except _RepeatedKeyError as error:
         raise ValueError(f"{path}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is not a readable JSON file ({error}). Is it complete?") from error
+
+
+def load_json(text: str) -> Any:  # Any: parsed JSON
+    """Return the content of a JSON text.
+
+    A key that stands twice in a record is a `ValueError` too: one of the two would be lost.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_to_record)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 class _RepeatedKeyError(ValueError):

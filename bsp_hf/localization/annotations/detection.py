@@ -68,6 +68,12 @@ def _record_rows(record: Any, entries_name: str) -> Iterator[Row]:  # Any: parse
     record = to_record(record, "the record")
     facts = {name: record.get(name) for name in _RECORD_FACTS}
     yield {**facts, "subset": str(record.get("subset", "")), "task": str(record.get("class", ""))}
+    if entries_name not in record:
+        lists = [name for name, part in record.items() if isinstance(part, list) and part]
+        others = [name for name in lists if all(isinstance(entry, Mapping) for entry in record[name])]
+        if others:
+            names = ", ".join(others)
+            raise BadRowError(f"the record has no {entries_name}, but {names}; call it {entries_name}.")
     for entry in to_list(record.get(entries_name, []), entries_name):
         yield to_segment_row(entry)
 
@@ -171,7 +177,8 @@ def _step_rows(step: _Step, task: Task, subset: str) -> Iterator[Row]:
 
 def _read_steps(path: Path) -> Iterator[_Step]:
     if not path.is_dir():
-        for row in read_table(path, ("task", "video", "step", "start", "end")):
+        columns = ("task", "video", "step", "start", "end")
+        for row in read_table(path, columns, columns):
             cells = row.values
             window = (cells["start"], cells["end"])
             yield _Step(path, row.line, cells["task"], cells["video"], cells["step"], window, row.problem)

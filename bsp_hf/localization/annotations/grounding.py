@@ -1,9 +1,10 @@
 """Rows of sentence queries: ActivityNet Captions, TACoS, Charades-STA, QVHighlights."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from bsp_hf.metrics.text_files import load_json
 
 from .reading import (
     BadRowError,
@@ -19,7 +20,11 @@ from .reading import (
     to_number,
     to_positive,
     to_record,
+    to_whole,
+    warn_of_unread,
 )
+
+_CAPTION_NAMES = {"duration", "fps", "num_frames", "timestamps", "sentences"}
 
 
 def captions_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
@@ -29,7 +34,10 @@ def captions_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     (TACoS).
     """
     text = JsonText(path)
-    for video_id, record in expect_mapping(text.data, path, "a mapping from id to record").items():
+    data = expect_mapping(text.data, path, "a mapping from id to record")
+    records = [record for record in data.values() if isinstance(record, Mapping)]
+    warn_of_unread(path, {name for record in records for name in record} - _CAPTION_NAMES)
+    for video_id, record in data.items():
         yield Entry(text.line_of(video_id), video_id, _caption_rows(record, options.subset))
 
 
@@ -87,14 +95,14 @@ def qvhighlights_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]
 
 def _qvhighlights_rows(text: str, subset: str) -> Iterator[Row]:
     try:
-        record = to_record(json.loads(text), "the line")
-    except json.JSONDecodeError as error:
+        record = to_record(load_json(text), "the line")
+    except ValueError as error:
         raise BadRowError(str(error)) from None
     missing = [name for name in ("qid", "query", "vid", "duration") if name not in record]
     if missing:
         raise BadRowError(f"{', '.join(missing)} missing.")
     windows = to_list(record.get("relevant_windows", []), "relevant_windows")
-    query_id = int(to_number(record["qid"], "qid"))
+    query_id = to_whole(record["qid"], "qid")
     duration_s = to_positive(record["duration"], "duration")
     yield {"video_id": record["vid"], "subset": subset, "duration": duration_s}
     clips = to_list(record.get("relevant_clip_ids", []), "relevant_clip_ids")
@@ -102,7 +110,7 @@ def _qvhighlights_rows(text: str, subset: str) -> Iterator[Row]:
     if len(clips) != len(scores):
         raise BadRowError(f"there are {len(clips)} relevant_clip_ids and {len(scores)} saliency_scores.")
     saliency = tuple(
-        (int(to_number(clip, "clip")), tuple(to_number(score, "score") for score in to_list(row, "scores")))
+        (to_whole(clip, "clip"), tuple(to_number(score, "score") for score in to_list(row, "scores")))
         for clip, row in zip(clips, scores, strict=True)
     )
     yield QueryRow(record["query"], windows, query_id=query_id, saliency=saliency)

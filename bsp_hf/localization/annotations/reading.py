@@ -163,14 +163,14 @@ class _Collector:
         problems = tuple(self._problems)
         if problems and strict:
             raise AnnotationError(problems)
-        if not self._drafts:
+        segments = [segment for draft in self._drafts.values() for segment in draft.segments]
+        if not segments and not any(draft.queries for draft in self._drafts.values()):
             first = f" The first of {len(problems)} bad rows: {problems[0]}" if problems else ""
-            raise ValueError(f"{self._path} annotates no video.{first}")
-        if not problems and not any(draft.segments or draft.queries for draft in self._drafts.values()):
-            raise ValueError(
-                f"{self._path} names {len(self._drafts)} videos, but no segment and no query; is it of "
-                "another layout?"
-            )
+            found = f"names {len(self._drafts)} videos, but no segment and no query; is it of another layout?"
+            raise ValueError(f"{self._path} {found if self._drafts else 'annotates no video.'}{first}")
+        num_unnamed = sum(not segment.label for segment in segments)
+        if 0 < num_unnamed < len(segments):
+            logger.warning("%s: %d of %d segments have no label", self._path, num_unnamed, len(segments))
         for problem in problems[:3]:
             logger.warning("left out: %s", problem)
         if len(problems) > 3:
@@ -245,6 +245,14 @@ def to_number(value: Any, name: str) -> float:  # Any: a part of parsed JSON or 
     if isinstance(value, bool) or not isfinite(number):
         raise BadRowError(f"{name} is {value!r}, expected a finite number.")
     return number
+
+
+def to_whole(value: Any, name: str) -> int:  # Any: a part of parsed JSON or a cell
+    """Return a whole number, from a number or its text."""
+    number = to_number(value, name)
+    if number != int(number):
+        raise BadRowError(f"{name} is {value!r}, expected a whole number.")
+    return int(number)
 
 
 def to_positive(value: Any, name: str) -> float:  # Any: a part of parsed JSON or a cell
@@ -343,26 +351,42 @@ def read_table(
 ) -> Iterator[TableRow]:
     """Yield the rows of a CSV file whose first line names the columns; missing values are empty.
 
-    Blank lines are passed over. A needed column that is not there is a `ValueError`; columns other than the
-    `known` ones are named in a warning.
+    Blank lines are passed over, and so are spaces around cells. A needed column that is not there, or a
+    column that is there twice, is a `ValueError`; columns other than the `known` ones are named in a warning.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    columns = reader.fieldnames or ()
+    rows = _read_cells(path)
+    columns = next(rows, (1, []))[1]
     missing = [name for name in needed if name not in columns]
     if missing:
+        hint = "; columns have commas between them" if len(columns) == 1 else ""
         raise ValueError(
             f"{path}, line 1: the columns {', '.join(missing)} are missing; found "
-            f"{', '.join(columns) or 'nothing'}."
+            f"{', '.join(columns) or 'nothing'}{hint}."
         )
+    repeated = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if repeated:
+        raise ValueError(f"{path}, line 1: the column {repeated[0]} stands twice; rename or remove one.")
     if known is not None:
-        warn_of_unread(path, set(columns) - set(known))
-    for row in reader:
-        extra = row.pop(None, None)  # type: ignore[call-overload]  # where DictReader keeps them
+        warn_of_unread(path, set(columns) - {"", *known})
+    for line, cells in rows:
         problem = None
-        if extra:
-            num_cells = len(columns) + len(extra)
-            problem = f"the row has {num_cells} cells for {len(columns)} columns; quote texts with commas."
-        yield TableRow(reader.line_num, {str(name): value or "" for name, value in row.items()}, problem)
+        if len(cells) != len(columns):
+            advice = "quote texts with commas" if len(cells) > len(columns) else "leave cells empty, not out"
+            problem = f"the row has {len(cells)} cells for {len(columns)} columns; {advice}."
+        yield TableRow(line, dict(zip(columns, [*cells, *[""] * len(columns)], strict=False)), problem)
+
+
+def _read_cells(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file that are not blank, as number of the last line and stripped cells."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: {error}; does a text lack one of its quotes?"
+        ) from error
 
 
 def warn_of_unread(path: str | Path, names: Collection[Any]) -> None:  # Any: keys of parsed JSON

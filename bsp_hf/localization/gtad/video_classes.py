@@ -1,6 +1,7 @@
 """The classes of a video as a whole, which G-TAD's segments get: from a head, an argument or a file."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.files import atomic_write_text
+from bsp_hf.metrics.text_files import read_json
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def read_class_scores(
             f"class_scores have shape {scores.shape}, the localizer names {len(labels)} classes. Give one "
             "score for each of them, or a dict from labels to scores."
         )
-    if not (scores >= 0).all():
-        raise ValueError("class_scores must be numbers that are not negative; give probabilities.")
+    if not (np.isfinite(scores) & (scores >= 0)).all():
+        raise ValueError("class_scores must be finite and not negative; give probabilities.")
     return VideoClasses(labels, scores)
 
 
@@ -87,18 +89,26 @@ class ClassScoreFile:
 def read_class_score_file(path: str | Path) -> ClassScoreFile:
     """Read video-level class scores: `{"class": [names], "results": {id: [score, ...]}}`, as G-TAD does."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         names = tuple(str(name) for name in content["class"])
         scores = {
             str(video): np.array(values, dtype=np.float64) for video, values in content["results"].items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f'{path} holds no class scores ({error!r}); expected {{"class": [...], "results": {{id: ...}}}}.'
+            f'{path} holds no class scores ({error}); expected {{"class": [...], "results": {{id: ...}}}}.'
         ) from error
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{path}: the class {repeated[0]} stands twice.")
     wrong = [video for video, values in scores.items() if values.shape != (len(names),)]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} has {scores[wrong[0]].shape} scores for {len(names)} classes.")
+    for video, values in scores.items():
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ValueError(
+                f"{path}: {video} has scores that are negative or not finite: {values.tolist()}."
+            )
     return ClassScoreFile(names, scores)
 
 

@@ -136,3 +136,77 @@ def test_numbers_as_labels_are_their_text(tmp_path):
     assert read_annotations(path).labels == ("0",)
     path = write(tmp_path, "z.json", [{**window, "label": ["x"]}, {**window, "label": "y"}])
     assert "expected text" in str(read_annotations(path).problems[0])
+
+
+def test_spaces_around_cells_are_no_part_of_them(tmp_path):
+    text = "video, start , end, label\na , 1, 5, jump \na,6,7,jump\n"
+    found = read_annotations(write(tmp_path, "x.csv", text))
+    assert found.by_id["a"].segments == (*JUMP, Segment(6.0, 7.0, "jump")) and len(found) == 1
+
+
+def test_a_row_with_fewer_cells_than_columns_is_a_bad_row(tmp_path):
+    found = read_annotations(write(tmp_path, "x.csv", "video,start,end,label\na,1,5\nb,1,5,jump\n"))
+    assert [video.video_id for video in found.videos] == ["b"]
+    assert "line 2: video a: the row has 3 cells for 4 columns" in str(found.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", "video,start,end,label,label\na,1,5,jump,run\n", "line 1: the column label stands twice"),
+        (
+            "x.csv",
+            'video,start,end,label\na,1,5,"jump\nb,1,5,run\n',
+            "line 3: .*; does a text lack one of its quotes",
+        ),
+        ("x.csv", "video\tstart\tend\tlabel\na\t1\t5\tx\n", "columns have commas between them"),
+        ("x.csv", "video;start;end;label\na;1;5;x\n", "columns have commas between them"),
+        ("x.json", "[" * 100_000, "json is not a readable JSON file .*nested too deeply"),
+    ],
+)
+def test_tables_and_json_that_cannot_be_read_as_they_are(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=rf"x\..*{message}"):
+        read_annotations(write(tmp_path, name, content))
+
+
+def test_a_key_that_stands_twice_in_a_line_is_a_bad_row(tmp_path):
+    good = '{"qid": 1, "query": "q", "vid": "v", "duration": 9, "relevant_windows": [[0, 2]]}\n'
+    text = good + good.replace('"qid": 1', '"qid": 2, "duration": 8') + good.replace("1", "4.5", 1)
+    found = read_annotations(write(tmp_path, "x.jsonl", text))
+    assert found.num_queries == 1
+    assert "line 2: the key 'duration' stands twice" in str(found.problems[0])
+    assert "line 3: qid is 4.5, expected a whole number" in str(found.problems[1])
+
+
+def test_a_record_with_its_segments_under_another_name_is_a_bad_row(tmp_path):
+    """Beside good ones: a file without a single segment is refused."""
+    good = {"annotations": [{"segment": [1, 5], "label": "jump"}]}
+    for name in ("segments", "annotation_list"):
+        other = {"subset": "t", name: good["annotations"]}
+        found = read_annotations(write(tmp_path, "x.json", {"database": {"a": good, "b": other}}))
+        assert found.num_segments == 1
+        assert f"video b: the record has no annotations, but {name}; call it annotations" in str(
+            found.problems[0]
+        )
+    found = read_annotations(write(tmp_path, "x.json", {"database": {"a": good, "b": {"subset": "t"}}}))
+    assert len(found) == 2 and not found.problems
+
+
+def test_segments_without_a_label_beside_labelled_ones_are_counted(tmp_path, caplog):
+    read_annotations(write(tmp_path, "x.csv", "video,start,end,label\na,1,5,\na,2,3,run\nb,1,2,run\n"))
+    assert "x.csv: 1 of 3 segments have no label" in caplog.text
+    caplog.clear()
+    read_annotations(write(tmp_path, "y.csv", "video,start,end\na,1,5\n"))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", "task,video,step,start,end,part\n1,a,1,1,2,val\n"),
+        ("x.json", {"a": {"duration": 9, "timestamps": [[1, 2]], "sentences": ["s"], "part": "val"}}),
+    ],
+)
+def test_names_that_other_layouts_do_not_read_are_named(tmp_path, caplog, name, content):
+    read_annotations(write(tmp_path, name, content))
+    assert f"{name}: not read: part" in caplog.text
