@@ -1,11 +1,12 @@
 """Which frames a file holds, as far as its packets tell, and the way to them by seeking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .coded_pictures import find_nal_length_size, holds_picture, starts_anew
 from .frame_times import FrameClock
 from .video_file import MOV_CONTAINER, SeekingFailedError, VideoFile
 from .video_records import VideoMetadata, VideoReport
@@ -13,8 +14,6 @@ from .video_source import VideoDecodeError
 
 # Codecs whose every packet is one shown frame. Not among them: VP8, which has packets that are never shown.
 _PLAIN_CODECS = "h264 hevc mpeg4 vp9 av1 mjpeg ffv1 prores dnxhd huffyuv ffvhuff utvideo rawvideo png qtrle"
-# Of these, all whose every picture stands for itself.
-_INTRA_CODECS = "mjpeg prores dnxhd huffyuv ffvhuff utvideo rawvideo png"
 # An MPEG-4 packet of so few bytes may say "not coded": no frame comes of it.
 _SMALLEST_MPEG4_PACKET = 12
 # Frames that are decoded to see whether they come as the packets promise.
@@ -93,7 +92,7 @@ def index_packets(opened: VideoFile) -> FrameIndex | str:
     keyframes: list[int] = []
     shown: list[Any] = []  # Any: the first pictures, of PyAV
     doubt = _doubt_container(opened)
-    nal_length_size = _find_nal_length_size(opened.codec_name, opened.extradata)
+    nal_length_size = find_nal_length_size(opened.codec_name, opened.extradata)
     for packet in opened.packets():
         opened.restart_timeout()
         doubt = doubt or _doubt_packet(packet, opened, nal_length_size, is_first=not pts)
@@ -101,7 +100,7 @@ def index_packets(opened: VideoFile) -> FrameIndex | str:
             shown += opened.decode(packet)
         if doubt is not None and shown:
             return doubt
-        if not pts or (packet.is_keyframe and _starts_anew(packet, opened.codec_name, nal_length_size)):
+        if not pts or (packet.is_keyframe and starts_anew(bytes(packet), opened.codec_name, nal_length_size)):
             keyframes.append(len(pts))
         pts.append(packet.pts)
         dts.append(packet.dts)
@@ -159,9 +158,9 @@ def _doubt_packet(
         return "a packet is damaged"
     if is_first and not packet.is_keyframe:
         return "it does not start with a keyframe"
-    if opened.codec_name == "mpeg4" and packet.size < _SMALLEST_MPEG4_PACKET:
-        return "a packet may hold no frame"
-    if nal_length_size and not _holds_picture(bytes(packet), nal_length_size, opened.codec_name):
+    if opened.codec_name == "mpeg4" and (packet.size < _SMALLEST_MPEG4_PACKET or opened.ledger.num_surplus):
+        return "a packet may hold no frame, or two"
+    if nal_length_size and not holds_picture(bytes(packet), nal_length_size, opened.codec_name):
         return "a packet is damaged or holds no frame"
     return None
 
@@ -192,88 +191,6 @@ def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # A
     if any(picture.interlaced_frame for picture in shown):
         return "it is interlaced"
     return None
-
-
-def _starts_anew(packet: Any, codec: str, nal_length_size: int) -> bool:  # Any: a packet of PyAV
-    """Return whether nothing from this packet on, but what is shown before it, needs an earlier packet.
-
-    The coded picture itself says so. The container's flag for it may stand at recovery points (H.264 with
-    intra refresh), at every packet (careless muxers), or at pictures that leave a part as it was.
-    """
-    if codec in _INTRA_CODECS.split():
-        return True
-    data = bytes(packet)
-    if codec in ("h264", "hevc"):
-        header = next((h for h in _nal_headers(data, nal_length_size) if _is_picture(h, codec)), 0)
-        return header & 0x1F == 5 if codec == "h264" else 16 <= header >> 1 <= 21
-    if codec == "mpeg4":
-        at = data.find(b"\x00\x00\x01\xb6")
-        return 0 <= at < len(data) - 4 and data[at + 4] >> 6 == 0  # vop_coding_type
-    if codec == "vp9":
-        # frame_marker, profile (3 has one more bit), show_existing_frame, frame_type
-        bits = data[0] << 1 if data[0] >> 4 == 0b1011 else data[0]
-        return data[0] >> 6 == 0b10 and bits & 0b1100 == 0
-    if codec == "av1":
-        return _starts_with_av1_key(data)
-    return codec == "ffv1"  # its decoder refuses to start elsewhere
-
-
-def _nal_headers(data: bytes, length_size: int) -> Iterator[int]:
-    """Yield the first byte of each NAL unit, which has a length (of so many bytes) or a start code before."""
-    if length_size:
-        position = 0
-        while position + length_size < len(data):
-            yield data[position + length_size]
-            position += length_size + int.from_bytes(data[position : position + length_size], "big")
-        return
-    position = data.find(b"\x00\x00\x01")
-    while 0 <= position < len(data) - 3:
-        yield data[position + 3]
-        position = data.find(b"\x00\x00\x01", position + 3)
-
-
-def _is_picture(header: int, codec: str) -> bool:
-    return header & 0x1F in (1, 2, 5) if codec == "h264" else header >> 1 < 32
-
-
-def _starts_with_av1_key(data: bytes) -> bool:
-    """Return whether the first frame header of AV1's units is that of a key frame which is shown."""
-    position = 0
-    while position < len(data):
-        header = data[position]
-        position += 2 if header & 4 else 1  # obu_extension_flag
-        size, shift = len(data) - position, 0
-        if header & 2:  # obu_has_size_field: seven bits a byte, the lowest first
-            size = 0
-            while position < len(data):
-                size |= (data[position] & 0x7F) << shift
-                shift += 7
-                position += 1
-                if not data[position - 1] & 0x80:
-                    break
-        if header >> 3 & 0xF in (3, 6) and position < len(data):  # a frame header, a frame
-            return data[position] >> 4 & 0b1111 == 0b0001  # show_existing_frame, frame_type, show_frame
-        position += size
-    return False
-
-
-def _find_nal_length_size(codec: str, extradata: bytes) -> int:
-    """Return the bytes of the length before each NAL unit in H.264 and HEVC of mp4 and Matroska; else 0."""
-    size_at = {"h264": 4, "hevc": 21}.get(codec, len(extradata))
-    return (extradata[size_at] & 3) + 1 if len(extradata) > size_at and extradata[0] == 1 else 0
-
-
-def _holds_picture(data: bytes, length_size: int, codec: str) -> bool:
-    """Return whether NAL units with lengths fill the packet exactly, and one of them is of a picture."""
-    position = 0
-    has_picture = False
-    while position + length_size < len(data):
-        header = data[position + length_size]
-        if header & 0x80:  # forbidden_zero_bit
-            return False
-        has_picture |= _is_picture(header, codec)
-        position += length_size + int.from_bytes(data[position : position + length_size], "big")
-    return has_picture and position == len(data)
 
 
 def read_by_seeking(opened: VideoFile, index: FrameIndex, indices: Sequence[int]) -> dict[int, np.ndarray]:

@@ -31,7 +31,6 @@ class StampOrder:
 
     def __init__(self) -> None:
         self._num_packets = self._part = self._num_doubts = 0
-        self._has_pts = False
         self._last_dts: int | None = None
         # Part of the file, stamp and number of each packet whose picture has not come; a part starts where
         # decoding times go back.
@@ -44,16 +43,10 @@ class StampOrder:
         self._num_packets += 1
         self._part += dts is not None and self._last_dts is not None and dts < self._last_dts
         self._last_dts = self._last_dts if dts is None else dts
-        if not self._has_pts:  # until one comes, the decoding times count, which are always in coded order
-            self._has_pts = pts is not None
-            self._free = None if self._has_pts else self._free or []
-            self._pending = [] if self._has_pts else self._pending
-        stamp = pts if self._has_pts else dts
-        if stamp is None:
-            return
-        self._pending.append((self._part, stamp, self._num_packets))
-        if self._free is not None:
-            heappush(self._free, (self._part, stamp))
+        if pts is not None:
+            self._pending.append((self._part, pts, self._num_packets))
+            if self._free is not None:
+                heappush(self._free, (self._part, pts))
 
     def drop_last(self) -> None:
         """Forget the last packet, of which no picture comes."""
@@ -91,7 +84,7 @@ class StampOrder:
             self._pending.remove(own)
         while self._pending and self._pending[0][2] < oldest:
             self._pending.pop(0)  # its picture was lost, and with it the place in the order
-            if pts is not None and len(self._free) > 1:
+            if len(self._free) > 1:
                 heappop(self._free)
         return heappop(self._free)[1] if self._free else pts
 

@@ -1,19 +1,27 @@
 """A video file as PyAV sees it: stream, decoder, and an account of what is missing or damaged."""
 
+import io
+import os
 import re
+import struct
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import av
 import numpy as np
 
+from .coded_pictures import VopCounter
+from .container_structure import count_blocks, count_empty_chunks, is_whole
 from .frame_times import StampOrder
 from .video_records import VideoMetadata
 from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
+
+_T = TypeVar("_T")
 
 MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
 
@@ -33,6 +41,10 @@ class PacketLedger:
         """Packets of the video stream so far."""
         self.num_hidden = 0
         """How many of them an edit list hides."""
+        self.num_surplus = 0
+        """How many more frames than packets there are, as the packets themselves say; negative for fewer."""
+        self.num_gaps = 0
+        """How many packets only let time pass."""
         self._fps = fps
         self._promised_end_s = promised_end_s
         self._end_s = Fraction(0)
@@ -73,20 +85,25 @@ class PacketLedger:
         """Remember the first failure to read on."""
         self._read_failure = self._read_failure or failure
 
-    def settle(self, num_frames: int, num_promised: int) -> None:
+    def settle(self, num_frames: int, num_promised: int, is_whole: bool | None) -> None:
         """Compare what came with what was promised, when all has been read.
 
-        `num_promised` counts the frames that the container says it holds, hidden ones included; 0 if it does
-        not say.
+        `num_promised` counts the packets that the container says it holds, hidden ones included; 0 if it does
+        not say. `is_whole` is what the structure of the file says, where it was asked.
         """
-        num_shown = num_promised - self.num_hidden
+        num_shown = num_promised - self.num_hidden + self.num_surplus
         if num_frames < num_shown:
             self._missing = f"{num_frames} of {num_shown} declared frames came"
-        elif (
-            self._promised_end_s is not None
-            and self._end_s + Fraction(3, 2) / self._fps < self._promised_end_s
-        ):
-            self._missing = f"it ends at {float(self._end_s):.2f} s of {float(self._promised_end_s):.2f} s"
+        elif self.ends_early and not is_whole:
+            self._missing = (
+                f"it ends at {float(self._end_s):.2f} s of {float(self._promised_end_s or 0):.2f} s"
+            )
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the last packet so far ends before the container says that it does."""
+        end_s = self._promised_end_s
+        return end_s is not None and self._end_s + Fraction(3, 2) / self._fps < end_s
 
     @property
     def losses(self) -> list[str]:
@@ -153,6 +170,7 @@ class VideoFile:
             promised_end_s, self._streams_to_read = self._find_promised_end()
             self.ledger = PacketLedger(self.fps, promised_end_s)
             self._order = StampOrder()
+            self._vops = VopCounter(self.extradata) if self.codec_name == "mpeg4" else None
         except BaseException:
             self._container.close()
             raise
@@ -275,7 +293,13 @@ class VideoFile:
                     # An empty packet would end decoding in mid-stream, and PyAV adds one at the end.
                     if packet.size and packet.stream.index == self._stream_index:
                         failures = 0
+                        if self.container_name == "avi":
+                            packet.pts = packet.dts  # AVI has no showing times, the demuxer guesses some
                         self.ledger.note_packet(packet)
+                        if self._vops is not None:
+                            count, is_gap = self._vops.count(bytes(packet))
+                            self.ledger.num_surplus += count - 1
+                            self.ledger.num_gaps += is_gap
                         yield packet
                 return
             except IndexError:
@@ -309,9 +333,11 @@ class VideoFile:
         """Yield all pictures in display order, each with its time stamp."""
         order = self._order
         held: deque[Any] = deque()
+        num_gaps = 0
         for packet in chain(self.packets(), [None]):
-            if packet is not None and not packet.is_discard:
+            if packet is not None and not packet.is_discard and self.ledger.num_gaps == num_gaps:
                 order.add(packet.pts, packet.dts)
+            num_gaps = self.ledger.num_gaps
             held.extend(self.decode(packet))
             while held:
                 must_wait = self.reorders_frames and order.must_wait([picture.pts for picture in held])
@@ -365,7 +391,28 @@ class VideoFile:
 
     def look_for_missing(self, num_frames: int) -> None:
         """Compare the frames that came, all of them, with what the container has promised."""
-        self.ledger.settle(num_frames, self._count_promised())
+        num_promised, whole = self._count_promised(), None
+        if self.container_name == "avi" and num_frames < num_promised:
+            num_promised -= self._examine(partial(count_empty_chunks, stream_index=self._stream_index)) or 0
+        if self.ledger.ends_early:  # or only nothing changes on the screen any more
+            whole = self._examine(partial(is_whole, container=self.container_name))
+            if whole and self.container_name == "matroska,webm":
+                videos = [s.index for s in self._container.streams if s.type == "video"]
+                number = videos.index(self._stream_index)
+                num_blocks = self._examine(partial(count_blocks, video_number=number))
+                whole = num_blocks is not None and num_blocks <= self.ledger.num_packets
+        self.ledger.settle(num_frames, num_promised, whole)
+
+    def _examine(self, check: Callable[[BinaryIO], _T]) -> _T | None:
+        """Look at the bytes of the file when all has been read; None where they cannot be read again."""
+        source = self._source
+        try:
+            if isinstance(source, (str, os.PathLike)):
+                with open(source, "rb") as file:
+                    return check(file)
+            return check(io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source)
+        except (OSError, ValueError, IndexError, struct.error):
+            return None
 
     def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
         """Return where a container without a frame count says it ends, and the streams it says it of."""

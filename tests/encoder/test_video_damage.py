@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.bad_muxers import not_coded_vop, set_duration, with_gaps, write_packets
 from support.rendered import read_all, read_numbers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
@@ -45,6 +46,78 @@ def test_a_cut_file_gives_what_decodes_and_is_not_passed_off_as_whole(render, tm
     assert index.num_frames == len(frames)
     with pytest.raises(IndexError):
         read_frames(path, [len(frames)], index)
+
+
+def assert_whole(path, slots, num_frames=60):
+    """Every frame comes, at its place among frames of 1/25 s, and nothing is said to be missing."""
+    frames, report, _ = read_all(path)
+    assert read_numbers(frame.image for frame in frames) == list(range(num_frames))
+    np.testing.assert_allclose([frame.time_s * 25 for frame in frames], slots, atol=0.05)
+    index = index_frames(path)
+    assert report.complete and index.complete and index.num_frames == num_frames
+    np.testing.assert_array_equal(index.times_s, [frame.time_s for frame in frames])
+    for number in (0, 9, 30, num_frames - 1):
+        np.testing.assert_array_equal(read_frames(path, [number], index)[0], frames[number].image)
+
+
+GAPS = {9, 11, 12, 23}
+SLOTS = [k for k in range(64) if k not in GAPS]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.3gp", "a.avi"])
+def test_pictures_that_are_not_coded_are_not_missing(render, tmp_path, name):
+    path = render(name, 60, codec="mpeg4", b_frames=0)
+    assert_whole(write_packets(path, tmp_path / name, with_gaps(GAPS, not_coded_vop)), SLOTS)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data.replace(not_coded_vop(), bytes(len(not_coded_vop()))))
+    if name not in ("a.mkv", "a.avi"):  # those do not say how many frames they hold, or count these out
+        with pytest.warns(PartialVideoWarning, match="60 of 64 declared frames came"):
+            read_all(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("mjpeg", {}),
+        ("mpeg4", {"b_frames": 0}),
+        ("libx264", {}),
+        ("libx264", {"b_frames": 0}),
+        ("ffv1", {}),
+        ("rawvideo", {"pixel_format": "bgr24"}),
+    ],
+)
+def test_empty_chunks_of_avi_are_not_missing_frames(render, tmp_path, codec, options):
+    path = render("a.avi", 60, codec=codec, **options)
+    assert_whole(write_packets(path, tmp_path / "gaps.avi", with_gaps(GAPS)), SLOTS)
+    tail = write_packets(path, tmp_path / "tail.avi", with_gaps({60, 61, 62}, bytes))
+    assert_whole(tail, range(60))
+    data = (tmp_path / "gaps.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.warns(PartialVideoWarning, match="of 60 declared frames came"):
+        read_all(tmp_path / "cut.avi")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.webm", {"codec": "libvpx"}),
+        ("a.webm", {"codec": "libvpx-vp9"}),
+        ("a.mkv", {}),
+        ("a.mkv", {"audio": "last"}),
+        ("a.asf", {"codec": "wmv2", "b_frames": 0}),
+        ("a.flv", {"b_frames": 0}),
+    ],
+)
+def test_a_duration_beyond_the_last_picture_is_no_damage(render, tmp_path, name, options):
+    data = render(name, 60, **options).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(data)
+    set_duration(path, 9)
+    assert_whole(path, range(60))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.warns(PartialVideoWarning):
+        read_all(path)
 
 
 def test_an_edit_list_may_hide_the_end(render, tmp_path):

@@ -1,5 +1,6 @@
 """Write videos as careless muxers, screen recorders and cameras do: whole, but not by the book."""
 
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -64,3 +65,41 @@ def packed_bitstream(packets: list[av.Packet]) -> Iterator[tuple[bytes, int]]:
         else:
             yield data, number
             number += 1
+
+
+def with_gaps(
+    numbers: set[int], fill: Callable[[], bytes] | None = None
+) -> Callable[..., Iterator[tuple[bytes, int]]]:
+    """Leave out these frame numbers: without a packet, or with what `fill` returns as their packet."""
+
+    def edit(packets: list[av.Packet]) -> Iterator[tuple[bytes, int]]:
+        number = 0
+        for packet in packets:
+            while number in numbers:
+                if fill is not None:
+                    yield fill(), number
+                number += 1
+            yield bytes(packet), number
+            number += 1
+        if fill is not None:
+            yield from ((fill(), left) for left in sorted(numbers) if left >= number)
+
+    return edit
+
+
+def set_duration(path: Path, duration_s: float) -> None:
+    """Overwrite the duration in the header of a Matroska, WMV or FLV file, and of its first stream."""
+    data = bytearray(path.read_bytes())
+    if data[:4] == b"\x1a\x45\xdf\xa3":
+        at = data.index(b"\x44\x89\x88") + 3  # element Duration of 8 bytes
+        struct.pack_into(">d", data, at, duration_s * 1000)
+        at = data.index(b"\x44\x87", data.index(b"DURATION")) + 3  # TagString
+        written = f"00:00:{duration_s:012.9f}".encode()
+        data[at : at + len(written)] = written
+    elif data[:3] == b"FLV":
+        struct.pack_into(">d", data, data.index(b"\x00\x08duration\x00") + 11, duration_s)
+    else:
+        at = data.index(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")) + 64  # File Properties
+        preroll_ms = struct.unpack_from("<Q", data, at + 16)[0]
+        struct.pack_into("<Q", data, at, round(duration_s * 1e7) + preroll_ms * 10000)
+    path.write_bytes(data)

@@ -1,0 +1,150 @@
+"""What the structure of a file says of its extent, where the demuxer does not say: is all of it there?"""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+# Elements of Matroska that hold others, of those on the way to the blocks.
+_SEGMENT, _CLUSTER, _BLOCK_GROUP, _TRACKS, _TRACK = 0x18538067, 0x1F43B675, 0xA0, 0x1654AE6B, 0xAE
+_SIMPLE_BLOCK, _BLOCK, _TRACK_NUMBER, _TRACK_TYPE = 0xA3, 0xA1, 0xD7, 0x83
+_VIDEO_TRACK = 1
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
+
+
+def is_whole(file: BinaryIO, container: str) -> bool | None:
+    """Return whether a file is as long as its own structure has it; None if it does not say.
+
+    `container` is FFmpeg's name of the format. Only a few bytes are read.
+    """
+    check = _CHECKS.get(container)
+    return check(file, file.seek(0, 2)) if check else None
+
+
+def _read(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
+
+
+def _check_asf(file: BinaryIO, size: int) -> bool | None:
+    header_size = int.from_bytes(_read(file, 16, 8), "little")
+    header = _read(file, 0, min(header_size, 1 << 20))
+    at = header.index(_ASF_PROPERTIES)
+    num_packets, flags, packet_size = struct.unpack_from("<56xQ24xII", header, at)
+    is_broadcast = flags & 1
+    data = _read(file, header_size, 24)
+    if is_broadcast or data[:16] != _ASF_DATA:
+        return None
+    data_size = int.from_bytes(data[16:], "little")
+    return header_size + data_size <= size and 50 + num_packets * packet_size <= data_size
+
+
+def _check_matroska(file: BinaryIO, size: int) -> bool | None:
+    for kind, start, length in _matroska_elements(file, size):
+        if kind == _SEGMENT:
+            return None if length is None else start + length <= size
+    return None
+
+
+def _check_flv(file: BinaryIO, size: int) -> bool | None:
+    name = b"\x00\x08filesize\x00"
+    head = _read(file, 0, 4096)
+    (stated,) = struct.unpack_from(">d", head, head.index(name) + len(name))
+    return stated <= size if stated > 0 else None
+
+
+def _check_rm(file: BinaryIO, size: int) -> bool | None:
+    position = 0
+    while position < size:
+        kind, length = struct.unpack(">4sI", _read(file, position, 8))
+        if kind not in (b".RMF", b"PROP", b"CONT", b"MDPR", b"DATA", b"INDX") or length < 8:
+            return None
+        position += length
+    return position == size
+
+
+def _check_mxf(file: BinaryIO, size: int) -> bool | None:
+    length = int.from_bytes(_read(file, max(size - 4, 0), 4), "big")
+    return (length <= size and _read(file, size - length, 16) == _MXF_INDEX) or None
+
+
+def _check_gif(file: BinaryIO, size: int) -> bool:
+    return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b";")
+
+
+_CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
+    "asf": _check_asf,
+    "matroska,webm": _check_matroska,
+    "flv": _check_flv,
+    "rm": _check_rm,
+    "mxf": _check_mxf,
+    "gif": _check_gif,
+}
+
+
+def count_empty_chunks(file: BinaryIO, stream_index: int) -> int:
+    """Return how many chunks of a stream of an AVI file are empty: the picture before is shown on."""
+    size, position, num_empty = file.seek(0, 2), 0, 0
+    name = re.compile(rb"%02d[a-z]{2}" % stream_index)
+    while position + 8 <= size:
+        kind, length, form = struct.unpack("<4sI4s", _read(file, position, 12).ljust(12, b"\0"))
+        if not re.fullmatch(rb"[ -~]{4}", kind):
+            break
+        num_empty += length == 0 and name.fullmatch(kind) is not None
+        is_list = kind == b"RIFF" or (kind == b"LIST" and form in (b"movi", b"rec "))
+        position += 12 if is_list else 8 + length + length % 2
+    return num_empty
+
+
+def count_blocks(file: BinaryIO, video_number: int) -> int | None:
+    """Return how many frames a video track of a Matroska file holds; None if the file is not whole.
+
+    `video_number` counts the video tracks from 0.
+    """
+    size = file.seek(0, 2)
+    track, tracks, counts = 0, [], dict[int, int]()
+    position = 0
+    for kind, start, length in _matroska_elements(file, size):
+        position = start if kind in _MASTERS or length is None else start + length
+        if kind == _SEGMENT and length is not None and start + length != size:
+            return None
+        if kind == _TRACK_NUMBER:
+            track = int.from_bytes(_read(file, start, length or 0), "big")
+        elif kind == _TRACK_TYPE and _read(file, start, length or 0)[-1:] == bytes([_VIDEO_TRACK]):
+            tracks.append(track)
+        elif kind in (_SIMPLE_BLOCK, _BLOCK):
+            head = _read(file, start, 16)
+            number, used = _read_vint(head, 0)
+            is_laced = head[used + 2] & 0x06
+            has_data = (length or 0) > used + 3
+            counts[number] = counts.get(number, 0) + (head[used + 3] + 1 if is_laced else has_data)
+    if position != size or video_number >= len(tracks):
+        return None
+    return counts.get(tracks[video_number], 0)
+
+
+_MASTERS = (_SEGMENT, _CLUSTER, _BLOCK_GROUP, _TRACKS, _TRACK)
+
+
+def _matroska_elements(file: BinaryIO, size: int) -> Iterator[tuple[int, int, int | None]]:
+    """Yield kind, start of the content, and its length (None: unknown) of each element, up to the blocks."""
+    position = 0
+    while position < size:
+        head = _read(file, position, 12)
+        num_id = 9 - head[0].bit_length()
+        if num_id > 4:
+            return
+        length, used = _read_vint(head, num_id)
+        start = position + num_id + used
+        is_unknown = length == (1 << 7 * used) - 1
+        kind = int.from_bytes(head[:num_id], "big")
+        yield kind, start, None if is_unknown else length
+        position = start if kind in _MASTERS or is_unknown else start + length
+
+
+def _read_vint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number of variable length, without the bits that mark it, and its length in bytes."""
+    length = 9 - data[at].bit_length() if data[at] else 8
+    return int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1), length
