@@ -9,10 +9,11 @@ from typing import Any
 
 
 def read_stub(package: str) -> dict[str, str]:
-    """Return the module of each name that `__init__.pyi` of a package imports; private names are left out."""
+    """Return the module in `bsp_hf` of each public name that `__init__.pyi` of a package imports."""
     stub = ast.parse(pkgutil.get_data(package, "__init__.pyi") or b"")
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    homes = {alias.name: str(node.module) for node in imports for alias in node.names}
+    inside = f"{package}.".partition(".")[2]
+    homes = {alias.name: f"{inside}{node.module}" for node in imports for alias in node.names}
     return {name: module for name, module in homes.items() if not name.startswith("_")}
 
 

@@ -21,6 +21,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 import bsp_hf
 import bsp_hf.features
+import bsp_hf.metrics
 from bsp_hf.registration import register
 
 NAMES = sorted(set(bsp_hf.__all__) - {"__version__"})
@@ -39,10 +40,12 @@ def imports_for_type_checkers(package):
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         )
         body = checked.body
-    return {alias.name: node.module.removeprefix("bsp_hf.") for node in body for alias in node.names}
+    inside = f"{package.__name__}.".partition(".")[2]
+    modules = [(inside if node.level else "") + node.module.removeprefix("bsp_hf.") for node in body]
+    return {alias.name: module for node, module in zip(body, modules, strict=True) for alias in node.names}
 
 
-@pytest.mark.parametrize("package", [bsp_hf, bsp_hf.features])
+@pytest.mark.parametrize("package", [bsp_hf, bsp_hf.features, bsp_hf.metrics])
 def test_names_homes_and_what_type_checkers_see_are_the_same(package):
     imported = imports_for_type_checkers(package)
     assert len(imported) > 20

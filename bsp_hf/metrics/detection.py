@@ -48,17 +48,7 @@ class DetectionScores:
         return dict(zip(self.labels, self.ap.mean(axis=0).tolist(), strict=True))
 
     def map_at(self, tiou_threshold: float) -> float:
-        """Return the mAP at one of the thresholds.
-
-        Args:
-            tiou_threshold (`float`): One of `tiou_thresholds`, to within 1e-9.
-
-        Returns:
-            `float`: In 0 to 1.
-
-        Raises:
-            ValueError: If it was not evaluated.
-        """
+        """Return the mAP at one of the thresholds, in 0 to 1; any other is a `ValueError`."""
         return float(self.map_per_threshold[find_threshold(self.tiou_thresholds, tiou_threshold)])
 
 

@@ -74,17 +74,7 @@ class BoundaryScores:
         return float(self.f1.mean())
 
     def f1_at(self, relative_distance: float) -> float:
-        """Return F1 at one of the distances.
-
-        Args:
-            relative_distance (`float`): One of `relative_distances`, to within 1e-9.
-
-        Returns:
-            `float`: In 0 to 1.
-
-        Raises:
-            ValueError: If it was not evaluated.
-        """
+        """Return F1 at one of the distances, in 0 to 1; one that was not evaluated is a `ValueError`."""
         return float(self.f1[find_threshold(self.relative_distances, relative_distance)])
 
 

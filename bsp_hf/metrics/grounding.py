@@ -34,18 +34,7 @@ class GroundingScores:
     num_queries_with_predictions: int
 
     def recall_at(self, rank: int, tiou_threshold: float) -> float:
-        """Return R@rank at a tIoU.
-
-        Args:
-            rank (`int`): One of `ranks`.
-            tiou_threshold (`float`): One of `tiou_thresholds`, to within 1e-9.
-
-        Returns:
-            `float`: In 0 to 1.
-
-        Raises:
-            ValueError: If it was not evaluated.
-        """
+        """Return R@rank at a tIoU, in 0 to 1; what was not evaluated is a `ValueError`."""
         if rank not in self.ranks:
             raise ValueError(f"R@{rank} was not evaluated; there are ranks {self.ranks}.")
         return float(

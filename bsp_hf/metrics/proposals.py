@@ -40,17 +40,7 @@ class ProposalScores:
     num_proposals: int
 
     def average_recall_at(self, num_proposals: float) -> float:
-        """Return AR@AN, read off the curve (linear between two points).
-
-        Args:
-            num_proposals (`float`): Average number of proposals in a video, within `proposals_per_video`.
-
-        Returns:
-            `float`: In 0 to 1.
-
-        Raises:
-            ValueError: If the curve does not reach there.
-        """
+        """Return AR@AN, in 0 to 1, read off the curve (linear between two points), which must reach there."""
         low, high = float(self.proposals_per_video[0]), float(self.proposals_per_video[-1])
         slack = 1e-9 * high
         if not low - slack <= num_proposals <= high + slack:

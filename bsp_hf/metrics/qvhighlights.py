@@ -49,25 +49,11 @@ class MomentRetrievalScores:
         return float(self.map_per_threshold.mean())
 
     def map_at(self, tiou_threshold: float) -> float:
-        """Return the mAP at one of the thresholds.
-
-        Args:
-            tiou_threshold (`float`): One of `tiou_thresholds`, to within 1e-9.
-
-        Returns:
-            `float`: In 0 to 1.
-        """
+        """Return the mAP at one of the thresholds, in 0 to 1; any other is a `ValueError`."""
         return float(self.map_per_threshold[find_threshold(self.tiou_thresholds, tiou_threshold)])
 
     def recall_at(self, tiou_threshold: float) -> float:
-        """Return R1 at one of the thresholds.
-
-        Args:
-            tiou_threshold (`float`): One of `tiou_thresholds`, to within 1e-9.
-
-        Returns:
-            `float`: In 0 to 1.
-        """
+        """Return R1 at one of the thresholds, in 0 to 1; any other is a `ValueError`."""
         return float(self.recall_at_one[find_threshold(self.tiou_thresholds, tiou_threshold)])
 
 

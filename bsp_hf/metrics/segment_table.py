@@ -90,26 +90,15 @@ class SegmentTable:
         )
 
     def require_scores(self) -> np.ndarray:
-        """Return `scores`.
-
-        Returns:
-            `np.ndarray`: float64, `(num_segments,)`.
-
-        Raises:
-            ValueError: If the table has none.
-        """
+        """Return `scores`, float64 `(num_segments,)`; a table without them is a `ValueError`."""
         if self.scores is None:
             raise ValueError("The predictions have no scores; pass scores=... to SegmentTable.from_columns.")
         return self.scores
 
     def without_videos(self, excluded_video_ids: Collection[Hashable]) -> "SegmentTable":
-        """Return the table less some videos; ids that it does not hold are passed over.
+        """Return the table less some videos, for instance a benchmark's blocked list.
 
-        Args:
-            excluded_video_ids (`Collection`): Videos to leave out, for instance a benchmark's blocked list.
-
-        Returns:
-            `SegmentTable`: The remaining rows in their order; classes in order of first appearance.
+        Ids that it does not hold are passed over; classes are in order of first appearance.
         """
         if not excluded_video_ids:
             return self
@@ -121,16 +110,10 @@ class SegmentTable:
     def select_rows(
         self, rows: np.ndarray, all_video_ids: Iterable[Hashable] | None = None, with_labels: bool = True
     ) -> "SegmentTable":
-        """Return a table of some rows.
+        """Return a table of some rows, by their numbers `(num_rows,)`, in the order wanted.
 
-        Args:
-            rows (`np.ndarray`): Their numbers, `(num_rows,)`, in the order wanted.
-            all_video_ids (`Iterable`, *optional*): Videos of the table; by default those of this one.
-            with_labels (`bool`): Keep the classes, in order of first appearance; otherwise all rows are of
-                the class `None`. Defaults to `True`.
-
-        Returns:
-            `SegmentTable`: The rows.
+        The videos are `all_video_ids`, by default those of this table. Without `with_labels` all rows are of
+        the class `None`; classes are else in order of first appearance.
         """
         return SegmentTable.from_columns(
             [self.video_ids[place] for place in self.video_index[rows]],

@@ -17,11 +17,11 @@ from bsp_hf import (
     save_localizer_folder,
 )
 from bsp_hf.features import write_track
-from bsp_hf.localization.gtad.conversion import export_gtad_state_dict
 from bsp_hf.pretraining.rendering.clips import render_action_clips, render_long_video
 from support.doc_pages import ROOT
 from support.foreign_weights import BOTTLENECK, random_resnet, tsm_weights
 from support.lite_weights import NARROW, lite_weights
+from support.published_weights import export_gtad_state_dict
 from support.tiny import randomize, tiny_config
 from support.tiny_localizers import companions_of, tiny_localizer
 

@@ -10,27 +10,6 @@ from .alignment import AlignmentGeometry
 
 STEM_GROUPS = 4
 TIME_AXES = ("rescaled", "windows")
-POSITIVE_FIELDS = (
-    "num_steps",
-    "max_duration",
-    "aligned_dim",
-    "map_dim",
-    "num_neighbors",
-    "num_groups",
-    "group_width",
-    "num_inner_bins",
-    "max_proposals",
-)
-NON_NEGATIVE_FIELDS = (
-    "num_context_bins",
-    "inner_sampling_ratio",
-    "context_sampling_ratio",
-    "expansion_ratio",
-    "node_loss_weight",
-    "regression_loss_weight",
-    "classification_loss_weight",
-    "classification_smoothing",
-)
 
 
 @strict
@@ -128,17 +107,13 @@ class GTADConfig(LocalizerConfig):
     class_source: str | None = None
 
     def validate_fields(self) -> None:
-        """Check every field against its range and the fields against one another.
-
-        Raises:
-            ValueError: If a field is out of range or two fields contradict; the message names them.
-        """
-        for name in POSITIVE_FIELDS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
-        for name in NON_NEGATIVE_FIELDS:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative.")
+        """Check every field against its range and the fields against one another."""
+        self.check_at_least(1, "num_steps", "max_duration", "aligned_dim", "map_dim", "num_neighbors")
+        self.check_at_least(1, "num_groups", "group_width", "num_inner_bins", "max_proposals")
+        self.check_at_least(0, "num_context_bins", "inner_sampling_ratio", "context_sampling_ratio")
+        self.check_at_least(0, "expansion_ratio", "node_loss_weight", "regression_loss_weight")
+        self.check_at_least(0, "classification_loss_weight", "classification_smoothing")
+        self.check_choice("time_axis", TIME_AXES)
         for name in ("feature_dim", "hidden_dim"):
             if getattr(self, name) < 1 or getattr(self, name) % STEM_GROUPS:
                 raise ValueError(
@@ -157,8 +132,6 @@ class GTADConfig(LocalizerConfig):
                 f"num_context_bins={self.num_context_bins} must be at least 1 with context_style="
                 f"{self.context_style}; use context_style=0 for no context."
             )
-        if self.time_axis not in TIME_AXES:
-            raise ValueError(f"time_axis={self.time_axis!r} is not one of {', '.join(TIME_AXES)}.")
         if self.class_source not in (None, "encoder"):
             raise ValueError(f"class_source={self.class_source!r} must be 'encoder' or None.")
         if self.map_kernel_size < 1 or self.map_kernel_size % 2 == 0:
@@ -185,12 +158,6 @@ class GTADConfig(LocalizerConfig):
 
         It was trained by Adam with learning rate 4e-3 and weight decay 1e-4, batches of 16, 10 epochs, the
         rate divided by 10 every 5 epochs, no clipping; the epoch of lowest validation loss is kept.
-
-        Args:
-            kwargs: Any field of the config; other features need only `feature_dim`.
-
-        Returns:
-            `GTADConfig`: The config.
         """
         return cls(**kwargs)
 
@@ -200,12 +167,6 @@ class GTADConfig(LocalizerConfig):
 
         It was trained by Adam with learning rate 4e-5 and weight decay 1e-4, batches of 8, 10 epochs, the
         rate divided by 10 every 5 epochs, gradients clipped to norm 1; the last epoch is kept.
-
-        Args:
-            kwargs: Any field of the config; other features need only `feature_dim`.
-
-        Returns:
-            `GTADConfig`: The config.
         """
         preset = {
             "feature_dim": 2048,

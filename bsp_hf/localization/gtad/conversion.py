@@ -1,4 +1,4 @@
-"""Published G-TAD checkpoints to ours and back: the parameter names agree up to prefixes."""
+"""Published G-TAD checkpoints to ours: the parameter names agree up to prefixes."""
 
 from collections.abc import Mapping
 
@@ -23,8 +23,3 @@ def convert_gtad_state_dict(original: Mapping[str, Tensor], config: GTADConfig) 
     converted = {f"gtad.{key}" if key.startswith(BACKBONE_PREFIXES) else key: bare[key] for key in bare}
     check_state_dict(converted, GTADForTemporalActionLocalization, config, "G-TAD")
     return converted
-
-
-def export_gtad_state_dict(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights of [`GTADForTemporalActionLocalization`] to published ones, `module.` in front."""
-    return {PARALLEL_PREFIX + key.removeprefix("gtad."): value for key, value in state_dict.items()}

@@ -1,4 +1,4 @@
-"""Published LGI checkpoints to state dicts of this package and back; pure functions."""
+"""Published LGI checkpoints to state dicts of this package."""
 
 from collections.abc import Mapping
 
@@ -33,17 +33,3 @@ def convert_lgi_checkpoint(
     unused = {key: (config.hidden_dim,) * axes for key, axes in LGI_UNUSED.items()}
     check_state_dict(joined, LGIForVideoGrounding, config, "LGI", unused)
     return {key: value for key, value in joined.items() if key not in LGI_UNUSED}
-
-
-def export_lgi_checkpoint(state_dict: Mapping[str, torch.Tensor]) -> dict[str, StateDict]:
-    """Convert a state dict of [`LGIForVideoGrounding`] to the published layout, the unused layer zero.
-
-    The other tensors share memory with the input.
-    """
-    weight = state_dict["ta_reg_fn.tatt.fc.weight"]
-    unused = {key: weight.new_zeros((len(weight),) * axes) for key, axes in LGI_UNUSED.items()}
-    parts: dict[str, StateDict] = {part: {} for part in LGI_PARTS}
-    for key, value in {**state_dict, **unused}.items():
-        part, name = key.split(".", 1)
-        parts[part][name] = value
-    return parts

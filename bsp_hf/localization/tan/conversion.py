@@ -1,4 +1,4 @@
-"""Published 2D-TAN checkpoints to state dicts of this package and back; pure functions."""
+"""Published 2D-TAN checkpoints to state dicts of this package."""
 
 from collections.abc import Mapping
 
@@ -21,11 +21,3 @@ def convert_tan_state_dict(state_dict: Mapping[str, torch.Tensor], config: TANCo
     }
     check_state_dict(converted, TANForVideoGrounding, config, "2D-TAN")
     return converted
-
-
-def export_tan_state_dict(state_dict: Mapping[str, torch.Tensor]) -> StateDict:
-    """Convert a state dict of [`TANForVideoGrounding`] to the published layout; tensors share memory."""
-    return {
-        key: value.reshape(*value.shape, *[1] * TAN_POINTWISE[key]) if key in TAN_POINTWISE else value
-        for key, value in state_dict.items()
-    }

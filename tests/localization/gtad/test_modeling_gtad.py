@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from support.published_weights import export_gtad_state_dict
 from support.subgraphs import align1d
 
 from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
-from bsp_hf.localization.gtad.conversion import convert_gtad_state_dict, export_gtad_state_dict
+from bsp_hf.localization.gtad.conversion import convert_gtad_state_dict
 from bsp_hf.localization.gtad.modeling_gtad import (
     GTADForTemporalActionLocalization,
     GTADModel,

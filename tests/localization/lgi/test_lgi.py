@@ -5,10 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from support.published_weights import export_lgi_checkpoint
 from torch.nn import functional as F
 
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.lgi.conversion import LGI_PARTS, convert_lgi_checkpoint, export_lgi_checkpoint
+from bsp_hf.localization.lgi.conversion import LGI_PARTS, convert_lgi_checkpoint
 from bsp_hf.localization.lgi.decoding import decode_lgi
 from bsp_hf.localization.lgi.loss import attention_guidance_loss, distinct_attention_loss, span_loss
 from bsp_hf.localization.lgi.modeling_lgi import (

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from support.published_weights import export_tan_state_dict
 from support.suppression import temporal_nms
 from torch.nn import functional as F
 
 from bsp_hf.localization.tan.configuration_tan import TANConfig
-from bsp_hf.localization.tan.conversion import convert_tan_state_dict, export_tan_state_dict
+from bsp_hf.localization.tan.conversion import convert_tan_state_dict
 from bsp_hf.localization.tan.decoding import decode_tan
 from bsp_hf.localization.tan.loss import tan_loss
 from bsp_hf.localization.tan.modeling_tan import PooledProposals, TANForVideoGrounding

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from support.published_weights import export_gtad_state_dict, export_lgi_checkpoint, export_tan_state_dict
 from transformers import AutoModel, PreTrainedConfig
 from typer.testing import CliRunner
 
@@ -14,13 +15,10 @@ from bsp_hf import convert_localizer_checkpoint
 from bsp_hf.cli.application import app
 from bsp_hf.localization.grounding.queries import QueryVocabulary
 from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
-from bsp_hf.localization.gtad.conversion import export_gtad_state_dict
 from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
 from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
-from bsp_hf.localization.lgi.conversion import export_lgi_checkpoint
 from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
 from bsp_hf.localization.tan.configuration_tan import TANConfig
-from bsp_hf.localization.tan.conversion import export_tan_state_dict
 from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
 GTAD = {"feature_dim": 8, "hidden_dim": 128, "aligned_dim": 24, "map_dim": 16}

@@ -1,0 +1,34 @@
+# The names of `bsp_hf.metrics` and the modules that define them.
+
+from .actionness import ActionnessScores as ActionnessScores
+from .actionness import StepAnnotation as StepAnnotation
+from .actionness import average_precision as average_precision
+from .actionness import evaluate_actionness as evaluate_actionness
+from .actionness import label_segments as label_segments
+from .boundary_classification import BOUNDARY_TYPE_NAMES as BOUNDARY_TYPE_NAMES
+from .boundary_classification import BoundaryClassificationScores as BoundaryClassificationScores
+from .boundary_classification import evaluate_boundary_classification as evaluate_boundary_classification
+from .detection import ACTIVITYNET_TIOU_THRESHOLDS as ACTIVITYNET_TIOU_THRESHOLDS
+from .detection import THUMOS_TIOU_THRESHOLDS as THUMOS_TIOU_THRESHOLDS
+from .detection import DetectionScores as DetectionScores
+from .detection import activitynet_map as activitynet_map
+from .detection import interpolated_average_precision as interpolated_average_precision
+from .detection import thumos_map as thumos_map
+from .generic_boundaries import GEBD_RELATIVE_DISTANCES as GEBD_RELATIVE_DISTANCES
+from .generic_boundaries import BoundaryAnnotation as BoundaryAnnotation
+from .generic_boundaries import BoundaryScores as BoundaryScores
+from .generic_boundaries import evaluate_boundaries as evaluate_boundaries
+from .generic_boundaries import read_boundary_annotations as read_boundary_annotations
+from .grounding import GroundingScores as GroundingScores
+from .grounding import evaluate_grounding as evaluate_grounding
+from .proposals import ProposalScores as ProposalScores
+from .proposals import proposal_recall as proposal_recall
+from .qvhighlights import HighlightScores as HighlightScores
+from .qvhighlights import MomentRetrievalScores as MomentRetrievalScores
+from .qvhighlights import evaluate_highlights as evaluate_highlights
+from .qvhighlights import evaluate_moment_retrieval as evaluate_moment_retrieval
+from .segment_table import SegmentTable as SegmentTable
+from .segment_table import read_ground_truth as read_ground_truth
+from .segment_table import read_results as read_results
+from .segments import pairwise_tiou as pairwise_tiou
+from .segments import tiou as tiou
