@@ -55,3 +55,9 @@ def _to_record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_json(path: str | os.PathLike[str]) -> Any:  # Any: parsed JSON
     """Return the content of a JSON file, gzipped if its name ends in `.gz`."""
     return parse_json(read_text(path), path)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:  # Any: as above
+    """Return the object of a JSON file; empty where there is none."""
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}

@@ -62,7 +62,7 @@ def describe_hardware(device: str) -> dict[str, str | int]:
         device = f"cuda ({torch.cuda.get_device_name()})"
     return {
         "device": device,
-        "processor": _name_processor(),
+        "processor": name_processor(),
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
@@ -75,7 +75,8 @@ def _run_git(*arguments: str) -> str:
     return finished.stdout.strip()
 
 
-def _name_processor() -> str:
+def name_processor() -> str:
+    """Return the name of the processor as far as the system gives it, and its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -119,7 +119,9 @@ def check_devices() -> list[Finding]:
     """Return the devices that torch can compute on."""
     import torch
 
-    findings = [Finding("CPU", "ok", f"{_processor_name()}, {torch.get_num_threads()} threads for torch")]
+    from bsp_hf.training.environment import name_processor
+
+    findings = [Finding("CPU", "ok", f"{name_processor()}, {torch.get_num_threads()} threads for torch")]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)
@@ -261,12 +263,3 @@ def _check_requirement(requirement: Requirement, state: str, optional: bool = Fa
     if not requirement.specifier.contains(installed, prereleases=True):
         return Finding(requirement.name, state, f"{installed}, {requirement.specifier} is needed", wanted)
     return Finding(requirement.name, "ok", installed)
-
-
-def _processor_name() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from bsp_hf.metrics.text_files import read_json
+from bsp_hf.metrics.text_files import read_json_object
 
 _OWN_FIELDS = ("num_frames", "shift_div", "shift_place", "shift_blocks")
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -13,15 +13,15 @@ _PREPROCESSING_FIELDS = ("size", "crop_size", "image_mean", "image_std", "num_fr
 
 def describe_checkpoint(path: Path) -> dict[str, Any]:
     """Return facts about a checkpoint folder or file, without running any code in it."""
-    if path.is_dir() and _read_object(path / "config.json").get("model_type"):
+    if path.is_dir() and read_json_object(path / "config.json").get("model_type"):
         return _describe_folder(path)
     return _describe_foreign(path)
 
 
 def _describe_folder(folder: Path) -> dict[str, Any]:
-    config = _read_object(folder / "config.json")
-    preprocessing = _read_object(folder / "preprocessor_config.json")
-    record = _read_object(folder / "training_record.json")
+    config = read_json_object(folder / "config.json")
+    preprocessing = read_json_object(folder / "preprocessor_config.json")
+    record = read_json_object(folder / "training_record.json")
     backbone = config.get("backbone_config") or {}
     labels = [config["id2label"][key] for key in sorted(config.get("id2label", {}), key=int)]
     weights = sorted(folder.glob("*.safetensors"))
@@ -99,12 +99,6 @@ def _describe_foreign(path: Path) -> dict[str, Any]:
         "name_says": {k: v for k, v in vars(named).items() if v is not None} if named else "nothing",
         "to_convert": f"bsp-hf convert {path} {name}",
     }
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file; empty where there is none."""
-    content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
 
 
 def _select(values: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -10,12 +10,6 @@ from typer import Argument, Option
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
 from ..early_checks import check_inputs, check_model
 
-_TASKS = {
-    "gtad": "temporal-action-localization",
-    "tan": "video-grounding",
-    "lgi": "video-grounding",
-    "actionness": "step-localization",
-}
 _FORMATS = ("json", "csv", "activitynet")
 _SHOWN_ROWS = 10
 
@@ -104,8 +98,9 @@ def _settle_format(file_format: str | None, output: Path | None) -> str:
 def _task_of(model: str) -> str:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(model)
-    return _TASKS.get(config.model_type, "video-boundary-detection")
+    from bsp_hf.localization.localizer.config import LOCALIZER_TASKS
+
+    return LOCALIZER_TASKS.get(AutoConfig.from_pretrained(model).model_type, "video-boundary-detection")
 
 
 def _run(

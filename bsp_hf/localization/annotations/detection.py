@@ -196,7 +196,7 @@ def _read_steps(path: Path) -> Iterator[_Step]:
             yield _Step(file, line, task_id, video_id, number, (start, end))
 
 
-def _held_out_videos(path: Path) -> frozenset[str]:
+def _held_out_videos(path: str | Path) -> frozenset[str]:
     fields = [(line, text.split(",")) for line, text in numbered_lines(path)]
     short = [line for line, parts in fields if len(parts) < 2]
     if short:

@@ -90,9 +90,6 @@ def read_annotations(
     layout = detect_layout(path) if layout is None else layout
     if layout not in ANNOTATION_LAYOUTS:
         raise ValueError(f"layout {layout!r} is unknown; choose one of {', '.join(ANNOTATION_LAYOUTS)}.")
-    durations, tasks, validation_videos = (
-        None if file is None else Path(file) for file in (durations, tasks, validation_videos)
-    )
     require_files(durations, tasks, validation_videos)
     for file in (tasks, validation_videos):
         if file is not None and layout != "crosstask":

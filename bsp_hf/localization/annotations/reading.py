@@ -75,9 +75,9 @@ class ReadingOptions:
     """What some layouts need besides the file, see `read_annotations`."""
 
     subset: str = ""
-    durations: Path | None = None
-    tasks: Path | None = None
-    validation_videos: Path | None = None
+    durations: str | Path | None = None
+    tasks: str | Path | None = None
+    validation_videos: str | Path | None = None
     keep_ambiguous: bool = False
 
 

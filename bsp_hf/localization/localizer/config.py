@@ -8,6 +8,14 @@ from transformers import PreTrainedConfig
 
 from bsp_hf.features.encoder_record import EncoderRecord
 
+# Task of the pipeline of each kind of localizer, by the type of its config.
+LOCALIZER_TASKS = {
+    "gtad": "temporal-action-localization",
+    "tan": "video-grounding",
+    "lgi": "video-grounding",
+    "actionness": "step-localization",
+}
+
 
 @strict
 class LocalizerConfig(PreTrainedConfig):

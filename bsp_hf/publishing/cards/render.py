@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from bsp_hf.localization.localizer.config import LOCALIZER_TASKS
+
 from .metrics import CardMetric, collect_metrics
 
 # Stands where only the owner knows what to write; a card that contains it is not published.
@@ -27,13 +29,6 @@ CARD_FIELDS = (
     "results_note",
     "tags",
 )
-# Task of the pipeline of each kind of localizer.
-LOCALIZER_TASKS = {
-    "gtad": "temporal-action-localization",
-    "tan": "video-grounding",
-    "lgi": "video-grounding",
-    "actionness": "step-localization",
-}
 # The last line of a rendered card shows whether somebody has edited it since, and which record it is of.
 STAMP = re.compile(r"<!-- rendered by bsp_hf: text (\w+), record (\w+) -->\s*\Z")
 

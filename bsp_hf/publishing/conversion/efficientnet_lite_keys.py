@@ -31,6 +31,7 @@ class EfficientNetLiteLayout(KeyLayout):
     """The names of EfficientNet-Lite's weights: blocks are numbered through, whatever their stage."""
 
     network: ClassVar[str] = "an EfficientNet-Lite"
+    backbone_key: ClassVar[re.Pattern[str]] = _BACKBONE_KEY
     relatives: ClassVar[str] = "EfficientNets with squeeze-and-excitation"
 
     pixel_statistics: Mapping[str, list[float]] = field(
@@ -100,18 +101,12 @@ class EfficientNetLiteLayout(KeyLayout):
             raise ValueError(f"{name}.weight is missing or not the weight of a 2-D convolution.")
         return weight
 
-    def name_weight(
-        self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
+    def name_backbone_weight(
+        self, key: re.Match[str], shift_place: str, shifted: Sequence[Sequence[bool]]
     ) -> str:
-        """Return the layout's name of a weight of this package; see [`KeyLayout`]."""
-        head, _, leaf = key.rpartition(".")
-        if head == "classifier":
-            return f"{classifier}.{leaf}"
-        match = _BACKBONE_KEY.fullmatch(key)
-        if match is None:
-            raise ValueError(f"{key} is not a weight of an EfficientNet-Lite encoder.")
-        kind = ("convolution", "normalization").index(match["kind"])
-        if match["end"]:
-            return f"{_ENDS[match['end']][kind]}.{leaf}"
-        number = sum(map(len, shifted[: int(match["stage"])])) + int(match["block"])
-        return f"_blocks.{number}.{_LAYERS[match['layer']][kind]}.{leaf}"
+        """Return the layout's name of a weight of the backbone; see [`KeyLayout`]."""
+        kind = ("convolution", "normalization").index(key["kind"])
+        if key["end"]:
+            return f"{_ENDS[key['end']][kind]}.{key['leaf']}"
+        number = sum(map(len, shifted[: int(key["stage"])])) + int(key["block"])
+        return f"_blocks.{number}.{_LAYERS[key['layer']][kind]}.{key['leaf']}"

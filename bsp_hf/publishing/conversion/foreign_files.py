@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bsp_hf.files import BAD_FILE_ERRORS
-from bsp_hf.metrics.text_files import read_json
+from bsp_hf.metrics.text_files import read_json_object
 
 # Where a checkpoint keeps its weights: the first is TSM's and mmaction2's, the second torchvision's.
 STATE_DICT_ENTRIES = ("state_dict", "model")
@@ -51,8 +51,8 @@ def read_checkpoint(source: str | Path) -> ForeignCheckpoint:
         state_dict=state_dict,
         extras=tuple(extras),
         facts={k: v for k, v in extras.items() if isinstance(v, (str, int, float)) and len(str(v)) < 100},
-        config=_read_object(beside, "config.json"),
-        preprocessor=_read_object(beside, "preprocessor_config.json"),
+        config=read_json_object(beside / "config.json") if beside else {},
+        preprocessor=read_json_object(beside / "preprocessor_config.json") if beside else {},
     )
 
 
@@ -136,8 +136,3 @@ def _split(content: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
                 f"{path.name}: {key} claims {value.numel()} values, which the file does not hold."
             )
     return weights, extras
-
-
-def _read_object(folder: Path | None, name: str) -> dict[str, Any]:
-    content = read_json(folder / name) if folder is not None and (folder / name).is_file() else {}
-    return content if isinstance(content, dict) else {}

@@ -31,6 +31,7 @@ class ResNetLayout(KeyLayout):
     """
 
     network: ClassVar[str] = "a plain ResNet, with or without the temporal shift"
+    backbone_key: ClassVar[re.Pattern[str]] = _BACKBONE_KEY
     relatives: ClassVar[str] = "Non-local blocks, temporal pooling, ResNeXt and wide ResNets"
 
     prefix: str  # in front of every key of the backbone
@@ -52,25 +53,17 @@ class ResNetLayout(KeyLayout):
         """
         return self._name_block_weight(stage, block, unit, 0, "weight", shift_place)
 
-    def name_weight(
-        self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
+    def name_backbone_weight(
+        self, key: re.Match[str], shift_place: str, shifted: Sequence[Sequence[bool]]
     ) -> str:
-        """Return the layout's name of a weight of this package; see [`KeyLayout`]."""
-        head, _, leaf = key.rpartition(".")
-        if head == "classifier":
-            return f"{classifier}.{leaf}"
-        match = _BACKBONE_KEY.fullmatch(key)
-        if match is None:
-            raise ValueError(
-                f"{key} is not a weight of a ResNet encoder; only those have names in other layouts."
-            )
-        kind = _KINDS.index(match["kind"])
-        if match["stage"] is None:
-            return f"{self.prefix}{self.stem[kind]}.{leaf}"
-        stage, block = int(match["stage"]), int(match["block"])
-        unit = None if match["unit"] is None else int(match["unit"])
+        """Return the layout's name of a weight of the backbone; see [`KeyLayout`]."""
+        kind = _KINDS.index(key["kind"])
+        if key["stage"] is None:
+            return f"{self.prefix}{self.stem[kind]}.{key['leaf']}"
+        stage, block = int(key["stage"]), int(key["block"])
+        unit = None if key["unit"] is None else int(key["unit"])
         place = shift_place if self.records_shift and shifted[stage][block] else "none"
-        return self._name_block_weight(stage, block, unit, kind, leaf, place)
+        return self._name_block_weight(stage, block, unit, kind, key["leaf"], place)
 
     def find_shift_place(self, keys: Collection[str]) -> str:
         """Return where a network shifts, by its keys; see [`KeyLayout`]."""

@@ -1,5 +1,6 @@
 """Base of the layouts: how a code base names the weights of a kind of network."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ class KeyLayout(ABC):
     # For messages: what the keys should be of, and what has keys of the same names and is something else.
     network: ClassVar[str]
     relatives: ClassVar[str]
+    backbone_key: ClassVar[re.Pattern[str]]  # of this package
 
     name: str  # what users call the layout
     # of the linear classifier; the first one stands behind a dropout, a second one does not
@@ -37,7 +39,6 @@ class KeyLayout(ABC):
     def infer_backbone(self, state_dict: Mapping[str, Tensor], shift_place: str) -> Any:
         """Return the backbone's own config, inferred from its tensors under bare keys."""
 
-    @abstractmethod
     def name_weight(
         self, key: str, shift_place: str, shifted: Sequence[Sequence[bool]], classifier: str
     ) -> str:
@@ -45,6 +46,19 @@ class KeyLayout(ABC):
 
         `shifted` says which blocks of which stage shift.
         """
+        head, _, leaf = key.rpartition(".")
+        if head == "classifier":
+            return f"{classifier}.{leaf}"
+        match = self.backbone_key.fullmatch(key)
+        if match is None:
+            raise ValueError(f"{key} is not a weight of {self.network}; others have no names in {self.name}.")
+        return self.name_backbone_weight(match, shift_place, shifted)
+
+    @abstractmethod
+    def name_backbone_weight(
+        self, key: re.Match[str], shift_place: str, shifted: Sequence[Sequence[bool]]
+    ) -> str:
+        """Return the layout's name of a weight of the backbone, whose key matches `backbone_key`."""
 
 
 def find_rgb_stem(state_dict: Mapping[str, Tensor], key: str) -> Tensor:
