@@ -1,0 +1,1 @@
+"""Parts of `examples/reproduce.py`: what is run, what is recorded, and the tables of the paper."""

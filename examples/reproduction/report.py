@@ -1,0 +1,208 @@
+"""Tables and the page of evidence as Markdown, from records alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .boundary_table import KINDS, ROWS, BoundaryTable
+from .figures import FIGURES
+from .markdown import markdown_table
+from .plan import Records
+from .preset_records import preset_tables
+from .recipes import training_cost
+from .scoring import rank_correlation
+from .study import Cell, Study, View
+from .tables import TABLES, Row, Table
+
+INTRODUCTION = Path(__file__).with_name("evidence_head.md")
+CAPTION = (
+    "Cells are means over seeds in percent, in brackets the lowest and the highest seed. *Paper* columns are "
+    "the paper's own numbers, at another scale: only the order of rows can be compared."
+)
+
+
+def format_cell(cell: Cell | None) -> str:
+    """Return a mean in percent with the range over the seeds; `-` where nothing was measured."""
+    if cell is None:
+        return "-"
+    values = 100 * np.array(cell.values)
+    text = f"{values.mean():.2f}"
+    return text if len(values) < 2 else f"{text} ({values.min():.2f}-{values.max():.2f})"
+
+
+def format_counts(counts: Sequence[int]) -> str:
+    """Return a count, or the range of several."""
+    found = sorted(set(counts))
+    return "-" if not found else str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"
+
+
+def fill_table(study: Study, records: Records, view: View, table: Table) -> str:
+    """Return a table in the paper's layout, its rank correlation with the paper's, and its comparisons."""
+    numbers = range(len(table.columns))
+    cells = {
+        row.method: [study.cell(records, view, table, row, n) for n in numbers] for row in study.rows(table)
+    }
+    has_paper = any(value is not None for row in table.rows for value in row.paper)
+    head = [table.head, *(column.head for column in table.columns), "seeds", "videos"]
+    head += [f"paper: {column.head}" for column in table.columns] if has_paper else []
+    lines = [_line(row, cells[row.method], has_paper) for row in study.rows(table)]
+    parts = [markdown_table(head, lines)]
+    if table.has_correlation:
+        parts.append(describe_correlation(table, study.rows(table), cells))
+    parts += describe_comparisons(study, records, view, table)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _line(row: Row, cells: Sequence[Cell | None], has_paper: bool) -> list[str]:
+    measured = [cell for cell in cells if cell is not None]
+    seeds = format_counts([len(cell.values) for cell in measured])
+    videos = format_counts([count for cell in measured for count in cell.num_videos])
+    papers = ["-" if value is None else f"{value:g}" for value in row.paper] if has_paper else []
+    return [row.method, *map(format_cell, cells), seeds, videos, *papers]
+
+
+def describe_correlation(
+    table: Table, rows: Sequence[Row], cells: Mapping[str, Sequence[Cell | None]]
+) -> str:
+    """Return the rank correlation of every column with the paper's over the rows that both have."""
+    found = []
+    for number, column in enumerate(table.columns):
+        pairs = [
+            (float(np.mean(cell.values)), row.paper[number])
+            for row in rows
+            if (cell := cells[row.method][number]) is not None and row.paper[number] is not None
+        ]
+        if len(pairs) >= 2:
+            ours, papers = zip(*pairs, strict=True)
+            value = rank_correlation(ours, papers)
+            text = "undefined" if np.isnan(value) else f"{value:.2f}"
+            found.append(f"{column.head} {text} ({len(pairs)} rows)")
+    return f"Rank correlation with the paper (Spearman): {', '.join(found)}." if found else ""
+
+
+def describe_comparisons(study: Study, records: Records, view: View, table: Table) -> list[str]:
+    """Return the differences that were tested, as a table."""
+    lines = []
+    for comparison, localizer in study.comparisons(table):
+        result = records.result(study.comparison_name(view, table, comparison, localizer))
+        if result is None:
+            continue
+        gap, low, high = (100 * result[name] for name in ("difference", "low", "high"))
+        holds = "yes" if result["p"] < 0.05 else "no"
+        lines.append(
+            [
+                *(comparison.text, localizer, result["metric"]),
+                *(f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]", f"{result['p']:.3f}", holds),
+                *(str(result["num_seeds"]), str(result["num_videos"])),
+            ]
+        )
+    head = ["claim", "localizer", "metric", "difference [95 %]", "p", "p < 0.05", "seeds", "videos"]
+    return [markdown_table(head, lines)] if lines else []
+
+
+def fill_boundaries(table: BoundaryTable, records: Records) -> str:
+    """Return the table of boundaries found, F1 in percent."""
+    cells = {row: [table.cell(records, kind, row) for kind in table.datasets] for row in ROWS}
+    head = ["F1 within 0.25 s", *table.datasets, "seeds", "videos"]
+    lines = []
+    for row, found in cells.items():
+        seeds = format_counts([len(cell.values) for cell in found if cell is not None])
+        counts = ", ".join(format_counts(cell.num_videos) if cell is not None else "-" for cell in found)
+        lines.append([row, *map(format_cell, found), seeds, counts])
+    return markdown_table(head, lines)
+
+
+def has_boundaries(table: BoundaryTable, records: Records) -> bool:
+    """Return whether a record of the table is there."""
+    return any(table.cell(records, kind, row) is not None for kind in table.datasets for row in ROWS)
+
+
+def has_any(study: Study, records: Records, view: View, table: Table) -> bool:
+    """Return whether a record of a table is there."""
+    return any(
+        study.cell(records, view, table, row, number) is not None
+        for row in study.rows(table)
+        for number in range(len(table.columns))
+    )
+
+
+def describe_separation(result: Mapping[str, Any]) -> str:
+    """Return the record of Figure 4 in a line."""
+    found = [f"{name} AUC {value['auc']:.3f}" for name, value in result.items() if isinstance(value, dict)]
+    return f"{', '.join(found)}; {result['num_videos']} videos"
+
+
+def describe_runs(records: Records) -> str:
+    """Return on what the records were made, and how long it took."""
+    found = {(r["hardware"]["device"], r["hardware"]["processor"]): None
+             for name in records if (r := records.read(name)) is not None}  # fmt: skip
+    versions = sorted({f"torch {r['versions']['torch']}" for name in records if (r := records.read(name))})
+    commits = sorted({str(r["commit"])[:12] for name in records if (r := records.read(name))})
+    spent = ", ".join(f"{kind} {seconds / 3600:.1f} h" for kind, seconds in training_cost(records).items())
+    machines = "; ".join(f"{device} ({processor})" for device, processor in found)
+    return f"Run on {machines}; {', '.join(versions)}; commits {', '.join(commits)}. Time by step: {spent}."
+
+
+def write_tables(
+    study: Study, records: Records, tables: Sequence[str], boundary_table: BoundaryTable | None
+) -> str:
+    """Return what was asked for as one Markdown text."""
+    parts = []
+    for name in tables:
+        if name == "boundaries":
+            if boundary_table is not None:
+                parts.append(f"## Boundaries\n\n{fill_boundaries(boundary_table, records)}")
+            continue
+        table = TABLES[name]
+        for view in study.views:
+            parts.append(f"## {heading(table)}\n\n{view.title}.\n\n{fill_table(study, records, view, table)}")
+    return "\n\n".join([*parts, CAPTION])
+
+
+def heading(table: Table) -> str:
+    return f"Table {table.name}: {table.title}" if table.name.isdigit() else table.title
+
+
+def evidence_page(
+    studies: Sequence[tuple[Study, Records]], boundaries: tuple[BoundaryTable, Records] | None, presets: Path
+) -> str:
+    """Return the page `docs/evidence.md`: commands, what each table holds, and what is recorded of it."""
+    parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip()]
+    for study, records in studies:
+        if any(True for _ in records):
+            parts.append(f"Recorded at scale `{study.name}`. {describe_runs(records)}")
+    for table in TABLES.values():
+        parts.append(f"## {heading(table)}\n\n`--table {table.name}`: {table.holds}.")
+        filled = [
+            f"{view.title}, scale `{study.name}`:\n\n{fill_table(study, records, view, table)}"
+            for study, records in studies
+            for view in study.views
+            if has_any(study, records, view, table)
+        ]
+        parts += filled or [NOT_RECORDED]
+    kinds = "; ".join(f"*{kind}*: {text}" for kind, text in KINDS.items())
+    parts.append(f"## Boundaries found\n\n`--table boundaries`: F1 within 0.25 s of {kinds}.")
+    parts.append(fill_boundaries(*boundaries) if boundaries and has_boundaries(*boundaries) else NOT_RECORDED)
+    for number, text in FIGURES.items():
+        parts.append(f"## Figure {number}\n\n`--figure {number}`: {text}.")
+        lines = [
+            f"- {study.name}, {name}: {describe_separation(result)}"
+            for study, records in studies
+            for name in records
+            if name.startswith(f"figures/{number}-") and (result := records.result(name)) is not None
+        ]
+        parts += ["\n".join(lines)] if lines else []
+    parts.append(PRESETS_INTRODUCTION)
+    parts.append(preset_tables(presets) or NOT_RECORDED)
+    parts.append(CAPTION)
+    return "\n\n".join(parts) + "\n"
+
+
+NOT_RECORDED = "No run is recorded yet."
+
+PRESETS_INTRODUCTION = """## Presets of the synthesis, by linear probes
+
+`python benchmarks/compare_presets.py` trains an encoder of every preset at equal cost and probes its frozen
+features."""
