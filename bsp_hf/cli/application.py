@@ -81,4 +81,8 @@ def _explain(error: Exception) -> str | None:
         return str(error.__cause__ or error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
-    return str(error) if isinstance(error, OSError | ValueError | TypeError | ImportError) else None
+    if not isinstance(error, OSError | ValueError | TypeError | ImportError):
+        return None
+    # transformers' pipelines quote the traceback of what they could not load; the reason is its last line.
+    _, traceback, rest = str(error).partition("Traceback (most recent call last)")
+    return rest.strip().splitlines()[-1].partition(": ")[2] if traceback else str(error)

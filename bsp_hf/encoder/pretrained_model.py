@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -27,7 +28,13 @@ class HubPreTrainedModel(PreTrainedModel):
         """Load a model as [`PreTrainedModel.from_pretrained`] does, and remember what it was loaded from."""
         name = pretrained_model_name_or_path
         places = {key: kwargs[key] for key in ("revision", "cache_dir", "subfolder") if key in kwargs}
-        loaded: Any = super().from_pretrained(name, *args, **kwargs)
+        try:
+            loaded: Any = super().from_pretrained(name, *args, **kwargs)
+        except SafetensorError as error:
+            place = os.path.join(str(name), kwargs.get("subfolder") or "").rstrip("/")
+            raise OSError(
+                f"{place}: the weights cannot be read from model.safetensors ({error}); is it complete?"
+            ) from error
         if name is not None and not os.path.isdir(name):
             model = loaded[0] if kwargs.get("output_loading_info") else loaded
             model.hub_origin = model.base_model.hub_origin = HubOrigin.find(str(name), **places)

@@ -315,6 +315,16 @@ def _to_array(values: Any, name: str, dtype: type) -> np.ndarray:  # Any: array,
     return np.ascontiguousarray(array, dtype=dtype) if array.ndim else array.astype(dtype)
 
 
+def check_finite(features: np.ndarray, video_id: str) -> None:
+    """Check that rows `(num_rows, dim)` hold neither NaN nor infinity."""
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(wrong):
+        raise ValueError(
+            f"{len(wrong)} of {len(features)} feature rows of {video_id} are not finite, first row "
+            f"{wrong[0]}; look for a damaged encoder, extract them again, or leave the video out."
+        )
+
+
 def digest_rows(features: np.ndarray, centers_s: np.ndarray | None = None) -> str:
     """Return the SHA-256 of rows, and of their times if given; the same in whatever format they are kept."""
     unknown = np.isnan(features)

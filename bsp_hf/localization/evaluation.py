@@ -105,13 +105,19 @@ def evaluate_files(
         choice = f"choose one of {', '.join(rules)}" if rules else "leave it out"
         raise ValueError(f"rule {options.rule!r} is none of the task {task}; {choice}.")
     require_files(options.durations, options.tasks)
-    if task in SUBSETS:
-        return _evaluate_detection(predictions, annotations, task, options)
-    if task == "boundaries":
-        return _evaluate_boundaries(predictions, annotations, options)
-    if task == "grounding":
-        return _evaluate_grounding(predictions, annotations, options)
-    return _evaluate_actionness(predictions, _read(annotations, options), options)
+    try:
+        if task in SUBSETS:
+            return _evaluate_detection(predictions, annotations, task, options)
+        if task == "boundaries":
+            return _evaluate_boundaries(predictions, annotations, options)
+        if task == "grounding":
+            return _evaluate_grounding(predictions, annotations, options)
+        return _evaluate_actionness(predictions, _read(annotations, options), options)
+    except ValueError as error:
+        if any(Path(path).name in str(error) for path in (predictions, annotations)):
+            raise
+        # What the metrics refuse; they know no files.
+        raise ValueError(f"{predictions} for {annotations}: {error}") from error
 
 
 def _read(path: str | Path, options: EvaluationOptions) -> AnnotationSet:
@@ -316,7 +322,7 @@ def _evaluate_grounding(
     if wrong or len(foreign) == len(found):
         examples = ", ".join(f"{query_id} of {video_id}" for video_id, query_id in (wrong or foreign)[:3])
         raise ValueError(
-            f"{predictions} numbers its queries otherwise than {len(known)} annotated ones, for instance "
+            f"{predictions} numbers its queries otherwise than the {len(known)} of {path}, for instance "
             f"{examples}; its qid must be that of the annotations, or the place in the file."
         )
     predicted = {video_id for video_id, query_id in found if (video_id, query_id) in known}

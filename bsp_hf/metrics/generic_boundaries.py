@@ -101,6 +101,7 @@ def read_boundary_annotations(
         raise ValueError(
             f"{source} holds a {type(data).__name__}; expected a mapping from video id to record."
         )
+    origin = "" if isinstance(source, Mapping) else f"{source}: "
     annotations = {}
     for video, record in data.items():
         try:
@@ -114,7 +115,8 @@ def read_boundary_annotations(
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"Video {video!r} has a record that cannot be read ({type(error).__name__}: {error}); "
+                f"{origin}Video {video!r} has a record that cannot be read ({type(error).__name__}: "
+                f"{error}); "
                 'expected {"duration": seconds, "boundaries": [[seconds, ...] for each rater]}.'
             ) from error
     return annotations

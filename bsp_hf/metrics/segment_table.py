@@ -156,7 +156,7 @@ def read_ground_truth(source: SegmentSource, subset: str | None) -> SegmentTable
             f"No video is in subset {subset!r}; the file has {present}. Pass one of these as subset."
         )
     rows = [(video, entry) for video in videos for entry in database[video].get("annotations") or ()]
-    return _table_from_entries(rows, videos, with_scores=False)
+    return _table_from_entries(rows, videos, False, source)
 
 
 def read_results(source: SegmentSource) -> SegmentTable:
@@ -181,7 +181,7 @@ def read_results(source: SegmentSource) -> SegmentTable:
         return source
     results = _load_section(source, "results")
     rows = [(video, entry) for video, entries in results.items() for entry in entries]
-    return _table_from_entries(rows, list(results), with_scores=True)
+    return _table_from_entries(rows, list(results), True, source)
 
 
 def _load_section(source: JsonSource, section: str) -> Mapping[str, Any]:
@@ -207,9 +207,10 @@ def _load_section(source: JsonSource, section: str) -> Mapping[str, Any]:
 
 
 def _table_from_entries(
-    rows: list[tuple[str, Mapping[str, Any]]], videos: list[str], with_scores: bool
+    rows: list[tuple[str, Mapping[str, Any]]], videos: list[str], with_scores: bool, source: JsonSource
 ) -> SegmentTable:
-    """Return (video, JSON entry) pairs as columns, naming the video of a bad entry."""
+    """Return (video, JSON entry) pairs as columns, naming the file and the video of a bad entry."""
+    origin = "" if isinstance(source, Mapping) else f"{source}: "
     segments = np.empty((len(rows), 2), dtype=np.float64)
     scores = np.empty(len(rows), dtype=np.float64)
     for row, (video, entry) in enumerate(rows):
@@ -220,7 +221,7 @@ def _table_from_entries(
                 scores[row] = entry["score"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"Video {video!r} has the entry {entry!r}, which cannot be read "
+                f"{origin}Video {video!r} has the entry {entry!r}, which cannot be read "
                 f"({type(error).__name__}: {error}); "
                 f"expected a segment [start, end]{' and a score' if with_scores else ''}."
             ) from error
@@ -228,7 +229,7 @@ def _table_from_entries(
     if not finite.all():
         video, entry = rows[int(np.argmin(finite))]
         raise ValueError(
-            f"Video {video!r} has the segment {entry['segment']}; both times must be finite seconds."
+            f"{origin}Video {video!r} has the segment {entry['segment']}; both times must be finite seconds."
         )
     return SegmentTable.from_columns(
         [video for video, _ in rows],

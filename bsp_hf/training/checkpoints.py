@@ -128,12 +128,13 @@ class TrainingCheckpoints:
         It must not be beyond `total_steps`, nor from another number of processes, which would change the
         batches, or other settings.
         """
-        found = self._list()
+        found, reasons = self._list(), []
         for checkpoint in reversed(found):
             try:
                 run = _read_run_file(checkpoint)
             except DamagedCheckpointError as error:
                 logger.warning("%s is damaged and passed over: %s", checkpoint, error)
+                reasons.append(f"{checkpoint.name}: {error}")
                 continue
             self._check_same_run(checkpoint, run)
             steps_done = run["states"]["progress"]["steps_done"]
@@ -150,7 +151,7 @@ class TrainingCheckpoints:
         if found:
             raise ValueError(
                 f"none of the checkpoints in {self.folder} can be used; start over (--restart), or choose "
-                "another output_dir."
+                f"another output_dir. {'; '.join(reasons)}."
             )
         return None
 

@@ -21,7 +21,14 @@ from bsp_hf.localization.result_files import (
     write_moments,
 )
 from bsp_hf.localization.suppression import attach_classes
-from bsp_hf.metrics import SegmentTable, label_segments, proposal_recall
+from bsp_hf.metrics import (
+    SegmentTable,
+    label_segments,
+    proposal_recall,
+    read_boundary_annotations,
+    read_ground_truth,
+    read_results,
+)
 
 ONE = np.ones(1)
 
@@ -432,3 +439,32 @@ def test_errors_say_what_to_do_and_end_with_status_two(folder, tmp_path):
     assert "numbers its queries otherwise" in evaluate(
         path, folder / "annotations.json", "--task", "grounding", code=2
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"segment_s": 0.0}, "--segment-s: 0.0 must be positive"),
+        ({"segment_s": float("nan")}, "--segment-s: nan must be positive"),
+        ({"labelling": "middle"}, "--labelling: 'middle' is not one of any_overlap, center"),
+        ({"min_consistency": 2.0}, "--min-consistency: 2.0 must be between 0 and 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(options, message):
+    with pytest.raises(ValueError, match=message):
+        EvaluationOptions(**options)
+
+
+def test_what_does_not_fit_names_its_file(folder, tmp_path):
+    (tmp_path / "a.csv").write_text("video,score\nv08,0.5\n")
+    with pytest.raises(ValueError, match=r"a\.csv for .*annotations\.json: Video 'v08': scores have shape"):
+        evaluate_files(tmp_path / "a.csv", folder / "annotations.json", "actionness")
+    (tmp_path / "r.json").write_text('{"results": {"v": [{"segment": [1, 2], "label": "x"}]}}')
+    with pytest.raises(ValueError, match=r"r\.json: Video 'v' has the entry"):
+        read_results(tmp_path / "r.json")
+    (tmp_path / "t.json").write_text('{"database": {"v": {"subset": "t", "annotations": [{"label": "x"}]}}}')
+    with pytest.raises(ValueError, match=r"t\.json: Video 'v' has the entry"):
+        read_ground_truth(tmp_path / "t.json", "t")
+    (tmp_path / "b.json").write_text('{"v": {"duration": 1}}')
+    with pytest.raises(ValueError, match=r"b\.json: Video 'v' has a record"):
+        read_boundary_annotations(tmp_path / "b.json")

@@ -265,3 +265,12 @@ def test_code_in_a_checkpoint_does_not_run(name, two_checkpoints, tmp_path):
     assert not proof.exists()
     torch.load(planted / name, weights_only=False)
     assert proof.exists()
+
+
+def test_the_refusal_of_all_checkpoints_says_what_is_wrong_with_the_newest(tmp_path):
+    run = Run()
+    run.train(2)
+    saved = run.checkpoints(tmp_path).save()
+    (saved / "optimizer.bin").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"step-00000002: optimizer\.bin has changed"):
+        Run().checkpoints(tmp_path).resume()

@@ -17,7 +17,7 @@ from bsp_hf.encoder.snippets import Snippet
 from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.encoder_record import EncoderRecord
-from bsp_hf.features.track import FeatureTrack
+from bsp_hf.features.track import FeatureTrack, check_finite
 
 from .fast_encoder import choose_dtype, prepare_encoder
 from .thread_pool import PoolClock, map_in_threads
@@ -155,7 +155,7 @@ class ExtractionEngine:
         Raises:
             VideoDecodeError: If the video cannot be read, or gives no frame for `timeout_s`.
             OSError: If the file is not there or may not be read.
-            ValueError: If a parameter is out of range.
+            ValueError: If a parameter is out of range, or the encoder gives rows that are not finite.
             TypeError: If `video` is nothing that holds a video.
         """
         snippets = VideoSnippets(
@@ -205,6 +205,7 @@ class ExtractionEngine:
             raise VideoDecodeError(str(video_id), snippets.record["error"])
         dim = len(rows) // len(centers_s) if centers_s else self._find_dim()
         features = np.asarray(rows).reshape(len(centers_s), dim)
+        check_finite(features, str(video_id))
         result = {**snippets.record, "features": features, "centers_s": np.array(centers_s, np.float64)}
         return FeatureTrack.from_pipeline({**result, "encoder": self.encoder.to_dict()}, video_id=video_id)
 

@@ -11,7 +11,7 @@ from typing import Any
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.storage.formats import write_track
 from bsp_hf.features.storage.h5 import H5TrackWriter, write_h5
-from bsp_hf.features.track import FeatureTrack, check_same_encoder
+from bsp_hf.features.track import FeatureTrack, check_finite, check_same_encoder
 from bsp_hf.files import atomic_write_text
 
 from .export_report import TIMED_BY_ANNOTATION, TIMING_FILE, ExportReport, LeftOut
@@ -128,6 +128,10 @@ def _why_not(track: FeatureTrack, layout: str) -> str | None:
         return f"the video could not be read to its end: {track.record.error or 'no reason is recorded'}"
     if not track.num_snippets:
         return "it has no row."
+    try:
+        check_finite(track.features, track.record.video_id)
+    except ValueError as error:
+        return str(error)
     if layout == "gtad-thumos" or track.record.rescaled_from is not None:
         return None
     row = find_off_grid_row(track)

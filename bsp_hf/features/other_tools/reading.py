@@ -13,7 +13,7 @@ from bsp_hf.features.storage.formats import load_csv, load_npy, load_npz, load_p
 from bsp_hf.features.storage.h5 import list_h5_keys, read_h5
 from bsp_hf.features.storage.sidecar import read_sidecar
 from bsp_hf.features.storage.suffixes import H5_SUFFIXES
-from bsp_hf.features.track import TrackRecord
+from bsp_hf.features.track import TrackRecord, check_finite
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, blame_file, path_in_folder
 
 from .layouts import BMN_FOLDER, LAYOUTS, TAN_FILES, THUMOS_FRAME_STEP, check_layout, thumos_subset
@@ -62,7 +62,7 @@ def read_foreign_features(
         `ForeignFeatures`: The rows, not normalised, and their record where there is one.
 
     Raises:
-        FeatureFileError: If a file is damaged, or holds something else than rows of features.
+        FeatureFileError: If a file is damaged, or holds something else than rows of finite features.
         ImportError: If the layout needs h5py and it is not installed.
         MissingFeaturesError: If there are no features of the video.
         ValueError: If the layout or format is unknown, or several paths do not fit together.
@@ -78,7 +78,7 @@ def read_foreign_features(
         return _check_dim(_join(parts, layout, video_id), dim, " and ".join(map(str, path)), video_id)
     root = Path(path)
     if layout == "gtad-thumos":
-        found = _read_thumos(root, prefix + video_id, video_id, frame_step)
+        place, found = root, _read_thumos(root, prefix + video_id, video_id, frame_step)
     else:
         place = _locate(root, layout, prefix + video_id, file_format)
         if not place.is_file():
@@ -87,6 +87,8 @@ def read_foreign_features(
                 "not there."
             )
         found = _read_file(place, prefix + video_id)
+    with blame_file(place, "features"):
+        check_finite(found.features, video_id)
     return _check_dim(found, dim, root, video_id)
 
 
@@ -206,7 +208,8 @@ def _to_rows(array: np.ndarray, place: Path, field: str) -> np.ndarray:
         raise FeatureFileError(
             place, field, f"expected shape (num_rows, dim), found {array.shape}; one row is (1, dim)."
         )
-    return np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # infinite then, which is refused
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _join(parts: list[ForeignFeatures], layout: str, video_id: str) -> ForeignFeatures:

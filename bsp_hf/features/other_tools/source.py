@@ -12,8 +12,8 @@ from bsp_hf.features.storage.formats import read_track
 from bsp_hf.features.storage.h5 import list_h5_keys
 from bsp_hf.features.storage.sidecar import sidecar_path
 from bsp_hf.features.storage.suffixes import BARE_SUFFIXES, H5_SUFFIXES, TRACK_SUFFIXES
-from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, path_in_folder
+from bsp_hf.features.track import FeatureTrack, TrackRecord, check_finite
+from bsp_hf.files import FeatureFileError, blame_file, path_in_folder
 
 from .layouts import LAYOUTS, check_layout
 from .reading import find_missing_videos, read_foreign_features
@@ -105,16 +105,18 @@ class FeatureSource:
         return tuple(video_id for video_id in wanted if video_id in absent)
 
     def read(self, video_id: str) -> VideoFeatures:
-        """Read the features of one video, at least one row.
+        """Read the features of one video, at least one row and finite.
 
         Raises:
-            FeatureFileError: If a file is damaged or holds no row.
+            FeatureFileError: If a file is damaged, holds no row or numbers that are not finite.
             MissingFeaturesError: If the video has no features.
             ValueError: If the places do not fit together.
         """
         if self.layout == TRACKS:
             track = self.read_track(video_id)
             found = VideoFeatures(video_id, track.features, track.centers_s, track.record)
+            with blame_file(self.paths[0], "features"):
+                check_finite(found.features, video_id)
         else:
             rows = read_foreign_features(
                 self.paths[0] if len(self.paths) == 1 else self.paths,

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import cached_file
 
 from bsp_hf.files import atomic_write_text
+from bsp_hf.metrics.text_files import read_json
 
 from .word_vectors import WordVectors
 
@@ -65,7 +66,7 @@ class QueryVocabulary:
     ) -> "QueryVocabulary":
         """Read the `vocabulary.json` of a local folder or Hub repository."""
         path = Path(str(cached_file(str(name_or_path), VOCABULARY_FILE, revision=revision)))
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f'{path} is not a vocabulary; expected {{"words": [...]}}.')

@@ -8,7 +8,7 @@ import numpy as np
 from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE, find_companion_file
 
 from .configuration import GroundingConfig
-from .queries import QueryVocabulary, tokenize_query
+from .queries import VOCABULARY_FILE, QueryVocabulary, tokenize_query
 from .text_encoder import TransformersQueryEncoder
 from .word_vectors import GLOVE_SOURCE, WordVectors, load_word_vectors
 
@@ -32,8 +32,8 @@ class QueryReader:
             if vocabulary is None or len(vocabulary) != config.vocabulary_size:
                 held = "none" if vocabulary is None else f"one of {len(vocabulary)}"
                 raise ValueError(
-                    f"the network's embedding needs its vocabulary of {config.vocabulary_size} numbers, "
-                    f"there is {held}. Save the one it was trained with: "
+                    f"the network's embedding needs its vocabulary ({VOCABULARY_FILE}) of "
+                    f"{config.vocabulary_size} numbers, there is {held}. Save the one it was trained with: "
                     "save_localizer_folder(..., vocabulary=...)."
                 )
             return

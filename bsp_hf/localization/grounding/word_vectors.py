@@ -97,10 +97,12 @@ def _read_npz(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarra
     if vectors.ndim != 2 or len(vectors) != len(words):
         raise ValueError(f"{path} holds {len(words)} words and vectors of shape {vectors.shape}.")
     rows = [row for row, word in enumerate(words) if wanted is None or word in wanted]
-    for row in rows:
-        if not np.isfinite(vectors[row]).all():
-            raise ValueError(f"{path}: the vector of {words[row]} is not finite.")
-    return [words[row] for row in rows], vectors[rows].astype(np.float32)
+    with blame_file(path, "vectors"), np.errstate(over="ignore"):
+        found = vectors[rows].astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(wrong):
+        raise ValueError(f"{path}: the vector of {words[rows[wrong[0]]]} is not finite.")
+    return [words[row] for row in rows], found
 
 
 def _read_text(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarray]:

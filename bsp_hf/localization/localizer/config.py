@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from bsp_hf.features.encoder_record import EncoderRecord
@@ -49,6 +50,18 @@ class LocalizerConfig(PreTrainedConfig):
             self.id2label = {0: self.default_label}
             self.label2id = {self.default_label: 0}
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:  # Any: as of the parent
+        """Make a config of a dict; errors name the folder and file that it was read from."""
+        name = kwargs.get("name_or_path")
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except (StrictDataclassError, AttributeError, KeyError, TypeError, ValueError) as error:
+            if not name:
+                raise
+            reason = error.__cause__ if isinstance(error, StrictDataclassError) else error
+            raise ValueError(f"{name}: config.json: {reason or error}") from error
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: everything that is not a default, and the names of the classes."""

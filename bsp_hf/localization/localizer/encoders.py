@@ -38,7 +38,14 @@ def load_encoders(
         found = _load_companions(model, device) or _load_named(config, device)
     else:
         found = [to_pipeline(source, device) for source in as_list(encoder)]
-    check_known_encoder(found, config)
+    try:
+        check_known_encoder(found, config)
+    except EncoderMismatchError as error:
+        if encoder is not None:
+            raise
+        place = model.name_or_path or "the localizer"
+        message = f"{place}: its config.json or what lies in {ENCODER_FOLDER} was changed: {error}"
+        raise EncoderMismatchError(message) from error
     return found
 
 
@@ -127,7 +134,11 @@ def _load_pipeline(
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name, **where)
     except (OSError, ValueError):  # models that are not ours have an image processor
-        extractor = AutoImageProcessor.from_pretrained(name, **where)
+        try:
+            extractor = AutoImageProcessor.from_pretrained(name, **where)
+        except ValueError as error:
+            place = f"{name}/{subfolder}".rstrip("/")
+            raise ValueError(f"{place}: preprocessor_config.json cannot be read: {error}") from error
     return _build_pipeline(model, extractor, device=device)
 
 

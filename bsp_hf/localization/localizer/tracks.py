@@ -9,7 +9,7 @@ from typing import Any
 from transformers.utils import logging
 
 from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
-from bsp_hf.features.track import FeatureTrack, check_same_encoder
+from bsp_hf.features.track import FeatureTrack, check_finite, check_same_encoder
 
 from .config import LocalizerConfig
 from .encoders import is_known_encoder
@@ -31,7 +31,7 @@ class CoveredSpan:
 
 
 def check_track(track: FeatureTrack, config: LocalizerConfig) -> None:
-    """Check that the encoder and the width of features are those that a localizer was trained on."""
+    """Check that features are finite, and of the encoder and width that a localizer was trained on."""
     if config.encoder is not None and not is_known_encoder(track.record.encoder, config):
         check_same_encoder(track, EncoderRecord.from_dict(config.encoder))
         raise EncoderMismatchError(f"the features of {track.record.video_id} come from another encoder.")
@@ -40,6 +40,7 @@ def check_track(track: FeatureTrack, config: LocalizerConfig) -> None:
             f"the features of {track.record.video_id} are {track.dim} wide, the localizer reads "
             f"feature_dim={config.feature_dim}; give those that it was trained on."
         )
+    check_finite(track.features, track.record.video_id)
     wanted = config.feature_stride_frames
     if wanted is not None and track.record.rescaled_from is None and track.record.stride_frames != wanted:
         logger.warning_once(

@@ -3,8 +3,14 @@
 import csv
 
 import pytest
+import torch
 
-from bsp_hf import extract_features
+from bsp_hf import (
+    BSPFeatureExtractor,
+    BSPForBoundaryClassification,
+    extract_features,
+    save_checkpoint_folder,
+)
 from bsp_hf.features import read_track
 
 
@@ -37,3 +43,18 @@ def test_every_hostile_file_behaves_as_its_row_says(shared_data, tiny_encoder, t
     told = (tmp_path / "out" / "failures.csv").read_text()
     assert all(row["file"] in told for row in rows if row["outcome"] != "ok")
     assert not any(row["file"] in told for row in rows if row["outcome"] == "ok")
+
+
+def test_an_encoder_that_gives_nan_fails_the_video(tmp_path, tiny_encoder, clips):
+    """Whatever the video; no file of features is left."""
+    model = BSPForBoundaryClassification.from_pretrained(tiny_encoder)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    extractor = BSPFeatureExtractor.from_pretrained(tiny_encoder)
+    broken = save_checkpoint_folder(model, extractor, tmp_path / "broken")
+    report = extract_features(clips, broken, tmp_path / "out", show_progress=False)
+    assert not report.done and report.exit_status != 0
+    reasons = {failed.video_id: failed.reason for failed in report.failed}
+    assert "feature rows of b are not finite, first row 0" in reasons["b"]
+    assert {"b", "c", "kitchen/a"} <= reasons.keys()
+    assert not list((tmp_path / "out").rglob("*.npy"))

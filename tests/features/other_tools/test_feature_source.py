@@ -1,11 +1,20 @@
 """Features by video id: own tracks in every format, the layouts of others, and several places joined."""
 
+from functools import partial
+
 import datasets
 import numpy as np
 import pytest
 from support.made_tracks import ENCODER, OTHER, make_track
 
-from bsp_hf.features import FeatureFileError, FeatureSource, MissingFeaturesError, export_tracks, write_tracks
+from bsp_hf.features import (
+    FeatureFileError,
+    FeatureSource,
+    MissingFeaturesError,
+    export_tracks,
+    read_foreign_features,
+    write_tracks,
+)
 
 
 @pytest.mark.parametrize("place", ["npy", "npz", "csv", "safetensors", "arrow", "all.h5"])
@@ -101,3 +110,35 @@ def test_what_cannot_be_a_source_is_refused(tmp_path):
         FeatureSource(tmp_path, "lgi").read("empty")
     with pytest.raises(ValueError, match="cannot be a video id"):
         FeatureSource(tmp_path, "lgi").missing(["../a"])
+
+
+def test_rows_that_are_not_finite_are_refused_and_the_video_named(tmp_path):
+    """Infinite in the file, or beyond the range of float32."""
+    track = make_track("v")
+    track.features[1, 0] = np.inf
+    write_tracks([track, make_track("w")], tmp_path / "own")
+    message = r"own.*1 of \d+ feature rows of v are not finite, first row 1"
+    with pytest.raises(ValueError, match=message):
+        FeatureSource(tmp_path / "own").read("v")
+    assert len(FeatureSource(tmp_path / "own").read("w").features)
+    for name, rows in (
+        ("half", np.array([[1, np.inf], [2, 3]], np.float16)),
+        ("wide", np.array([[1.0, 1e300], [2, 3]])),
+    ):
+        np.save(tmp_path / f"{name}.npy", rows)
+        message = rf"{name}.*1 of 2 feature rows of {name} are not finite, first row 0"
+        foreign = partial(read_foreign_features, tmp_path, "opentad")
+        for read in (FeatureSource(tmp_path, "opentad").read, foreign):
+            with pytest.raises(FeatureFileError, match=message):
+                read(name)
+    (tmp_path / "text.csv").write_text("a,b\n1,2\nNaN,3\n")
+    with pytest.raises(FeatureFileError, match="1 of 2 feature rows of text are not finite, first row 1"):
+        read_foreign_features(tmp_path, "opentad", "text", file_format="csv")
+
+
+def test_tracks_that_are_not_finite_are_not_exported(tmp_path):
+    track = make_track("v")
+    track.features[2] = np.nan
+    report = export_tracks([track, make_track("w")], "actionformer", tmp_path)
+    (left_out,) = report.left_out
+    assert left_out.video_id == "v" and "feature rows of v are not finite, first row 2" in left_out.reason

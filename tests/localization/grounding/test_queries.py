@@ -288,3 +288,9 @@ def test_blank_queries_are_refused_by_the_text_encoder(text_encoder_folder):
         encoder.encode(["a door", " "])
     with pytest.raises(ValueError, match="no query"):
         encoder.encode([])
+
+
+def test_vectors_beyond_the_range_of_float32_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", words=["a"], vectors=np.array([[1e300, 1]]))
+    with pytest.raises(ValueError, match=r"w\.npz: the vector of a is not finite"):
+        load_word_vectors(tmp_path / "w.npz")

@@ -1,6 +1,11 @@
 """A localizer's folder is the old one or the new one, whole, wherever saving is interrupted."""
 
+import shutil
+
+import numpy as np
 import pytest
+import torch
+from support.commands import bsp
 from support.interruption import Interruption, read_folder
 from support.tiny_localizers import (
     TASKS,
@@ -76,3 +81,58 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "gtad").write_text("a file")
     with pytest.raises(NotADirectoryError, match="gtad is a file"):
         save_localizer_folder(tiny_localizer("gtad"), tmp_path / "gtad")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    encoder = (tiny_encoder(), tiny_extractor())
+    for kind in ("actionness", "lgi"):
+        save_localizer_folder(tiny_localizer(kind), place / kind, encoder=encoder, **companions_of(kind))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "message"),
+    [
+        ("actionness", "model.safetensors", b"x", "model.safetensors"),
+        ("actionness", "encoder/model.safetensors", b"x", "encoder.*model.safetensors"),
+        ("actionness", "encoder/preprocessor_config.json", b"\xff", "encoder.*preprocessor_config.json"),
+        ("actionness", "config.json", (b'"segment_s": 0.2', b'"segment_s": "x"'), "config.json.*segment_s"),
+        ("actionness", "config.json", (b'"0": "step"', b'"zero": "step"'), "config.json"),
+        ("actionness", "config.json", (b'"float32"', b'"ft32"'), "config.json.*ft32"),
+        ("actionness", "config.json", (b"weights-", b"weighty-"), "its config.json or what lies in encoder"),
+        ("lgi", "vocabulary.json", b"{", "vocabulary.json is not a readable JSON"),
+        ("lgi", "vocabulary.json", b'{"words": ["a"]}', "vocabulary .vocabulary.json. of 9 numbers"),
+    ],
+)
+def test_a_damaged_file_of_a_folder_is_named(folders, tmp_path, kind, name, change, message):
+    folder = shutil.copytree(folders / kind, tmp_path / kind)
+    content = (folder / name).read_bytes()
+    assert isinstance(change, bytes) or change[0] in content, content
+    (folder / name).write_bytes(change if isinstance(change, bytes) else content.replace(*change))
+    with pytest.raises((OSError, ValueError), match=rf"(?s).*{message}"):
+        find = pipeline(TASKS[kind], model=str(folder))
+        find.encoders  # noqa: B018
+        find(tiny_track(), "the door")
+    if name == "model.safetensors":
+        said = bsp("localize", __file__, "--model", folder, code=2)
+        assert f"{folder}: the weights cannot be read from model.safetensors" in said
+        assert "Traceback" not in said
+
+
+def test_spans_that_are_not_finite_are_no_answer(folders):
+    find = pipeline(TASKS["lgi"], model=str(folders / "lgi"))
+    with torch.no_grad():
+        find.model.get_input_embeddings().weight.fill_(float("nan"))
+    track = tiny_track(encoder=EncoderRecord.from_dict(find.config.encoder))
+    with pytest.raises(ValueError, match="spans must be finite; look for a diverged model"):
+        find(track, "the door")
+
+
+def test_features_that_are_not_finite_are_refused_and_the_video_named(folders):
+    find = pipeline(TASKS["actionness"], model=str(folders / "actionness"))
+    track = tiny_track(encoder=EncoderRecord.from_dict(find.config.encoder))
+    track.features[3] = np.inf
+    with pytest.raises(ValueError, match="1 of 20 feature rows of made are not finite, first row 3"):
+        find(track)
