@@ -33,6 +33,8 @@ from .targets import (
 )
 from .video_classes import read_class_score_file
 
+# Features of other tools record no grid; these are those that G-TAD was published with for THUMOS14.
+_STRIDE_FRAMES, _FPS = 5, 30.0
 ACTION = "action"  # the one class of segments that no video-level classifier has named
 # The challenge counts its 20 classes among the 101 of UCF101.
 THUMOS_CLASS_NUMBERS = (7, 9, 12, 21, 22, 23, 24, 26, 31, 33, 36, 40, 45, 51, 68, 79, 85, 92, 93, 97)
@@ -104,7 +106,7 @@ class GTADTask(LocalizerTask):
         record = features.record
         if record is not None:
             return record.stride_frames, record.fps
-        return self.settings.stride_frames or 5, item.video.fps or 30.0
+        return self.settings.stride_frames or _STRIDE_FRAMES, item.video.fps or _FPS
 
     def _assumed_duration_s(self, video: AnnotatedVideo) -> float | None:
         """Return the seconds that rows cover whose grid nobody recorded."""
@@ -219,8 +221,16 @@ class GTADTask(LocalizerTask):
 
     @property
     def coverage(self) -> str:
-        """Videos and segments that a score is computed on, as text."""
-        return f"{self.split.coverage}, {len(self._instances)} segments"
+        """Videos and segments that a score is computed on, and what is assumed of them, as text."""
+        parts = [self.split.coverage, f"{len(self._instances)} segments"]
+        videos = self.split.evaluation.videos if self.is_windowed else ()
+        unknown = [video for video in videos if self.features.read(video.video_id).record is None]
+        num_without = sum(video.fps is None for video in unknown)
+        if num_without:
+            parts.append(f"assuming {_FPS:g} frames per second of {num_without} videos")
+        if unknown and self.settings.stride_frames is None:
+            parts.append(f"{'' if num_without else 'assuming '}{_STRIDE_FRAMES} frames from row to row")
+        return ", ".join(parts)
 
     def score(self, decoded: Mapping[int, Any]) -> dict[str, float]:
         """Return mAP by the benchmark's thresholds, and average recall of the proposals."""

@@ -100,7 +100,9 @@ def test_rows_that_cannot_cover_the_video_at_the_assumed_rate_are_noticed(annota
     rows = {name: rows_of(number) for number, name in enumerate(VIDEOS)}
     features = write("opentad", tmp_path / "features", rows)
     windows = {"num_steps": 128, "max_duration": 128, "hidden_dim": 16, "num_groups": 2, "group_width": 2}
-    load(annotations, [features], "opentad", "--preset", "thumos14", config=windows)
+    task = load(annotations, [features], "opentad", "--preset", "thumos14", config=windows)
+    assumed = ", assuming 30 frames per second of 2 videos, 5 frames from row to row"
+    assert task.coverage == "2 of 2 videos, 2 segments" + assumed
     # 100 rows of 5 frames at 30 a second.
     assert "v_a (16.7 s of features, annotated 40.0 s)" in caplog.text and "--stride_frames" in caplog.text
     caplog.clear()
