@@ -114,19 +114,10 @@ class PretextClips(Dataset):
         self._epoch.fill_(epoch)
 
     def plan(self, index: int, attempt: int = 0, epoch: int | None = None) -> ClipDraw:
-        """Draw the clip of an index without decoding anything.
+        """Draw the clip of an index in `[0, len(self))` without decoding anything.
 
-        Args:
-            index (`int`): In `[0, len(self))`.
-            attempt (`int`, *optional*, defaults to 0): How many earlier draws of this index could not be
-                decoded; from 1 on the first source is drawn, too.
-            epoch (`int`, *optional*): Instead of the one that [`~PretextClips.set_epoch`] chose.
-
-        Returns:
-            `ClipDraw`: The case, the first source, the plan, and the generator for what is drawn after it.
-
-        Raises:
-            IndexError: If there is no such index.
+        `attempt` is how many earlier draws of it could not be decoded; from 1 on the first source is drawn,
+        too. `epoch` stands instead of the one that [`~PretextClips.set_epoch`] chose.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is outside a data set of {len(self)} clips.")
@@ -149,18 +140,9 @@ class PretextClips(Dataset):
         return eased
 
     def read(self, index: int, epoch: int | None = None) -> PretextClip:
-        """Draw and decode a clip.
+        """Draw and decode the clip of an index in `[0, len(self))`; `epoch` as of [`~PretextClips.plan`].
 
-        Args:
-            index (`int`): In `[0, len(self))`.
-            epoch (`int`, *optional*): Instead of the one that [`~PretextClips.set_epoch`] chose.
-
-        Returns:
-            `PretextClip`: The clip.
-
-        Raises:
-            IndexError: If there is no such index.
-            VideoDecodeError: If several draws in a row hit videos that do not decode.
+        Where several draws in a row hit videos that do not decode, the last is a [`VideoDecodeError`].
         """
         for attempt in range(_MOST_ATTEMPTS - 1):
             draw = self.plan(index, attempt, epoch)
@@ -172,17 +154,7 @@ class PretextClips(Dataset):
         return self.render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
 
     def render(self, draw: ClipDraw) -> PretextClip:
-        """Decode and join the frames of a drawn clip.
-
-        Args:
-            draw (`ClipDraw`): What [`~PretextClips.plan`] returned; its generator goes on.
-
-        Returns:
-            `PretextClip`: The clip.
-
-        Raises:
-            VideoDecodeError: If a video does not decode.
-        """
+        """Decode and join the frames of what [`~PretextClips.plan`] returned; its generator goes on."""
         parts = []
         for number, frames in zip(draw.plan.sources, draw.plan.frames, strict=True):
             images = self.store.read(self.catalog.sources[number], frames)
@@ -195,11 +167,9 @@ class PretextClips(Dataset):
         return PretextClip(frames, self.pretext.target(draw.case, draw.anchor, draw.plan, self.catalog), draw)
 
     def __getitem__(self, index: int) -> dict[str, Any]:  # Any: a tensor or an int
-        """Return a clip.
+        """Return `pixels`, uint8 `(num_frames, 3, height, width)`, `labels` and `index`.
 
-        Returns:
-            `dict`: `pixels`, uint8 `(num_frames, 3, height, width)`; `labels`, an int or a float32 tensor
-            `(num_frames,)`; `index`.
+        Labels are an int or float32 `(num_frames,)`.
         """
         clip = self.read(index)
         labels = torch.from_numpy(clip.target) if isinstance(clip.target, np.ndarray) else clip.target

@@ -28,9 +28,9 @@ class Pretext(ABC):
     """A task that labels its own clips.
 
     A task has `num_cases` kinds of clips. The data set shows every source once in every case, so that the
-    cases are balanced over each source. To add a task, write `plan` and `target` and name its class where a
-    task is asked for (`--task file.py:Class`), or register it in `PRETEXTS`; `docs/add_a_pretext.md` and
-    `examples/clip_order.py` show how.
+    cases are balanced over each source. To add a task, write `plan` and, unless the label is the case,
+    `target`, and name its class where a task is asked for (`--task file.py:Class`), or register it in
+    `PRETEXTS`; `docs/add_a_pretext.md` and `examples/clip_order.py` show how.
 
     Args:
         synthesis (`SynthesisConfig`): The settings of synthesized clips.
@@ -73,9 +73,9 @@ class Pretext(ABC):
             `ClipPlan`: The clip.
         """
 
-    @abstractmethod
     def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int | np.ndarray:
-        """Return what the model shall predict: a class, or a float32 value for every frame."""
+        """Return what the model shall predict: a class, by default the case, or a float32 value a frame."""
+        return case
 
     def _plan_boundary(
         self, kind: BoundaryType, anchor: int, catalog: SourceCatalog, rng: np.random.Generator
@@ -104,10 +104,6 @@ class BoundaryClassification(Pretext):
         """Draw a clip with the boundary `kinds[case]`."""
         return self._plan_boundary(self.kinds[case], anchor, catalog, rng)
 
-    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
-        """Return the case, which is the label."""
-        return case
-
 
 class BoundaryRegression(BoundaryClassification):
     """Regress a Gaussian heatmap around the change point (Sec. 3.3).
@@ -122,9 +118,7 @@ class BoundaryRegression(BoundaryClassification):
         super().__init__(synthesis, kinds)
         self.label_names = ()
 
-    def target(  # type: ignore[override]  # a value for every frame where the base has one for the clip
-        self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog
-    ) -> np.ndarray:
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> np.ndarray:
         """Return the heatmap, float32 `(num_frames,)` in (0, 1]."""
         return boundary_heatmap(self.synthesis.num_frames, plan.boundary_frame, self.synthesis.half_length)
 
@@ -191,10 +185,6 @@ class ArrowOfTime(Pretext):
         plan = self._plan_boundary(BoundaryType.SAME_SPEED, anchor, catalog, rng)
         return plan if case == 0 else ClipPlan(plan.sources, (plan.frames[0][::-1].copy(),))
 
-    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
-        """Return the case, which is the label."""
-        return case
-
 
 class Speediness(Pretext):
     """Classify clips at normal speed and sped up throughout (Benaim et al. 2020; Table 7)."""
@@ -224,10 +214,6 @@ class Speediness(Pretext):
         return np.flatnonzero(
             catalog.lengths > np.rint((config.num_frames - 1) * config.frame_stride * min(speeds))
         )
-
-    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> int:
-        """Return the case, which is the label."""
-        return case
 
 
 def boundary_heatmap(num_frames: int, boundary_frame: int, variance: float) -> np.ndarray:
@@ -319,9 +305,7 @@ class BoundaryWithAction(BoundaryClassification):
         """Return the sources that every boundary type can start from, and whose action has a number."""
         return _select_actions(super().usable(catalog), catalog, self.action_names)
 
-    def target(  # type: ignore[override]  # two labels where the base has one
-        self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog
-    ) -> np.ndarray:
+    def target(self, case: int, anchor: int, plan: ClipPlan, catalog: SourceCatalog) -> np.ndarray:
         """Return the boundary type and the action, int64 `(2,)`; the action is -100 where there are two."""
         action = self.action_names.index(catalog.sources[anchor].label)
         return np.array([case, action if self.has_action(case) else NO_ACTION], dtype=np.int64)

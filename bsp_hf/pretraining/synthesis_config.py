@@ -37,80 +37,26 @@ class SynthesisConfig:
     """What the paper leaves open about synthesized clips; every field is a documented choice.
 
     The defaults are the rule called `consecutive`, which is also what a record without the newer fields
-    reads as. `SYNTHESIS_PRESETS` in `bsp_hf.pretraining.drawing.presets` holds the other presets.
-
-    Args:
-        half_length (`int`, *optional*, defaults to 4):
-            Frames on each side of a class boundary; tau. A clip has `2 * half_length` frames.
-            Choice: 4, so that a clip is one 8-frame snippet of Sec. 4.1; Figure 2 shows 8 frames too.
-        blend_half_width (`int`, *optional*, defaults to 1):
-            Half the cross-fade of a diff-class boundary, in frames; epsilon. 0 gives a hard cut.
-            Choice: 1; the paper asks for "some smoothing", and Figure 2 shows one blended frame.
-        speeds (`tuple[float, ...]`, *optional*, defaults to `(2.0, 3.0, 4.0)`):
-            Sampling rates after the change point, gamma; each drawn with equal chance among those the source
-            is long enough for. Choice: speed-ups only. At one frame a step a slow-down (gamma < 1) can only
-            repeat frames, which gives the label away; it is worth drawing with `frame_stride` > 1. With
-            `max_spacing` a speed stands for the ratio of both sides, and either may be the faster.
-        min_side_frames (`int`, *optional*, defaults to 2):
-            The change point t of a diff-speed boundary is uniform over
-            `[min_side_frames, 2 * half_length - min_side_frames]`. Choice: 2, so that both speeds show.
-        frame_stride (`int`, *optional*, defaults to 1):
-            Source frames between two sampled frames at the original rate. Choice: 1, as the snippets of
-            Sec. 4.1 are consecutive frames.
-        preset (`str`, *optional*, defaults to `"consecutive"`):
-            Name of the preset that the fields come from, for records; changes nothing.
-        first_index (`int`, *optional*, defaults to 1):
-            Number of the first frame in Eq. 1. 1 is the text's; with 0, as Figure 2 has it, the blend lies a
-            frame later.
-        rounding (`str`, *optional*, defaults to `"even"`):
-            Which of two equally near frames Eq. 3 takes: the `"even"` one, or the later one (`"up"`), as in
-            Figure 2.
-        class_sampling (`str`, *optional*, defaults to `"stride"`):
-            Frames of the two videos of a class boundary: `frame_stride` apart; or, as Sec. 3.2 says, by
-            uniform sampling, one from each of as many equal `"segments"` of the video as it gives frames; or
-            one from each of `2 * half_length` segments, the first of which are shown (`"clip_segments"`),
-            as in Figure 2.
-        segment_place (`str`, *optional*, defaults to `"random"`):
-            Place of a frame in its segment: `"random"` (TSM's training) or `"center"` (TSM's evaluation). For
-            action classification also TSM's tests: `"uniform"`, `"twice"` (2 clips), `"dense"` (10 clips).
-        action_sampling (`str`, *optional*, defaults to `"stride"`):
-            Frames of a clip of action classification: one from each of `2 * half_length` equal `"segments"`,
-            as TSM is published, or `frame_stride` apart.
-        max_spacing (`int`, *optional*, defaults to 0):
-            With 1 or more, the distance of sampled frames is drawn for every clip from one distribution for
-            all labels: log-uniform from 1 to `max_spacing`, or as far as the source allows. 0 takes
-            `frame_stride`. It needs `class_sampling="stride"`.
-        draws_change_point (`bool`, *optional*, defaults to `False`):
-            Draw the change point of class boundaries like that of speed boundaries, instead of the middle.
-        transitions (`tuple[str, ...]`, *optional*, defaults to `()`):
-            Transitions drawn for every class boundary whatever its label: `"hard"`, `"fade"`, `"wipe"`,
-            `"zoom"` and `"dissolve"`. Without any, the paper's: a fade for diff-class, none for same-class.
-        transition_half_widths (`tuple[int, ...]`, *optional*, defaults to `(1, 2)`):
-            Half the lengths that drawn transitions may have, in frames, but no longer than both sides allow.
-        jump_counts (`tuple[int, ...]`, *optional*, defaults to `()`):
-            Visible jumps of a clip, drawn alike for every label. A class boundary is one jump (at least one
-            therefore); the others are distractors: the same video goes on with another crop, flip, zoom,
-            colour and exposure, as between two cameras. Without any there is no distractor.
-        partner_choice (`str`, *optional*, defaults to `"random"`):
-            The second video of a class boundary: any (`"random"`), or one that looks `"alike"`.
-        num_alike (`int`, *optional*, defaults to 8):
-            Among how many videos of the most similar colours an `"alike"` one is drawn.
-        num_changes (`int`, *optional*, defaults to 1):
-            Most changes of a clip; more than 1 needs `max_spacing`. The label is that of the strongest, in
-            the order of the labels.
-        ramp_epochs (`float`, *optional*, defaults to 0.0):
-            Epochs over which the closings above (distractors, similar partners, drawn spacing, drawn change
-            point, several changes) set in: each is applied to a clip with a chance that rises from 0 to 1.
-            Choice: drawn transitions are there from the start, as a shortcut learned first must be unlearned.
-
-    Raises:
-        ValueError: If the fields contradict each other; the message names them.
+    reads as. `SYNTHESIS_PRESETS` in `bsp_hf.pretraining.drawing.presets` holds the other presets. Fields that
+    contradict each other are a `ValueError` that names them.
     """
 
-    half_length: int = option(4, "frames on each side of a class boundary, tau")
-    blend_half_width: int = option(1, "half the cross-fade of a diff-class boundary in frames, epsilon")
-    speeds: tuple[float, ...] = option((2.0, 3.0, 4.0), "rates behind a change of speed, gamma")
-    min_side_frames: int = option(2, "fewest frames in front of and behind a change point")
+    # Choice: 4, so that a clip is one 8-frame snippet of Sec. 4.1; Figure 2 shows 8 frames too.
+    half_length: int = option(4, "frames on each side of a class boundary, tau; a clip has twice as many")
+    # Choice: 1; the paper asks for "some smoothing", and Figure 2 shows one blended frame.
+    blend_half_width: int = option(
+        1, "half the cross-fade of a diff-class boundary in frames, epsilon; 0 gives a hard cut"
+    )
+    # Choice: speed-ups only. At one frame a step a slow-down (gamma < 1) can only repeat frames, which gives
+    # the label away; it is worth drawing with `frame_stride` > 1.
+    speeds: tuple[float, ...] = option(
+        (2.0, 3.0, 4.0),
+        "sampling rates behind a change of speed, gamma, drawn among those the source is long enough for; "
+        "with max_spacing the ratio of both sides, of which either may be the faster",
+    )
+    # Choice: 2, so that both speeds show.
+    min_side_frames: int = option(2, "fewest frames in front of and behind a change point, which is uniform")
+    # Choice: 1, as the snippets of Sec. 4.1 are consecutive frames.
     frame_stride: int = option(1, "source frames from one frame to the next at the original rate")
     preset: str = field(
         default="consecutive",
@@ -120,20 +66,49 @@ class SynthesisConfig:
             "help": "preset of the synthesis: sets the defaults of its fields",
         },
     )
-    first_index: int = option(1, "number of the first frame in Eq. 1", (0, 1))
-    rounding: str = option("even", "which of two equally near frames Eq. 3 takes", ROUNDINGS)
-    class_sampling: str = option("stride", "frames of the videos of a class boundary", CLASS_SAMPLINGS)
-    segment_place: str = option("random", "place of a frame in its segment", SEGMENT_PLACES)
-    action_sampling: str = option("stride", "frames of clips of --task action", ACTION_SAMPLINGS)
-    max_spacing: int = option(0, "draw the distance of frames up to this, for all labels; 0: frame_stride")
+    first_index: int = option(
+        1, "number of the first frame in Eq. 1; with 0, as in Figure 2, the blend lies a frame later", (0, 1)
+    )
+    rounding: str = option("even", "which of two equally near frames Eq. 3 takes; Figure 2 up", ROUNDINGS)
+    class_sampling: str = option(
+        "stride",
+        "frames of the videos of a class boundary: frame_stride apart, one from each of as many equal "
+        "segments of the video as it gives frames (Sec. 3.2), or of as many as the clip has (Figure 2)",
+        CLASS_SAMPLINGS,
+    )
+    segment_place: str = option(
+        "random",
+        "place of a frame in its segment: random as in TSM's training, center as in its evaluation; for "
+        "--task action also TSM's tests: uniform, twice (2 clips), dense (10 clips)",
+        SEGMENT_PLACES,
+    )
+    action_sampling: str = option(
+        "stride", "frames of clips of --task action: frame_stride apart, or TSM's segments", ACTION_SAMPLINGS
+    )
+    max_spacing: int = option(
+        0,
+        "draw the distance of frames log-uniformly up to this, or as far as the source allows, for all "
+        "labels alike; 0: frame_stride",
+    )
     draws_change_point: bool = option(False, "draw the change point of class boundaries too")
-    transitions: tuple[str, ...] = option((), "transitions drawn whatever the label; none: the paper's")
-    transition_half_widths: tuple[int, ...] = option((1, 2), "half the lengths of drawn transitions")
-    jump_counts: tuple[int, ...] = option((), "visible jumps of a clip, whatever its label; none: as is")
+    transitions: tuple[str, ...] = option(
+        (),
+        "transitions drawn for every class boundary whatever its label: hard, fade, wipe, zoom, dissolve; "
+        "none: the paper's, a fade for diff-class",
+    )
+    transition_half_widths: tuple[int, ...] = option(
+        (1, 2), "half the lengths of drawn transitions in frames"
+    )
+    jump_counts: tuple[int, ...] = option(
+        (),
+        "visible jumps of a clip, whatever its label, one of which is the class boundary; at the others the "
+        "same video goes on in another view; none: no such jump",
+    )
     partner_choice: str = option("random", "second video of a class boundary", PARTNER_CHOICES)
     num_alike: int = option(8, "among how many videos of like colours an alike one is drawn")
-    num_changes: int = option(1, "most changes of a clip")
-    ramp_epochs: float = option(0.0, "epochs over which what closes shortcuts sets in")
+    num_changes: int = option(1, "most changes of a clip, whose label is that of the strongest")
+    # Choice: drawn transitions are there from the start, as a shortcut learned first must be unlearned.
+    ramp_epochs: float = option(0.0, "epochs over which all else that closes shortcuts sets in, clip by clip")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "speeds", tuple(float(speed) for speed in self.speeds))
@@ -237,12 +212,7 @@ class SynthesisConfig:
         return replace(self, segment_place=segment_place, ramp_epochs=0.0)
 
     def ease(self, difficulty: float, rng: "np.random.Generator") -> "SynthesisConfig":
-        """Return the settings of one clip of a ramp: each closing stays with the chance `difficulty`.
-
-        Args:
-            difficulty (`float`): In [0, 1].
-            rng (`np.random.Generator`): Source of the draws, one for each closing.
-        """
+        """Return the settings of one clip of a ramp: each closing stays with the chance `difficulty`."""
         keeps = iter(rng.random(5) < difficulty)
         has_spacing = next(keeps)
         return replace(
@@ -262,11 +232,7 @@ class SynthesisConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SynthesisConfig":
-        """Build a config from [`~SynthesisConfig.to_dict`]'s output; fields it lacks are `consecutive`'s.
-
-        Raises:
-            ValueError: If a key is not a field.
-        """
+        """Build a config from [`~SynthesisConfig.to_dict`]'s output; fields it lacks are `consecutive`'s."""
         unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise ValueError(f"unknown synthesis setting(s): {', '.join(sorted(unknown))}.")

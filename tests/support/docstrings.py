@@ -114,7 +114,7 @@ def omissions(name: str, target: Any) -> list[str]:
     if not docstring:
         return [f"{name} has no docstring"]
     sections = sections_of(docstring)
-    documented = documented_arguments(sections.get("Args", ""))
+    documented = documented_arguments(sections.get("Args", "")) | fields_with_help(target)
     faults = []
     left_to_bases = _documented_by_bases(target, sections)
     for argument, default in signature_defaults(target).items():
@@ -131,6 +131,16 @@ def omissions(name: str, target: Any) -> list[str]:
         if not is_silent and not is_one_line and not {"Returns", "Yields"} & set(sections):
             faults.append(f"{name} does not say what it returns")
     return faults
+
+
+def fields_with_help(target: Any) -> dict[str, str]:
+    """Return the fields of settings whose help stands in their metadata: pages show it with the default."""
+    fields = dataclasses.fields(target) if dataclasses.is_dataclass(target) else ()
+    return {
+        item.name: f"defaults to `{item.default!r}`"
+        for item in fields
+        if item.metadata.get("help", "").strip()
+    }
 
 
 def _documented_by_bases(target: Any, sections: dict[str, str]) -> set[str]:

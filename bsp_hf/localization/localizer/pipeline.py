@@ -203,12 +203,7 @@ class LocalizationPipeline(Pipeline):
         return LocalizedSegments((), record.video_id, record.duration_s, record.error or too_short)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
-        """Save the localizer with its encoder and what reads its queries; `push_to_hub` sends the same.
-
-        Args:
-            save_directory (`str` or `os.PathLike`): The folder.
-            kwargs: As for [`PreTrainedModel.save_pretrained`].
-        """
+        """Save the localizer with its encoder and what reads its queries; `push_to_hub` sends the same."""
         encoders: list[EncoderSource] | None
         try:
             encoders = list(self.encoders)
