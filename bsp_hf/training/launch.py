@@ -1,6 +1,8 @@
 """Accelerate as a training's settings and accelerate's own configuration ask for it."""
 
 import logging
+import os
+import sys
 from typing import Any, Protocol
 
 from accelerate import Accelerator
@@ -46,8 +48,16 @@ def start_accelerator(
 
 
 def end_training(accelerator: Accelerator) -> None:
-    """End a run on every process, once the main one has saved."""
-    # A thread of gloo frees what was gathered last, for which it needs Python's lock. A process that ended at
-    # once, on a busy machine before that, held the lock and waited for the thread: for ever.
+    """End a run on every process, once the main one has saved; of several processes, none returns."""
+    if accelerator.num_processes == 1:
+        accelerator.end_training()
+        return
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    # Not through the destructors: that of gloo's group holds Python's lock while it waits for its threads,
+    # one of which may need the lock to free what was gathered last. On a busy machine, some runs never ended.
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)

@@ -4,12 +4,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
@@ -77,13 +80,27 @@ def options(workplace: Path, output: str, **changes) -> list[str]:
 
 
 def run(command: list[str], expected_code: int = 0) -> str:
-    """Run a command and return what it said."""
+    """Run a command and return what it said; one that does not end shows where each process is."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    finished = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900
+    environment["PYTHONFAULTHANDLER"] = "1"
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    assert finished.returncode == expected_code, finished.stdout[-4000:]
-    return finished.stdout
+    try:
+        said, _ = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        launcher = psutil.Process(process.pid)
+        for part in (*launcher.children(recursive=True), launcher):
+            with suppress(psutil.NoSuchProcess):
+                part.send_signal(signal.SIGABRT)
+        said, _ = process.communicate()
+        pytest.fail(f"did not end in ten minutes\n{said[-12000:]}")
+    assert process.returncode == expected_code, said[-4000:]
+    return said
 
 
 def pretrain(workplace: Path, output: str, expected_code: int = 0, **changes) -> str:
