@@ -215,8 +215,9 @@ def _choose_frames(
             while last + 1 < len(sources) and sources[last + 1] == source:
                 last += 1
             run = nearest_frames(offsets[start : ends[last]] - offsets[start], config.rounding)
-            first, window = pace.window if not number else (0, int(catalog.lengths[source]))
-            run_start, place = start, first + int(rng.integers(window - int(run[-1])))
+            run_start = start
+            # Every label starts where the window does: a place drawn by the length of the run would tell it.
+            place = pace.window[0] if not number else int(rng.integers(catalog.lengths[source] - run[-1]))
         frames.append(place + run[start - run_start : end - run_start])
     return frames
 
