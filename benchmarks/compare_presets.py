@@ -19,10 +19,13 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import example_modules  # noqa: F401  finds examples/reproduction
 import numpy as np
 import preset_probes as probes
 import torch
 import torch.nn.functional as F
+from reproduction.preset_records import preset_tables
+from reproduction.probes import QUESTIONS, Answers, answer, measure
 from torch import nn
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, PretextClips, SynthesisConfig
@@ -276,7 +279,7 @@ def load_encoder(name: str, seed: int, args: argparse.Namespace) -> nn.Module:
     return to_channels_last(BSPModel.from_pretrained(args.work / "encoders" / f"{name}-{seed}")).eval()
 
 
-def read_videos(args: argparse.Namespace, material: Material) -> dict[str, list[probes.ProbeVideo]]:
+def read_videos(args: argparse.Namespace, material: Material) -> dict[str, list[probes.FramesToProbe]]:
     """Return the videos of every kind."""
     store = FrameStore(args.work / "frames", short_side=SIZE)
     return {
@@ -287,7 +290,7 @@ def read_videos(args: argparse.Namespace, material: Material) -> dict[str, list[
 
 
 def read_features(
-    name: str, seed: int, args: argparse.Namespace, videos: dict[str, list[probes.ProbeVideo]]
+    name: str, seed: int, args: argparse.Namespace, videos: dict[str, list[probes.FramesToProbe]]
 ) -> dict[str, list[np.ndarray]]:
     """Return the features of an encoder, or of several joined by `+`, computed once."""
     if "+" in name:
@@ -316,14 +319,16 @@ def read_features(
         return {kind: [kept[f"{kind} {n}"] for n in range(len(some))] for kind, some in videos.items()}
 
 
-def probe(name: str, seed: int, args: argparse.Namespace, videos: dict[str, list[probes.ProbeVideo]]) -> dict:
+def probe(
+    name: str, seed: int, args: argparse.Namespace, videos: dict[str, list[probes.FramesToProbe]]
+) -> dict:
     """Answer every question with an encoder's features; keep the answers, return the scores."""
     features = read_features(name, seed, args, videos)
     record: dict = {"encoder": name, "seed": seed, "scores": {}}
     kept = {}
-    for question, (kind, _) in probes.QUESTIONS.items():
-        answers = probes.answer(question, videos[kind], features[kind])
-        record["scores"][question] = round(probes.measure(question, answers), 4)
+    for question, (kind, _) in QUESTIONS.items():
+        answers = answer(question, videos[kind], features[kind])
+        record["scores"][question] = round(measure(question, answers), 4)
         kept |= {f"{question}|{part}": value for part, value in vars(answers).items()}
     path = args.work / "answers" / f"{name}-{seed}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -332,9 +337,9 @@ def probe(name: str, seed: int, args: argparse.Namespace, videos: dict[str, list
     return record
 
 
-def read_answers(path: Path, question: str) -> probes.Answers:
+def read_answers(path: Path, question: str) -> Answers:
     with np.load(path) as kept:
-        return probes.Answers(*(kept[f"{question}|{part}"] for part in ("videos", "scores", "labels")))
+        return Answers(*(kept[f"{question}|{part}"] for part in ("videos", "scores", "labels")))
 
 
 def compare_all(args: argparse.Namespace, base: str) -> dict:
@@ -349,7 +354,7 @@ def compare_all(args: argparse.Namespace, base: str) -> dict:
         found[path.stem] = {
             question: [round(v, 4) for v in probes.compare(
                 question, read_answers(path, question), read_answers(base_path, question))]
-            for question in probes.QUESTIONS
+            for question in QUESTIONS
         }  # fmt: skip
     return found
 
@@ -377,50 +382,6 @@ def once(path: Path, make) -> dict:
     return json.loads(path.read_text())
 
 
-def records(folder: Path) -> dict[str, list[dict]]:
-    """Return all records of a step by name, the seeds of one together."""
-    found: dict[str, list[dict]] = {}
-    for path in sorted(folder.glob("*.json")):
-        found.setdefault(path.stem.rpartition("-")[0], []).append(json.loads(path.read_text()))
-    return found
-
-
-def mean(values: list[float]) -> str:
-    """Return a mean, and with several values how far the outermost lie."""
-    text = f"{np.mean(values):.3f}"
-    return text if len(values) < 2 else f"{text} ({min(values):.2f}-{max(values):.2f})"
-
-
-def print_table(results: Path) -> None:
-    """Print all records as Markdown."""
-    leaks = [json.loads(path.read_text()) for path in sorted((results / "shortcuts").glob("*.json"))]
-    print("| clips of | chance | sampling | ends | differences, sorted | differences, in order |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for row in leaks:
-        cells = [
-            f"{row[key]:.3f}" for key in ("chance", "sampling", "ends", "sorted_differences", "differences")
-        ]
-        print(f"| `{row['variant']}` | {' | '.join(cells)} |")
-    trained = records(results / "train")
-    print("\n| encoder | seeds | own pretext, held out | answers that follow an exchanged transition |")
-    print("| --- | --- | --- | --- |")
-    for name, rows in trained.items():
-        followed = [row["exchanged"] for row in rows if "exchanged" in row]
-        cells = [str(len(rows)), mean([row["accuracy"] for row in rows]), mean(followed) if followed else "-"]
-        print(f"| `{name}` | {' | '.join(cells)} |")
-    print(f"\n| features of | seeds | {' | '.join(probes.QUESTIONS)} |")
-    print(f"| --- | --- | {' | '.join(['---'] * len(probes.QUESTIONS))} |")
-    for name, rows in records(results / "probe").items():
-        cells = [mean([row["scores"][question] for row in rows]) for question in probes.QUESTIONS]
-        print(f"| `{name}` | {len(rows)} | {' | '.join(cells)} |")
-    for path in sorted(results.glob("against-*.json")):
-        print(f"\n| {path.stem.replace('-', ' ')} | {' | '.join(probes.QUESTIONS)} |")
-        print(f"| --- | {' | '.join(['---'] * len(probes.QUESTIONS))} |")
-        for name, row in json.loads(path.read_text()).items():
-            cells = ["{:+.3f} [{:+.3f}, {:+.3f}]".format(*row[question]) for question in probes.QUESTIONS]
-            print(f"| `{name}` | {' | '.join(cells)} |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -435,7 +396,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.step == "table":
-        print_table(args.results)
+        print(preset_tables(args.results))
         return
     if args.step == "compare":
         for base in args.names:

@@ -17,15 +17,15 @@ import csv
 import json
 import subprocess
 import sys
-from functools import lru_cache
 from pathlib import Path
 
+import example_modules  # noqa: F401  finds examples/reproduction
 import numpy as np
 import torch
-from PIL import Image
+from reproduction.concatenation import ACTIONS, FPS, LONGEST_S, describe_video, plan_video, read_clip
+from reproduction.mini import CONFIGS, LOCALIZER_TRAINING
 from transformers import AutoFeatureExtractor, AutoModel
 
-from bsp_hf.encoder.video import VideoReader
 from bsp_hf.features import FeatureSource, write_track
 from bsp_hf.features.engine.engine import ExtractionEngine
 from bsp_hf.localization.annotations.layouts import read_annotations
@@ -37,56 +37,6 @@ from bsp_hf.metrics import evaluate_grounding
 from bsp_hf.pretraining.rendering.files import write_h264_video
 from bsp_hf.pretraining.sources import scan_video_folder, split_sources
 from bsp_hf.visualization import SegmentRow, plot_segments
-
-FPS, SIDE, LONGEST_S = 25, 72, 4.0
-ACTIONS = ("Fight", "PushUp", "Punch", "YoYo")
-PHRASES = {
-    "Bend": "bends down", "Fight": "fights somebody", "GallopSideways": "gallops sideways",
-    "JumpForward": "jumps forward", "JumpInPlace": "jumps up and down in place",
-    "JumpingJack": "does jumping jacks", "NoFight": "walks around without a fight", "Punch": "punches a bag",
-    "PushUp": "does push ups", "Run": "runs", "Skip": "skips", "Walk": "walks",
-    "WaveOneHand": "waves one hand", "WaveTwoHands": "waves both hands", "YoYo": "plays with a yoyo",
-}  # fmt: skip
-SMALL = {
-    "gtad": {"num_steps": 64, "max_duration": 32, "hidden_dim": 64, "aligned_dim": 128, "map_dim": 64},
-    "tan": {"num_rows": 64, "num_clips": 16, "hidden_dim": 48, "text_hidden_dim": 48, "num_text_layers": 1,
-            "map_kernel_sizes": [3] * 3, "map_paddings": [3, 0, 0]},
-    "lgi": {"num_rows": 64, "hidden_dim": 64, "attention_dim": 32, "local_kernel_size": 5},
-    "actionness": {},
-}  # fmt: skip
-TRAINING = {
-    "gtad": ["--epochs", "20", "--decay_epochs", "12", "--batch_size", "8", "--learning_rate", "2e-3"],
-    "tan": ["--epochs", "20", "--batch_size", "16", "--learning_rate", "1e-3"],
-    "lgi": ["--epochs", "40", "--batch_size", "32", "--learning_rate", "1e-3"],
-    "actionness": ["--epochs", "60", "--batch_size", "8", "--learning_rate", "0.003"],
-}
-
-
-@lru_cache(maxsize=256)
-def read_clip(path, longest_s):
-    """Return the frames of a clip's middle, `(num_frames, SIDE, SIDE, 3)`, at FPS."""
-    images = []
-    with VideoReader(path, fps=FPS) as reader:
-        for frame in reader:
-            image = Image.fromarray(np.asarray(frame.image))
-            side = min(image.size)
-            left, top = (image.width - side) // 2, (image.height - side) // 2
-            images.append(np.asarray(image.crop((left, top, left + side, top + side)).resize((SIDE, SIDE))))
-    excess = max(0, len(images) - round(longest_s * FPS))
-    return np.stack(images[excess // 2 : len(images) - excess + excess // 2])
-
-
-def plan_video(sources, actions, rng):
-    """Draw the clips of one video: one action class, once or twice, among other classes."""
-    by_label = {}
-    for source in sources:
-        by_label.setdefault(source.label, []).append(source)
-    background = [label for label in sorted(by_label) if label not in actions]
-    labels = [str(rng.choice([label for label in actions if label in by_label]))] * int(rng.integers(1, 3))
-    labels += rng.choice(background, int(rng.integers(4, 6)), replace=False).tolist()
-    order = rng.permutation(len(labels))
-    picked = {label: rng.permutation(len(by_label[label])).tolist() for label in sorted(set(labels))}
-    return [by_label[labels[place]][picked[labels[place]].pop()] for place in order]
 
 
 def plan_videos(args):
@@ -121,14 +71,7 @@ def make_videos(args):
                 write_h264_video(path, (image for clip in frames for image in clip), fps=FPS)
             ends_s = np.cumsum([len(clip) for clip in frames]) / FPS
             labels = [clip.label for clip in clips]
-            record = {"duration": float(ends_s[-1]), "subset": subset, "segments": [], "queries": []}
-            for label, start_s, end_s in zip(labels, [0.0, *ends_s[:-1]], ends_s, strict=True):
-                window = {"start": float(start_s), "end": float(end_s)}
-                if label in args.actions:
-                    record["segments"].append({**window, "label": label})
-                if labels.count(label) == 1:
-                    record["queries"].append({**window, "sentence": f"a person {PHRASES.get(label, label)}"})
-            database[video_id] = record
+            database[video_id] = describe_video(labels, ends_s.tolist(), subset, args.actions)
     path = args.output_dir / "annotations.json"
     path.write_text(json.dumps(database, indent=1))
     return read_annotations(path)
@@ -228,7 +171,7 @@ def train_localizer(name, args, folders, extra):
             "20",
         ),
         *("--train_subset", "train", "--eval_subset", "test", "--features", *map(str, folders)),
-        *("--config", json.dumps(SMALL[name]), "--seed", str(args.seed), *TRAINING[name], *extra),
+        *("--config", json.dumps(CONFIGS[name]), "--seed", str(args.seed), *LOCALIZER_TRAINING[name], *extra),
     ]
     subprocess.run(command, check=True)
     return json.loads((output / "training_record.json").read_text())["results"]
@@ -272,7 +215,9 @@ def main():
     parser.add_argument("--word_vectors", required=True)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--actions", nargs="+", default=list(ACTIONS))
-    parser.add_argument("--localizers", nargs="+", default=list(TRAINING), choices=tuple(TRAINING))
+    parser.add_argument(
+        "--localizers", nargs="+", default=list(LOCALIZER_TRAINING), choices=tuple(LOCALIZER_TRAINING)
+    )
     parser.add_argument("--num_train", type=int, default=60)
     parser.add_argument("--num_test", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)

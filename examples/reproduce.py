@@ -25,7 +25,8 @@ from reproduction import mini, paper
 from reproduction.boundary_table import BoundaryTable
 from reproduction.figures import FIGURES, add_figure_2, add_figure_4
 from reproduction.plan import Plan, Records
-from reproduction.report import evidence_page, write_tables
+from reproduction.probe_table import ProbeTable
+from reproduction.report import EXTRAS, RecordedStudy, evidence_page, write_tables
 from reproduction.study import Study
 from reproduction.tables import TABLES
 
@@ -47,7 +48,7 @@ class ReproductionSettings:
         ValueError: If a value makes no sense; the message names the option.
     """
 
-    table: list[str] = option([], f"tables to fill: {', '.join(TABLES)}, boundaries")
+    table: list[str] = option([], f"tables to fill: {', '.join((*TABLES, *EXTRAS))}")
     figure: list[str] = option([], f"figures to draw: {', '.join(FIGURES)}")
     scale: str = option("mini", "settings and data", SCALES)
     data: Path | None = option(None, "folder of the data")
@@ -75,7 +76,7 @@ class ReproductionSettings:
     dry_run: bool = option(False, "print the commands and do nothing")
 
     def __post_init__(self) -> None:
-        for name, known in (("table", (*TABLES, "boundaries")), ("figure", tuple(FIGURES))):
+        for name, known in (("table", (*TABLES, *EXTRAS)), ("figure", tuple(FIGURES))):
             unknown = [value for value in getattr(self, name) if value not in known]
             if unknown:
                 raise ValueError(f"argument --{name}: {unknown[0]!r} is not one of {', '.join(known)}.")
@@ -83,8 +84,9 @@ class ReproductionSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"argument --{name}: {value} must be at least 1.")
-        if "boundaries" in self.table and self.scale != "mini":
-            raise ValueError("argument --table: boundaries needs --scale mini.")
+        for name in EXTRAS:
+            if name in self.table and self.scale != "mini":
+                raise ValueError(f"argument --table: {name} needs --scale mini.")
         if not (self.table or self.figure or self.report):
             raise ValueError("there is nothing to do; pass --table, --figure or --report.")
         if (self.table or self.figure) and self.data is None:
@@ -125,7 +127,9 @@ def check_inputs(settings: ReproductionSettings) -> None:
     if settings.scale == "mini":
         missing = mini.missing_inputs(settings.data, settings.init_from)
     else:
-        tables = [TABLES[name] for name in settings.table] + ([TABLES["1"]] if "4" in settings.figure else [])
+        tables = [TABLES[name] for name in settings.table if name in TABLES] + (
+            [TABLES["1"]] if "4" in settings.figure else []
+        )
         missing = paper.missing_inputs(settings.data, paper.needed_folders(tables))
     if missing:
         raise ValueError("missing: " + "; ".join(missing) + ".")
@@ -136,20 +140,26 @@ def make_study(settings: ReproductionSettings) -> Study:
     return (mini if settings.scale == "mini" else paper).make_study(settings, launch)
 
 
-def boundary_table(study: Study, settings: ReproductionSettings) -> BoundaryTable | None:
+def make_extras(study: Study, settings: ReproductionSettings) -> dict[str, ProbeTable | BoundaryTable]:
+    """Return the tables that the paper has not, by name."""
     if study.name != "mini":
-        return None
+        return {}
     views = {view.name: view.datasets["gtad"] for view in study.views}
     real = mini.real_videos_dataset(settings.data)
-    return BoundaryTable(study, {**views, "cycles": real, "edited": real})
+    probed = {kind: views[name] for kind, name in (("joins", "joined"), ("sim", "episodes")) if name in views}
+    return {
+        "probes": ProbeTable(study, {**probed, "quva": real}),
+        "boundaries": BoundaryTable(study, {**views, "cycles": real, "edited": real}),
+    }
 
 
 def make_plan(study: Study, settings: ReproductionSettings) -> Plan:
     """Return every step of what was asked for."""
     plan = Plan()
+    extras = make_extras(study, settings)
     for name in settings.table:
-        if name == "boundaries":
-            boundary_table(study, settings).add(plan)
+        if name in extras:
+            extras[name].add(plan)
         else:
             study.add_table(plan, TABLES[name])
     if "2" in settings.figure:
@@ -174,23 +184,20 @@ def fill(settings: ReproductionSettings) -> None:
     described = json.dumps({name: values[name] for name in LASTING}, indent=1) + "\n"
     atomic_write_text(records.folder / "settings.json", described)
     plan.run(records, settings.output_dir)
-    text = write_tables(study, records, settings.table, boundary_table(study, settings))
+    text = write_tables(study, records, settings.table, make_extras(study, settings))
     atomic_write_text(settings.output_dir / "tables.md", text + "\n")
     print(text)
 
 
 def write_report(settings: ReproductionSettings) -> None:
     """Write the page of evidence from the records of every run below the folder of results."""
-    studies, found = [], None
+    found = []
     for path in sorted(settings.results.glob("*/settings.json")):
-        run = replace(
-            settings, data=Path("DATA"), init_from="INIT_FROM", **json.loads(path.read_text(encoding="utf-8"))
-        )
-        study, records = make_study(run), Records(path.parent)
-        studies.append((study, records))
-        table = boundary_table(study, run)
-        found = found if table is None else (table, records)
-    atomic_write_text(settings.report, evidence_page(studies, found, settings.results / "presets"))
+        lasting = json.loads(path.read_text(encoding="utf-8"))
+        run = replace(settings, data=Path("DATA"), init_from="INIT_FROM", **lasting)
+        study = make_study(run)
+        found.append(RecordedStudy(study, Records(path.parent), make_extras(study, run)))
+    atomic_write_text(settings.report, evidence_page(found, settings.results / "presets"))
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ NOT_RUN = {
     "unzip": "of what was not downloaded; the folder of the test holds made weights of that name",
     "python examples/space/app.py": "serves until it is stopped; tests/examples/test_space.py runs it",
     "python benchmarks/": "measures for minutes to hours",
+    "python examples/reproduce.py": "trains for hours; tests/examples/test_reproduce.py runs it",
 }
 # How a command differs here from how it stands on the page: what is left out or put in its place, and what
 # is added at its end, where the last of two equal options holds.

@@ -132,6 +132,7 @@ def make_concatenations(
             write_h264_video(path, frames, fps=FPS)
         database[video_id] = describe_video([s.label for s in plan], ends_s, subset, actions)
         joins[video_id] = {"duration": ends_s[-1], "subset": subset, "boundaries": [ends_s[:-1]]}
+        joins[video_id]["labels"] = [source.label for source in plan]
     atomic_write_text(folder / "annotations.json", json.dumps(database, indent=1) + "\n")
     atomic_write_text(folder / "boundaries.json", json.dumps(joins, indent=1) + "\n")
     return {

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bsp_hf.features import EncoderRecord, FeatureSource, FeatureTrack, read_tracks, write_track
 from bsp_hf.files import atomic_write_text, path_in_folder
@@ -19,18 +20,18 @@ class Components:
     """
 
     def __init__(self, features: np.ndarray, width: int):
-        features = np.asarray(features, dtype=np.float64)
         self.mean, self.scale = features.mean(0), features.std(0) + 1e-6
-        centered = (features - self.mean) / self.scale
-        values, vectors = np.linalg.eigh(centered.T @ centered / len(centered))
+        centered = torch.from_numpy((features - self.mean) / self.scale)
+        covariance = centered.T @ centered / len(centered)
+        values, vectors = torch.linalg.eigh(covariance.double())
         width = min(width, len(centered) - 1, len(values))
-        self.axes = vectors[:, -width:]
-        self.spread = np.sqrt(np.maximum(values[-width:], 1e-8))
+        self.axes = vectors[:, -width:].numpy()
+        self.spread = np.sqrt(np.maximum(values[-width:].numpy(), 1e-8))
 
-    def __call__(self, features: np.ndarray) -> np.ndarray:
+    def __call__(self, features: np.ndarray) -> torch.Tensor:
         """Return the components, float32 `(num_rows, width)`, of unit variance in training."""
         rows = ((features - self.mean) / self.scale) @ self.axes / self.spread
-        return rows.astype(np.float32)
+        return torch.from_numpy(rows.astype(np.float32))
 
 
 def reduce_features(
@@ -58,7 +59,7 @@ def reduce_features(
             f"{joined.id}, {width} components", joined.revision, joined.settings_hash, joined.dtype
         )
         track = FeatureTrack(
-            components(features.features), features.centers_s, replace(record, encoder=encoder)
+            components(features.features).numpy(), features.centers_s, replace(record, encoder=encoder)
         )
         write_track(track, path_in_folder(output, video, ".npz"))
     return {"num_videos": len(found), "width": components.axes.shape[1], "dim": len(components.mean)}

@@ -1,6 +1,7 @@
 """Tables and the page of evidence as Markdown, from records alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from .figures import FIGURES
 from .markdown import markdown_table
 from .plan import Records
 from .preset_records import preset_tables
+from .probe_table import MEASURES, ProbeTable
+from .probe_table import ROWS as PROBE_ROWS
+from .probes import QUESTIONS
 from .recipes import training_cost
 from .scoring import rank_correlation
 from .study import Cell, Study, View
-from .tables import TABLES, Row, Table
+from .tables import CHAIN, TABLES, Row, Table
 
 INTRODUCTION = Path(__file__).with_name("evidence_head.md")
 CAPTION = (
@@ -82,6 +86,20 @@ def describe_correlation(
     return f"Rank correlation with the paper (Spearman): {', '.join(found)}." if found else ""
 
 
+DIFFERENCE_HEAD = ("difference [95 %]", "p", "p < 0.05", "seeds", "videos")
+
+
+def describe_difference(result: Mapping[str, Any]) -> list[str]:
+    """Return the cells of a difference that was tested."""
+    gap, low, high = (100 * result[name] for name in ("difference", "low", "high"))
+    cells = [
+        f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]",
+        f"{result['p']:.3f}",
+        "yes" if result["p"] < 0.05 else "no",
+    ]
+    return [*cells, str(result["num_seeds"]), str(result["num_videos"])]
+
+
 def describe_comparisons(study: Study, records: Records, view: View, table: Table) -> list[str]:
     """Return the differences that were tested, as a table."""
     lines = []
@@ -89,22 +107,38 @@ def describe_comparisons(study: Study, records: Records, view: View, table: Tabl
         result = records.result(study.comparison_name(view, table, comparison, localizer))
         if result is None:
             continue
-        gap, low, high = (100 * result[name] for name in ("difference", "low", "high"))
-        holds = "yes" if result["p"] < 0.05 else "no"
-        lines.append(
-            [
-                *(comparison.text, localizer, result["metric"]),
-                *(f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]", f"{result['p']:.3f}", holds),
-                *(str(result["num_seeds"]), str(result["num_videos"])),
-            ]
-        )
-    head = ["claim", "localizer", "metric", "difference [95 %]", "p", "p < 0.05", "seeds", "videos"]
+        lines.append([comparison.text, localizer, result["metric"], *describe_difference(result)])
+    head = ["claim", "localizer", "metric", *DIFFERENCE_HEAD]
     return [markdown_table(head, lines)] if lines else []
 
 
+def fill_probes(table: ProbeTable, records: Records) -> str:
+    """Return the table of linear probes, in percent, and its comparisons; nothing if nothing is recorded."""
+    head = ["features of", *(f"{q} ({QUESTIONS[q][1]})" for q in table.questions), "seeds", "videos"]
+    lines = []
+    for name, streams in PROBE_ROWS.items():
+        cells = [table.cell(records, streams, question) for question in table.questions]
+        seeds = format_counts([len(cell.values) for cell in cells if cell is not None])
+        counts = ", ".join(format_counts(cell.num_videos) if cell is not None else "-" for cell in cells)
+        lines.append([name, *map(format_cell, cells), seeds, counts])
+    compared = []
+    for comparison in CHAIN:
+        for question in table.questions:
+            result = records.result(table.comparison_name(comparison, question))
+            if result is not None:
+                compared.append([comparison.text, question, *describe_difference(result)])
+    if all(line[-2] == "-" for line in lines):
+        return ""
+    head_compared = ["claim", "question", *DIFFERENCE_HEAD]
+    parts = [markdown_table(head, lines)]
+    return "\n\n".join([*parts, markdown_table(head_compared, compared)] if compared else parts)
+
+
 def fill_boundaries(table: BoundaryTable, records: Records) -> str:
-    """Return the table of boundaries found, F1 in percent."""
+    """Return the table of boundaries found, F1 in percent; nothing if nothing is recorded."""
     cells = {row: [table.cell(records, kind, row) for kind in table.datasets] for row in ROWS}
+    if all(cell is None for found in cells.values() for cell in found):
+        return ""
     head = ["F1 within 0.25 s", *table.datasets, "seeds", "videos"]
     lines = []
     for row, found in cells.items():
@@ -112,11 +146,6 @@ def fill_boundaries(table: BoundaryTable, records: Records) -> str:
         counts = ", ".join(format_counts(cell.num_videos) if cell is not None else "-" for cell in found)
         lines.append([row, *map(format_cell, found), seeds, counts])
     return markdown_table(head, lines)
-
-
-def has_boundaries(table: BoundaryTable, records: Records) -> bool:
-    """Return whether a record of the table is there."""
-    return any(table.cell(records, kind, row) is not None for kind in table.datasets for row in ROWS)
 
 
 def has_any(study: Study, records: Records, view: View, table: Table) -> bool:
@@ -145,15 +174,38 @@ def describe_runs(records: Records) -> str:
     return f"Run on {machines}; {', '.join(versions)}; commits {', '.join(commits)}. Time by step: {spent}."
 
 
+@dataclass(frozen=True)
+class Extra:
+    """A table that the paper has not."""
+
+    title: str
+    holds: str
+    fill: Callable[[Any, Records], str]
+
+
+EXTRAS = {
+    "probes": Extra(
+        "Linear probes",
+        "what single snippets know, by a linear classifier of 96 principal components of their features: "
+        + "; ".join(f"*{name}* ({MEASURES[how]})" for name, (_, how) in QUESTIONS.items()),
+        fill_probes,
+    ),
+    "boundaries": Extra(
+        "Boundaries found",
+        "F1 within 0.25 s of " + "; ".join(f"*{kind}*: {text}" for kind, text in KINDS.items()),
+        fill_boundaries,
+    ),
+}
+
+
 def write_tables(
-    study: Study, records: Records, tables: Sequence[str], boundary_table: BoundaryTable | None
+    study: Study, records: Records, names: Sequence[str], extras: Mapping[str, ProbeTable | BoundaryTable]
 ) -> str:
-    """Return what was asked for as one Markdown text."""
+    """Return the tables that were asked for as one Markdown text."""
     parts = []
-    for name in tables:
-        if name == "boundaries":
-            if boundary_table is not None:
-                parts.append(f"## Boundaries\n\n{fill_boundaries(boundary_table, records)}")
+    for name in names:
+        if name in EXTRAS:
+            parts.append(f"## {EXTRAS[name].title}\n\n{EXTRAS[name].fill(extras[name], records)}")
             continue
         table = TABLES[name]
         for view in study.views:
@@ -165,11 +217,19 @@ def heading(table: Table) -> str:
     return f"Table {table.name}: {table.title}" if table.name.isdigit() else table.title
 
 
-def evidence_page(
-    studies: Sequence[tuple[Study, Records]], boundaries: tuple[BoundaryTable, Records] | None, presets: Path
-) -> str:
+@dataclass(frozen=True)
+class RecordedStudy:
+    """A scale with its records and the tables that the paper has not."""
+
+    study: Study
+    records: Records
+    extras: Mapping[str, ProbeTable | BoundaryTable]
+
+
+def evidence_page(recorded: Sequence[RecordedStudy], presets: Path) -> str:
     """Return the page `docs/evidence.md`: commands, what each table holds, and what is recorded of it."""
     parts = [INTRODUCTION.read_text(encoding="utf-8").rstrip()]
+    studies = [(one.study, one.records) for one in recorded]
     for study, records in studies:
         if any(True for _ in records):
             parts.append(f"Recorded at scale `{study.name}`. {describe_runs(records)}")
@@ -182,9 +242,10 @@ def evidence_page(
             if has_any(study, records, view, table)
         ]
         parts += filled or [NOT_RECORDED]
-    kinds = "; ".join(f"*{kind}*: {text}" for kind, text in KINDS.items())
-    parts.append(f"## Boundaries found\n\n`--table boundaries`: F1 within 0.25 s of {kinds}.")
-    parts.append(fill_boundaries(*boundaries) if boundaries and has_boundaries(*boundaries) else NOT_RECORDED)
+    for name, extra in EXTRAS.items():
+        parts.append(f"## {extra.title}\n\n`--table {name}`: {extra.holds}.")
+        found = [extra.fill(one.extras[name], one.records) for one in recorded if name in one.extras]
+        parts += [text for text in found if text] or [NOT_RECORDED]
     for number, text in FIGURES.items():
         parts.append(f"## Figure {number}\n\n`--figure {number}`: {text}.")
         lines = [
@@ -202,7 +263,7 @@ def evidence_page(
 
 NOT_RECORDED = "No run is recorded yet."
 
-PRESETS_INTRODUCTION = """## Presets of the synthesis, by linear probes
+PRESETS_INTRODUCTION = """## Presets of the synthesis in another comparison
 
 `python benchmarks/compare_presets.py` trains an encoder of every preset at equal cost and probes its frozen
 features."""

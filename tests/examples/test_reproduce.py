@@ -13,7 +13,7 @@ import pytest
 from reproduction import boundaries, concatenation, mini, paper, scoring
 from reproduction.features import Components
 from reproduction.plan import Plan, Records, RunLock, Step
-from reproduction.report import describe_correlation, evidence_page, fill_table, format_cell
+from reproduction.report import EXTRAS, describe_correlation, evidence_page, fill_table, format_cell
 from reproduction.scoring import Truth, paired_difference, rank_correlation
 from reproduction.study import Cell
 from reproduction.tables import TABLES
@@ -287,7 +287,7 @@ def test_every_command_of_every_table_is_one_that_its_script_understands(scale, 
 
     data = tmp_path / "data"
     tables = [name for name in TABLES if scale == "mini" or name.isdigit()]
-    more = ["boundaries"] if scale == "mini" else []
+    more = list(EXTRAS) if scale == "mini" else []
     net = save_image_network(tmp_path / "net")
     settings = settings_of(
         table=tables + more, figure=["2", "4"], scale=scale, data=data, output_dir=tmp_path / "out",
@@ -387,7 +387,7 @@ def test_components_of_wider_features_have_the_same_width_and_unit_variance():
     rng = np.random.default_rng(0)
     for dim in (12, 24):
         rows = rng.normal(size=(200, dim)) @ rng.normal(size=(dim, dim))
-        found = Components(rows, 5)(rows)
+        found = Components(rows, 5)(rows).numpy()
         assert found.shape == (200, 5) and found.dtype == np.float32
         assert np.cov(found.T) == pytest.approx(np.eye(5), abs=0.02)
 
@@ -401,9 +401,9 @@ def test_joined_clips_change_where_they_are_said_to():
 
 
 def test_the_page_of_evidence_without_records_holds_no_number_of_ours():
-    page = evidence_page([], None, Path("nowhere"))
-    assert page.count("No run is recorded yet.") == len(TABLES) + 2
-    for name in (*TABLES, "boundaries"):
+    page = evidence_page([], Path("nowhere"))
+    assert page.count("No run is recorded yet.") == len(TABLES) + len(EXTRAS) + 1
+    for name in (*TABLES, *EXTRAS):
         assert f"`--table {name}`" in page
     assert "paper: " not in page  # tables are shown once something is recorded
 
@@ -442,7 +442,7 @@ def cells_of(table, row):
 def test_the_miniature_runs_end_to_end_and_goes_on_where_it_was_killed(tmp_path):
     data, net = make_mini_data(tmp_path / "data"), save_image_network(tmp_path / "net")
     words = [
-        *("--table", "3", "boundaries", "--figure", "2", "4", "--data", data, "--init_from", net),
+        *("--table", "3", "probes", "boundaries", "--figure", "2", "4", "--data", data, "--init_from", net),
         *("--kinds", "joined", "--seeds", 1, "--claim_seeds", 1, "--num_videos", 9, "--num_draws", 20),
         *("--max_steps", 2, "--width", 8, "--localizer", "--epochs 3 --eval_every 3 --batch_size 2 --cpu"),
         *("--pretraining", f"{TOY_PRETRAINING} --shift_blocks 0 1 --frozen_blocks 0"),
@@ -461,8 +461,12 @@ def test_the_miniature_runs_end_to_end_and_goes_on_where_it_was_killed(tmp_path)
     for row in ("Linear clf.", "Linear clf. + BSP", "Linear clf., random", "Linear clf., two vanillas"):
         value, seeds, videos = cells_of(table, row)[1:4]
         assert 0 < float(value) <= 100 and (seeds, videos) == ("1", "3"), row
-    claims = [line for line in table.splitlines() if "above" in line]
-    assert len(claims) == 5 and all("actionness | pooled_ap" in line for line in claims)
+    claims = [line for line in table.splitlines() if " above " in line]
+    assert len([line for line in claims if "| actionness | pooled_ap |" in line]) == 5
+    assert len([line for line in claims if "| cycle ends |" in line]) == 5 and len(claims) == 20
+    probed = cells_of(table, "vanilla + BSP")
+    assert len(probed) == 6 and probed[-2:] == ["1", "3, 3, 2"]
+    assert all(0 <= float(cell) <= 100 for cell in probed[1:3])
     found = cells_of(table, "content")
     assert len(found) == 6 and found[-1] == "3, 2, 2"
     assert float(cells_of(table, "content")[3]) == 100  # the made edited videos cut from noise to noise
