@@ -12,9 +12,7 @@ from bsp_hf.files import atomic_file
 
 from .clips import PretextClip, PretextClips
 from .pretexts import BoundaryClassification
-from .shots.transitions import Cut
 from .sources import SourceCatalog, TrimmedVideo
-from .synthesis import ClipPlan
 from .synthesis_config import SynthesisConfig
 
 _CANDIDATES_PER_CLIP = 4
@@ -117,17 +115,10 @@ def _describe(clip: PretextClip, kind: BoundaryType, catalog: SourceCatalog) -> 
     return text + (f" ({', '.join(transitions)})" if transitions else "")
 
 
-def _cuts(plan: ClipPlan) -> tuple[Cut, ...]:
-    """Return where the shots of a clip meet, also for the two that Eq. 1 or 2 joins."""
-    if plan.cuts or len(plan.sources) == 1:
-        return plan.cuts
-    return (Cut(plan.boundary_frame, plan.blend_half_width, "fade"),)
-
-
 def _source_frames(clip: PretextClip) -> list[str]:
     """Return the source frame behind every frame of a clip; both where two are mixed."""
     plan, num_frames = clip.draw.plan, len(clip.frames)
-    cuts = _cuts(plan)
+    cuts = plan.joins
     starts = [0, *(cut.frame - cut.half_width for cut in cuts)]
     labels: list[list[str]] = [[] for _ in range(num_frames)]
     for number, frames in enumerate(plan.frames):

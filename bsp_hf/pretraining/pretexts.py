@@ -13,13 +13,10 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.modeling_fusion import NO_ACTION
 
 from .drawing.segments import num_test_clips
-from .drawing.timeline import plan_action, plan_timeline, without_jumps
+from .drawing.timeline import CLASS_KINDS, plan_action, plan_timeline, without_jumps
 from .sources import SourceCatalog
 from .synthesis import ClipPlan, plan_boundary
 from .synthesis_config import SynthesisConfig
-
-CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
-
 
 PretextFactory = Callable[[SynthesisConfig, tuple[str, ...]], "Pretext"]
 
@@ -98,7 +95,7 @@ class BoundaryClassification(Pretext):
         self.kinds = kinds
         self.num_cases = len(kinds)
         self.label_names = tuple(kind.label for kind in kinds)
-        self.partner_kinds = tuple(kind for kind in kinds if kind in CLASS_BOUNDARIES)
+        self.partner_kinds = tuple(kind for kind in kinds if kind in CLASS_KINDS)
 
     def plan(self, case: int, anchor: int, catalog: SourceCatalog, rng: np.random.Generator) -> ClipPlan:
         """Draw a clip with the boundary `kinds[case]`."""

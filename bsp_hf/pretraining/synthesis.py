@@ -10,51 +10,7 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 
 from .shots.transitions import Cut, join_shots
 from .shots.views import View
-from .synthesis_config import SynthesisConfig, check_blend, speed_change_span
-
-
-def blend_weights(
-    half_length: int, blend_half_width: int, first_index: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cross-fade weights omega_1 and omega_2 of a diff-class boundary (Eq. 1), which sum to 1.
-
-    Both are float32 `(2 * blend_half_width,)`, for the frames `i = tau - epsilon + 1 ... tau + epsilon` of
-    the text; tau is `half_length`, epsilon `blend_half_width`, and `first_index` the i of a clip's first
-    frame, 0 as in Figure 2.
-    """
-    check_blend(half_length, blend_half_width)
-    if blend_half_width == 0:
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    i = np.arange(half_length - blend_half_width, half_length + blend_half_width) + first_index
-    first = (half_length + blend_half_width - i) / (2 * blend_half_width)
-    second = (i - half_length + blend_half_width) / (2 * blend_half_width)
-    return first.astype(np.float32), second.astype(np.float32)
-
-
-def join_different_classes(first: np.ndarray, second: np.ndarray, blend_half_width: int) -> np.ndarray:
-    """Cross-fade from one video to another (Eq. 1), uint8 `(2 * half_length, height, width, 3)`.
-
-    Both give `half_length + blend_half_width` frames.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"both parts must have one shape, got {first.shape} and {second.shape}.")
-    half_length = len(first) - blend_half_width
-    first_weights, second_weights = blend_weights(half_length, blend_half_width)
-    before = half_length - blend_half_width
-    column = (-1,) + (1,) * (first.ndim - 1)
-    blended = first[before:] * first_weights.reshape(column)
-    blended += second[: 2 * blend_half_width] * second_weights.reshape(column)
-    # Choice: round half to even; the paper does not say how blended intensities become pixels.
-    return np.concatenate(
-        [first[:before], np.rint(blended).astype(first.dtype), second[2 * blend_half_width :]]
-    )
-
-
-def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Join one video to another without a transition (Eq. 2), uint8 `(2 * half_length, height, width, 3)`."""
-    if first.shape != second.shape:
-        raise ValueError(f"both parts must have one shape, got {first.shape} and {second.shape}.")
-    return np.concatenate([first, second])
+from .synthesis_config import SynthesisConfig, speed_change_span
 
 
 def speed_change_indices(
@@ -99,6 +55,14 @@ class ClipPlan:
     # `boundary_frame` and `blend_half_width` join as Eq. 1 and 2 say.
     cuts: tuple[Cut, ...] = ()
     views: tuple[View, ...] = ()  # how each shot is framed and coloured; empty for none
+
+    @property
+    def joins(self) -> tuple[Cut, ...]:
+        """Where the shots meet, also the two that Eq. 1 (a fade) or Eq. 2 (a hard cut) joins."""
+        if self.cuts or len(self.sources) == 1:
+            return self.cuts
+        frame = self.boundary_frame or len(self.frames[0]) - self.blend_half_width
+        return (Cut(frame, self.blend_half_width, "fade"),)
 
 
 def plan_boundary(
@@ -167,10 +131,4 @@ def _steps_inside(start: int, length: int, steps: int, stride: int, rng: np.rand
 def render_clip(plan: ClipPlan, parts: Sequence[np.ndarray]) -> np.ndarray:
     """Join the decoded frames of each source, all of one size, as the plan says; may return `parts[0]`."""
     parts = [view.apply(part) for view, part in zip(plan.views, parts, strict=True)] if plan.views else parts
-    if plan.cuts:
-        return join_shots(parts, plan.cuts)
-    if len(parts) == 1:
-        return parts[0]
-    if plan.blend_half_width == 0:
-        return join_same_class(parts[0], parts[1])
-    return join_different_classes(parts[0], parts[1], plan.blend_half_width)
+    return join_shots(parts, plan.joins) if plan.joins else parts[0]

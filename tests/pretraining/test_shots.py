@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.equation_1 import join_different_classes, join_same_class
 
 from bsp_hf.pretraining.shots.transitions import Cut, join_shots, mix_frames
 from bsp_hf.pretraining.shots.views import View, draw_view
-from bsp_hf.pretraining.synthesis import join_different_classes, join_same_class
 from bsp_hf.pretraining.synthesis_config import TRANSITIONS
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.equation_1 import blend_weights
 
 from bsp_hf import BoundaryType
 from bsp_hf.pretraining.synthesis import (
-    blend_weights,
-    join_different_classes,
-    join_same_class,
+    ClipPlan,
     plan_boundary,
     render_clip,
     speed_change_indices,
@@ -26,6 +25,15 @@ DIFF_CLASS, SAME_CLASS, DIFF_SPEED, SAME_SPEED = BoundaryType
 def gray_frames(*levels: int) -> np.ndarray:
     """One 2 x 3 picture of each gray level."""
     return np.full((len(levels), 2, 3, 3), 0, np.uint8) + np.array(levels, np.uint8)[:, None, None, None]
+
+
+def join_different_classes(first: np.ndarray, second: np.ndarray, epsilon: int) -> np.ndarray:
+    plan = ClipPlan((0, 1), (np.arange(len(first)), np.arange(len(second))), blend_half_width=epsilon)
+    return render_clip(plan, [first, second])
+
+
+def join_same_class(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return join_different_classes(first, second, 0)
 
 
 def gray_levels(frames: np.ndarray) -> list[int]:
@@ -119,7 +127,7 @@ def test_cross_fade_touches_only_the_middle_and_stays_between_both_videos(parts)
 def test_no_cross_fade_is_the_concatenation_of_equation_2(parts):
     tau, _, first, second = parts
     np.testing.assert_array_equal(
-        join_different_classes(first[:tau], second[:tau], 0), join_same_class(first[:tau], second[:tau])
+        join_different_classes(first[:tau], second[:tau], 0), np.concatenate([first[:tau], second[:tau]])
     )
 
 
@@ -211,13 +219,17 @@ def test_change_point_outside_the_clip_is_refused(t):
 @pytest.mark.parametrize(("tau", "epsilon"), [(0, 0), (4, -1), (4, 5)])
 def test_impossible_cross_fades_are_refused(tau, epsilon):
     with pytest.raises(ValueError, match="half_length"):
-        blend_weights(tau, epsilon)
+        SynthesisConfig(half_length=tau, blend_half_width=epsilon)
 
 
 def test_parts_of_different_shape_are_refused():
-    with pytest.raises(ValueError, match="one shape"):
-        join_same_class(gray_frames(1, 2), gray_frames(1, 2, 3))
-    with pytest.raises(ValueError, match="one shape"):
+    frames = (np.arange(2), np.arange(2))
+    with pytest.raises(ValueError, match="cut at frame 2 with half width 0 does not fit"):
+        plan = ClipPlan((0, 1), frames, boundary_frame=2)
+        render_clip(plan, [gray_frames(1, 2, 3), gray_frames(1, 2)])
+    with pytest.raises(ValueError, match="one size"):
+        join_same_class(gray_frames(1, 2), gray_frames(1, 2)[:, :1])
+    with pytest.raises(ValueError, match="one size"):
         join_different_classes(gray_frames(1, 2), gray_frames(1, 2)[:, :1], 1)
 
 

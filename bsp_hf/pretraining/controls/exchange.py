@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 
-from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.pretraining.clips import PretextClip, PretextClips
+from bsp_hf.pretraining.drawing.timeline import CLASS_KINDS
 from bsp_hf.pretraining.pretexts import BoundaryClassification
 from bsp_hf.pretraining.synthesis import ClipPlan
 from bsp_hf.pretraining.synthesis_config import SynthesisConfig
-
-_CLASS_KINDS = (BoundaryType.DIFF_CLASS, BoundaryType.SAME_CLASS)
 
 
 def faded_boundaries(synthesis: SynthesisConfig) -> BoundaryClassification:
     """Return the task of both class boundaries, each with the fade of Eq. 1, and all else as it is drawn."""
     faded = replace(synthesis, transitions=("fade",), transition_half_widths=(1,))
-    return BoundaryClassification(faded, _CLASS_KINDS)
+    return BoundaryClassification(faded, CLASS_KINDS)
 
 
 def exchange_transition(clips: PretextClips, index: int) -> tuple[PretextClip, PretextClip] | None:

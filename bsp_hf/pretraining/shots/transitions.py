@@ -42,15 +42,15 @@ def join_shots(parts: Sequence[np.ndarray], cuts: Sequence[Cut]) -> np.ndarray:
 
 def mix_frames(first: np.ndarray, second: np.ndarray, cut: Cut) -> np.ndarray:
     """Return the frames of a transition, uint8 like both inputs; Eq. 1 gives the share of the second."""
-    # 1 / (2 epsilon) ... 1 where i counts from 1; a frame later where it counts from 0.
+    # omega_2: 1 / (2 epsilon) ... 1 where i counts from 1; a frame later where it counts from 0.
     shares = (np.arange(len(first)) + cut.first_index) / len(first)
     mix = _MIXES[cut.transition]
     return np.stack([mix(a, b, share, cut.seed) for a, b, share in zip(first, second, shares, strict=True)])
 
 
 def _fade(first: np.ndarray, second: np.ndarray, share: float, seed: int) -> np.ndarray:
-    # In float32 like `blend_weights`, so that both round alike.
     mixed = first * np.float32(1 - share) + second * np.float32(share)
+    # Choice: round half to even; the paper does not say how blended intensities become pixels.
     return np.rint(mixed).astype(np.uint8)
 
 
