@@ -130,8 +130,9 @@ def read_moments(path: str | Path) -> dict[QueryKey, MomentPrediction]:
             video_id, query_id = str(record["vid"]), str(record["qid"])
             moment = MomentPrediction(query_id, video_id, str(record["query"]), rows[:, :2], scores, saliency)
         except (KeyError, TypeError, ValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"{path}, line {line}: {error!r}. Expected qid, query, vid and pred_relevant_windows."
+                f"{path}, line {line}: {reason}; expected qid, query, vid and pred_relevant_windows."
             ) from error
         if moment.key in found:
             raise ValueError(

@@ -47,6 +47,9 @@ def test_bad_result_files_name_the_line(tmp_path):
     )
     with pytest.raises(ValueError, match="line 1"):
         read_moments(tmp_path / "p.jsonl")
+    (tmp_path / "q.jsonl").write_text('{"qid": 1, "query": "q", "pred_relevant_windows": [[0, 1, 1]]}\n')
+    with pytest.raises(ValueError, match="line 1: no 'vid'; expected qid, query, vid"):
+        read_moments(tmp_path / "q.jsonl")
     (tmp_path / "a.csv").write_text("video,score\nv,0.5\nv,high\n")
     with pytest.raises(ValueError, match=r"line 3.*'high'"):
         read_actionness(tmp_path / "a.csv")

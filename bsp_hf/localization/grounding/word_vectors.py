@@ -84,7 +84,8 @@ def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = No
     else:
         words, vectors = _read_text(source, wanted)
     if not words:
-        raise ValueError(f"{source} holds none of the {len(wanted or ())} words asked for.")
+        words_wanted = "no word" if wanted is None else f"none of the {len(wanted)} words asked for"
+        raise ValueError(f"{source} holds {words_wanted}.")
     return WordVectors(words, vectors)
 
 
