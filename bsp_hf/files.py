@@ -1,9 +1,11 @@
 """Whole files or none, names that stay in their folder, and the error that names a bad file and field."""
 
+import codecs
 import ctypes
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -19,6 +21,8 @@ from pathlib import Path, PureWindowsPath
 import psutil
 from safetensors import SafetensorError
 
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # What numpy, h5py, torch, safetensors, csv and json raise on damaged or hostile files.
 BAD_FILE_ERRORS = (
     ValueError,
@@ -256,6 +260,7 @@ def check_video_id(video_id: str) -> None:
     """Check that an id can be the name of a file in a folder, like `"kitchen/v1"`.
 
     Ids come from annotations that others wrote, so none may lead out of its folder.
+    Half a surrogate pair is no id either, but what Python makes of bytes that are not UTF-8 is one.
     """
     if not isinstance(video_id, str):
         raise TypeError(f"a video id must be a string, got {video_id!r}.")
@@ -264,12 +269,29 @@ def check_video_id(video_id: str) -> None:
         any(part in ("", ".", "..") for part in parts)
         or "\\" in video_id
         or PureWindowsPath(video_id).drive
-        or not video_id.isprintable()
+        or _NO_NAME.search(video_id)
     ):
         raise ValueError(
             f"{video_id!r} cannot be a video id: it must name a file inside a folder, as in 'v_abc' or "
             "'kitchen/v_abc'."
         )
+
+
+def escape_controls(text: str) -> str:
+    """Return a text on one line that any terminal and UTF-8 file takes, as a name in a message."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def guess_encoding(path: Path) -> str:
+    """Return the encoding of a text file by its byte order mark, or by its zeros; `"utf-8-sig"` without."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        return "utf-32"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = "".join("0" if byte == 0 else "x" for byte in start)
+    return {"x0x0": "utf-16-le", "0x0x": "utf-16-be"}.get(zeros, "utf-8-sig")
 
 
 def path_in_folder(folder: Path, name: str, suffix: str) -> Path:

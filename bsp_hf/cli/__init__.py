@@ -1,6 +1,8 @@
 """The command `bsp-hf`: one file a command, in the folder of its panel; slow imports are inside of it."""
 
 import inspect
+import io
+import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -63,4 +65,6 @@ def _one_line(message: Warning | str, *place: object, **line: object) -> str:
 def main() -> None:
     """Run the command line; the entry point of the installed command."""
     warnings.formatwarning = _one_line  # users have no use for the line of code that warns
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be in letters that it does not have
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

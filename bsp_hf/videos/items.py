@@ -12,6 +12,22 @@ from bsp_hf.encoder.video_source import VideoSource
 from bsp_hf.files import check_video_id
 
 _DIGESTED_BYTES = 64 * 1024
+# What file systems of fsspec call the version of a file, in small letters only.
+_VERSION_KEYS = (
+    *(
+        "etag",
+        "generation",
+        "versionid",
+        "blobid",
+        "contentmd5",
+        "digest",
+        "md5",
+        "md5hash",
+        "sha256",
+        "crc32c",
+    ),
+    *("checksum", "lastmodified", "mtime", "modify", "modified", "modificationtime", "updated"),
+)
 
 
 class VideoOrigin(Protocol):
@@ -52,9 +68,25 @@ class RemoteFile:
     url: str
 
     def stamp(self) -> str:
-        """Return what its file system says about it, such as size, time and ETag, as a digest."""
+        """Return what its file system says of its version, such as size, time and ETag.
+
+        Where it says nothing, the bytes at both ends are read. `ukey` of fsspec would be the address alone
+        over HTTP, whatever lies there.
+        """
         file_system, path = open_file_system(self.url)
-        return f"fsspec {file_system.ukey(path)}"
+        info = file_system.info(path)
+        known = {key.lower().replace("-", "").replace("_", ""): value for key, value in info.items()}
+        version = {key: str(known[key]) for key in _VERSION_KEYS if known.get(key) is not None}
+        if not version:
+            try:
+                version["modified"] = str(file_system.modified(path))
+            except (NotImplementedError, AttributeError, KeyError, TypeError):
+                with self.open() as file:
+                    version["start"] = hashlib.sha256(file.read(_DIGESTED_BYTES)).hexdigest()
+                    if info.get("size"):
+                        file.seek(max(0, info["size"] - _DIGESTED_BYTES))
+                        version["end"] = hashlib.sha256(file.read(_DIGESTED_BYTES)).hexdigest()
+        return ", ".join([f"{info.get('size')} bytes", *(f"{key} {text}" for key, text in version.items())])
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:

@@ -3,13 +3,16 @@
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+
+from bsp_hf.files import escape_controls, guess_encoding
 
 from .items import InputCollisionError, UnusableVideo, VideoItem, locate, open_file_system
 from .tables import read_table
-from .tar import TAR_SUFFIXES, list_tar
+from .tar import TAR_SUFFIXES, TarMember, list_tar, member_id
 from .walk import is_passed_over, is_video_name, walk_files, walk_videos
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -48,7 +51,8 @@ def find_videos(
     - a list, `.txt`: one video a line, relative to the list; `#` begins a comment;
     - a table, `.csv`, with the columns `file` and, optionally, `id`, `start_s` and `end_s`, relative to the
       table; its rows may be parts of one file, each with its own id;
-    - an archive, `.tar` or compressed, in the WebDataset layout; an id is the key of a member;
+    - an archive, `.tar` or compressed, in the WebDataset layout; an id is the key of a member, or its path
+      without suffix where several members share a key;
     - an address that fsspec reads, `s3://`, `hf://`, `memory://`: of a file, a folder, a pattern or an
       archive;
     - any other file: one video; its id is its name without suffix.
@@ -69,12 +73,26 @@ def find_videos(
     """
     given = [inputs] if isinstance(inputs, (str, os.PathLike, VideoItem)) else list(inputs)
     found: list[Found] = []
-    for one in given:
-        found += [one] if isinstance(one, VideoItem) else _look_at(os.fspath(one))
+    for number, one in enumerate(given):
+        if isinstance(one, VideoItem):
+            found.append(one)
+        elif isinstance(one, (str, bytes, os.PathLike)) and one:
+            found += _look_at(os.fsdecode(one))
+        else:
+            found.append(
+                UnusableVideo(f"videos[{number}]", f"it is {one!r}, not a path, address or VideoItem")
+            )
     if not found:
         raise FileNotFoundError("there is no video to extract features of; pass a folder, files or a list.")
     # A video that two inputs name is one video.
     items = dict.fromkeys(item.cut(start_s, end_s) for item in found if isinstance(item, VideoItem))
+    num_of_id = Counter(item.video_id for item in items)
+    items = dict.fromkeys(
+        replace(item, video_id=member_id(item.origin.member))
+        if num_of_id[item.video_id] > 1 and isinstance(item.origin, TarMember)
+        else item
+        for item in items
+    )
     check_ids_differ(items)
     unusable = tuple(item for item in found if isinstance(item, UnusableVideo))
     return FoundVideos(tuple(sorted(items, key=lambda item: item.video_id)), unusable)
@@ -112,9 +130,9 @@ def _look_at(text: str) -> Iterator[Found]:
     elif text.endswith(".csv"):
         yield from _read_table(Path(text))
     elif text.endswith(TAR_SUFFIXES):
-        yield from list_tar(text)
+        yield from _describe(text, text)
     else:
-        yield VideoItem(Path(text).stem, text, locate(text))
+        yield from _describe(Path(text).name, text)
 
 
 def _expand_numbers(text: str) -> Iterator[str]:
@@ -152,9 +170,10 @@ def _look_by_pattern(pattern: str) -> Iterator[Found]:
 
 def _look_at_address(url: str) -> Iterator[Found]:
     if url.endswith(TAR_SUFFIXES) and not _MAGIC.search(url):
-        yield from list_tar(url)
+        yield from _describe(url, url)
         return
     file_system, path = open_file_system(url)
+    file_system.invalidate_cache()  # of an earlier job in this process
     magic = _MAGIC.search(path)
     if magic:
         root, paths = path[: magic.start()].rpartition("/")[0], sorted(file_system.glob(path))
@@ -175,13 +194,13 @@ def _look_at_address(url: str) -> Iterator[Found]:
 
 def _describe(inside: str, name: str) -> Iterator[Found]:
     """Yield the video of a file, or those of an archive; ids begin at the start of `inside`."""
-    if name.endswith(TAR_SUFFIXES):
-        yield from list_tar(name)
-        return
     try:
-        yield VideoItem(_without_suffix(inside), name, locate(name))
-    except ValueError as error:  # a file name that cannot be an id stops no other
-        yield UnusableVideo(name if name.isprintable() else ascii(name), str(error))
+        if name.endswith(TAR_SUFFIXES):
+            yield from list_tar(name)
+        else:
+            yield VideoItem(_without_suffix(inside), name, locate(name))
+    except ValueError as error:  # an archive that is none, or a name that cannot be an id, stops no other
+        yield UnusableVideo(escape_controls(name), str(error))
 
 
 def _without_suffix(path: str) -> str:
@@ -189,14 +208,29 @@ def _without_suffix(path: str) -> str:
 
 
 def _read_list(path: Path) -> Iterator[Found]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    entries = {number: line.strip() for number, line in enumerate(lines, 1)}
+    # Lists of file names hold what the disk holds, and that need not be UTF-8.
+    with path.open(encoding=guess_encoding(path), errors="surrogateescape") as lines:
+        try:
+            entries = {number: line.strip(" \t\r\n") for number, line in enumerate(lines, 1)}
+        except UnicodeError as error:
+            raise ValueError(f"{path} is no text: {error}. Save it as UTF-8.") from error
     files = {number: line for number, line in entries.items() if line and not line.startswith("#")}
     absolute = [os.path.dirname(file) for file in files.values() if os.path.isabs(file)]
     shared = os.path.commonpath(absolute) if absolute else ""
     for number, file in files.items():
-        video_id = _id_of(os.path.relpath(file, shared) if os.path.isabs(file) else file)
-        yield _make_item(path, f"{path}, line {number}", video_id, file)
+        place = f"{path}, line {number}"
+        try:
+            video_id = _id_of(os.path.relpath(file, shared) if os.path.isabs(file) else file)
+            item = _make_item(path, place, video_id, file)
+        except ValueError as error:
+            reason = str(error).removeprefix(f"{place}: ")
+            yield UnusableVideo(escape_controls(file), f"{place}: {reason}")
+            continue
+        if escape_controls(file) != file and not os.path.lexists(item.name):
+            reason = f"{place}: there is no such file, and the line is not UTF-8"
+            yield UnusableVideo(escape_controls(file), reason)
+        else:
+            yield item
 
 
 def _read_table(path: Path) -> Iterator[Found]:

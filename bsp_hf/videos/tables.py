@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bsp_hf.files import guess_encoding
+
 # What a column may be called, for extraction and pre-training alike.
 _COLUMNS = {
     "file": ("file", "file_name", "path", "video"),
@@ -43,7 +45,7 @@ class TableRow:
 def read_table(path: Path, needed: Sequence[str] = ("file",)) -> Iterator[TableRow]:
     """Read a table of videos, row by row; the columns of the meanings in `needed` must be there."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=guess_encoding(path), newline="") as file:
             reader = csv.DictReader(file)
             columns = _find_columns(path, list(reader.fieldnames or ()), needed)
             for row in reader:
@@ -53,7 +55,7 @@ def read_table(path: Path, needed: Sequence[str] = ("file",)) -> Iterator[TableR
                 if missing or not values["file"]:
                     raise ValueError(f"{place}: the row lacks {(missing or [columns['file']])[0]}.")
                 yield TableRow(place, values)
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeError) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}.") from error
 
 

@@ -1,12 +1,15 @@
 """Videos inside tar archives in the WebDataset layout: `key.mp4` beside whatever else has that key."""
 
 import io
+import lzma
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from bsp_hf.files import BAD_FILE_ERRORS, escape_controls
 
 from .items import UnusableVideo, VideoItem, locate, open_file_system
 from .walk import is_passed_over, is_video_name
@@ -41,21 +44,57 @@ class TarMember:
 def list_tar(archive: str) -> Iterator[VideoItem | UnusableVideo]:
     """List the videos in the archive at a path or address by its headers, in stored order.
 
-    The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it. A
-    member that leads out of the archive's folder, or is a link or device, is unusable. Hidden files are
-    passed over.
+    The id of a member is its key: its path up to the first dot of its file name, as WebDataset has it, but
+    for dots of numbers and dates. A member that leads out of the archive's folder, or is a link or device, is
+    unusable, and so is one inside which the archive ends; an archive that is damaged or has no end is named
+    too. Hidden files are passed over.
     """
     try:
         with _open_archive(archive) as opened:
-            for member in opened:
-                if is_video_name(member.name) and not member.isdir():
-                    yield from _describe(archive, member)
+            members, problem = _read_headers(opened)
+            is_cut = problem is not None and bool(members) and _is_cut(opened, members[-1])
     except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{archive} cannot be read as a tar archive: {error}") from error
+    for member in members:
+        if is_video_name(member.name) and not member.isdir():
+            yield from _describe(archive, member, is_cut and member is members[-1])
+    if problem is not None:
+        yield UnusableVideo(archive, f"{problem}: what follows {members[-1].name!r} is lost")
 
 
-def _describe(archive: str, member: tarfile.TarInfo) -> Iterator[VideoItem | UnusableVideo]:
-    name = f"{archive}::{member.name}"
+def member_id(name: str) -> str:
+    """Return the path of a member without suffix, which is its id where its key is not its own."""
+    return name.removeprefix("./").rpartition(".")[0]
+
+
+def _read_headers(opened: tarfile.TarFile) -> tuple[list[tarfile.TarInfo], str | None]:
+    """Return the members of an archive, and what is wrong behind the last that could be read."""
+    members: list[tarfile.TarInfo] = []
+    try:
+        while (member := opened.next()) is not None:
+            if members and member.offset <= members[-1].offset:
+                return members, "a damaged header leads back"  # without end
+            members.append(member)
+        opened.fileobj.seek(opened.offset)  # type: ignore[union-attr]  # it is open
+        block = opened.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
+    except (*BAD_FILE_ERRORS, tarfile.TarError, lzma.LZMAError) as error:
+        return members, f"the archive is damaged ({error})"
+    if not block and members:
+        return members, "the archive has been cut: it has no end mark"
+    return members, "a header is damaged" if block.strip(b"\0") else None
+
+
+def _is_cut(opened: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    """Return whether the last byte of a member is missing."""
+    try:
+        opened.fileobj.seek(member.offset_data + member.size - 1)  # type: ignore[union-attr]
+        return not opened.fileobj.read(1)  # type: ignore[union-attr]
+    except (*BAD_FILE_ERRORS, lzma.LZMAError):
+        return True
+
+
+def _describe(archive: str, member: tarfile.TarInfo, is_cut: bool) -> Iterator[VideoItem | UnusableVideo]:
+    name = escape_controls(f"{archive}::{member.name}")
     path = member.name.removeprefix("./")
     parts = [part for part in path.replace("\\", "/").split("/") if part != "."]
     if path.startswith("/") or ".." in parts:
@@ -64,12 +103,18 @@ def _describe(archive: str, member: tarfile.TarInfo) -> Iterator[VideoItem | Unu
         return
     elif not member.isreg():
         yield UnusableVideo(name, "it is a link or a device, not a file of its own")
+    elif member.issparse():
+        yield UnusableVideo(name, "it is stored as a sparse file; pack it without --sparse")
+    elif is_cut:
+        yield UnusableVideo(name, "the archive ends inside it")
     else:
-        folder, slash, leaf = path.rpartition("/")
-        video_id = folder + slash + leaf.split(".")[0]
+        key = member_id(member.name)
+        folder, slash, leaf = key.rpartition("/")
+        while leaf.rpartition(".")[2].isalpha() and leaf.rpartition(".")[0]:
+            leaf = leaf.rpartition(".")[0]
         origin = TarMember(archive, member.name, member.offset_data, member.size, float(member.mtime))
         try:
-            yield VideoItem(video_id, name, origin)
+            yield VideoItem(folder + slash + leaf, name, origin)
         except ValueError as error:
             yield UnusableVideo(name, str(error))
 

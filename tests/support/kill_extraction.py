@@ -29,8 +29,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def wait_for_work(process: subprocess.Popen, work: Path) -> None:
     """Until the job has begun: loading the libraries is no moment of interest."""
-    before = set(work.glob("**/sessions/*"))
-    while process.poll() is None and not set(work.glob("**/sessions/*")) - before:
+    before = set(work.glob("**/running/*/"))
+    while process.poll() is None and not set(work.glob("**/running/*/")) - before:
         time.sleep(0.005)
 
 

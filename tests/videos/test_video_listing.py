@@ -1,9 +1,11 @@
 """What people have, as lists of videos: ids, ranges, collisions, and what cannot be used."""
 
+import http.server
 import io
 import os
 import pickle
 import tarfile
+import threading
 
 import fsspec
 import pytest
@@ -133,6 +135,92 @@ def test_names_that_cannot_be_ids_stop_no_other(tree):
     assert "cannot be a video id" in unusable.reason and unusable.name.isprintable()
 
 
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "Screen Recording 2024-05-03 at 10.15.20\u202fAM",
+        "日本\u3000動画",
+        "no\u00a0break",
+        "thin\u2009space\u200b",
+        "\u3000first and last\u3000",
+        " plain ",
+        "\U0001f469\u200d\U0001f469\u200d\U0001f467",
+        "\u200fright to left\u200e",
+        "soft\u00adhyphen",
+        "of a later Unicode \U0001fae8\U000e0100",
+        "private \uf8ff",
+        "cafe\u0301",
+        "caf\udce9",  # Latin-1, as Python has the bytes of a name that is not UTF-8
+        "100% # ; 'so' \"called\" {1} $x",
+    ],
+)
+def test_names_that_systems_give_are_ids(tmp_path, stem):
+    (tmp_path / "v").mkdir()
+    with open(os.fsencode(tmp_path / "v") + b"/" + os.fsencode(stem) + b".mp4", "w"):
+        pass
+    (item,) = find_videos(tmp_path / "v").items
+    assert item.video_id == stem and item.origin.path.exists()
+    assert ids(tmp_path / "v" / f"{stem}.mp4") == ids(os.fsencode(tmp_path / "v" / f"{stem}.mp4")) == [stem]
+    if stem.strip(" ") != stem:
+        return  # blanks at the ends of a line of a list are not of the name
+    (tmp_path / "v" / "all.txt").write_text(f"{stem}.mp4\n", encoding="utf-8", errors="surrogateescape")
+    assert ids(tmp_path / "v" / "all.txt") == [stem]
+
+
+@pytest.mark.parametrize("name", ["tab\there", "bell\x07", "c1\x9b", "line\u2028", "half\ud83d"])
+def test_names_with_control_characters_or_half_characters_are_refused(name):
+    with pytest.raises(ValueError, match="cannot be a video id"):
+        VideoItem(name, "x", LocalFile("x"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_and_tables_are_read_in_every_unicode_encoding(tmp_path, encoding, end):
+    names = ["clip.mp4", "日本\u3000動画.mp4", "next\u0085line\u2028.mp4"][: 2 if end == "\n" else 3]
+    (tmp_path / "all.txt").write_bytes(end.join(["# mine", *names[:2], ""]).encode(encoding))
+    assert ids(tmp_path / "all.txt") == ["clip", "日本\u3000動画"]
+    table = end.join(["file,start_s", *(f"{name},1" for name in names[:2])])
+    (tmp_path / "t.csv").write_bytes(table.encode(encoding))
+    assert [item.start_s for item in find_videos(tmp_path / "t.csv").items] == [1, 1]
+
+
+def test_a_line_of_a_list_in_another_encoding_is_named_unless_there_is_such_a_file(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.mp4", "w"):
+        pass
+    (tmp_path / "all.txt").write_bytes(b"a.mp4\ncaf\xe9.mp4\nf\xfcr.mp4\n")
+    found = find_videos(tmp_path / "all.txt")
+    assert [item.video_id for item in found.items] == ["a", "caf\udce9"]
+    (unusable,) = found.unusable
+    assert (
+        unusable.name == r"f\udcfcr.mp4"
+        and "line 3: there is no such file, and the line is not UTF-8" in (unusable.reason)
+    )
+    (tmp_path / "all.txt").write_bytes(b"\xff\xfea\0b")
+    with pytest.raises(ValueError, match=r"all\.txt is no text.*Save it as UTF-8"):
+        ids(tmp_path / "all.txt")
+
+
+def test_a_line_that_cannot_be_an_id_stops_no_other(tmp_path):
+    (tmp_path / "all.txt").write_text("a.mp4\n./.ipynb_checkpoints/a.mp4\n._b.mp4\nx\ty.mp4\n..\n")
+    found = find_videos(tmp_path / "all.txt")
+    assert [item.video_id for item in found.items] == ["a"]
+    assert [video.name for video in found.unusable] == [
+        "./.ipynb_checkpoints/a.mp4",
+        "._b.mp4",
+        r"x\ty.mp4",
+        "..",
+    ]
+    assert all("all.txt, line" in video.reason for video in found.unusable)
+
+
+@pytest.mark.parametrize("given", [None, float("nan"), "", 7, ("a.mp4", 3)])
+def test_what_is_no_path_in_a_list_of_videos_is_named_by_its_place(tree, given):
+    found = find_videos(["v/b.mp4", given, "v/a.MKV"])
+    assert [item.video_id for item in found.items] == ["a", "b"]
+    (unusable,) = found.unusable
+    assert unusable.name == "videos[1]" and repr(given) in unusable.reason
+
+
 # --- archives ----------------------------------------------------------------------------------------------
 
 
@@ -200,6 +288,104 @@ def test_what_is_no_archive_is_an_error(tmp_path):
         list(list_tar(str(tmp_path / "x.tar")))
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["2023.01.02.mp4", "2023.01.03.mp4"], ["2023.01.02", "2023.01.03"]),
+        (["cam 10.15.20.mp4", "cam 10.15.21.mp4"], ["cam 10.15.20", "cam 10.15.21"]),
+        (["a.left.mp4", "a.right.mp4", "b.left.mp4"], ["a.left", "a.right", "b"]),
+        (["v1.2.mp4", "v1.3.clip.mp4"], ["v1.2", "v1.3"]),
+        (["d.e/x.mp4", "d.e/y.mp4", "d.f/x.mp4"], ["d.e/x", "d.e/y", "d.f/x"]),
+        (["Dr. No.mp4", "Dr. Who.mp4"], ["Dr. No", "Dr. Who"]),
+        (["日本\u3000動画.mp4", "\u202fx.mp4"], ["\u202fx", "日本\u3000動画"]),
+        (["._a.mp4", "a.mp4", "__MACOSX/._a.mp4", "x/__MACOSX/a.mp4", ".DS_Store.mp4"], ["a"]),
+    ],
+)
+def test_dots_in_names_of_members_are_not_ends_of_keys(tmp_path, names, expected):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in names:
+            add(archive, name, name.encode())
+    found = find_videos(tmp_path / "x.tar")
+    assert [item.video_id for item in found.items] == expected and not found.unusable
+    for item in found.items:
+        with item.origin.open() as file:
+            assert file.read().decode() == item.origin.member
+
+
+def test_members_of_two_archives_that_share_a_key_are_called_by_their_names(tmp_path):
+    for side in ("left", "right"):
+        with tarfile.open(tmp_path / f"{side}.tar", "w") as archive:
+            add(archive, f"./7.{side}.mp4")
+    assert ids(tmp_path / "*.tar") == ["7.left", "7.right"]
+
+
+@pytest.fixture
+def three(tmp_path):
+    """An archive of three videos of 1,000 bytes, whose headers begin at 0, 1,536 and 3,072."""
+    with tarfile.open(tmp_path / "three.tar", "w") as archive:
+        for name in "abc":
+            add(archive, f"{name}.mp4", name.encode() * 1000)
+    return (tmp_path / "three.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("length", "expected", "told"),
+    [
+        (4608 + 1024, "abc", []),
+        (4608 + 512, "abc", []),
+        (4608, "abc", ["cut.tar"]),  # a whole archive has an end mark
+        (4600, "abc", ["cut.tar"]),  # only what fills the block is missing
+        (4583, "ab", ["cut.tar", "cut.tar::c.mp4"]),
+        (3585, "ab", ["cut.tar", "cut.tar::c.mp4"]),
+        (3584, "ab", ["cut.tar", "cut.tar::c.mp4"]),
+        (3400, "ab", ["cut.tar"]),  # inside a header
+        (3072, "ab", ["cut.tar"]),
+        (2600, "a", ["cut.tar", "cut.tar::b.mp4"]),
+        (600, "", ["cut.tar", "cut.tar::a.mp4"]),
+        (300, "", ["cut.tar"]),
+        (0, "", ["cut.tar"]),
+    ],
+)
+def test_a_cut_archive_loses_no_video_without_a_word(three, tmp_path, length, expected, told):
+    cut = tmp_path / "shards" / "cut.tar"
+    cut.parent.mkdir()
+    cut.write_bytes(three[:length])
+    with tarfile.open(cut.with_name("other.tar"), "w") as archive:
+        add(archive, "x.mp4")
+    found = find_videos(str(cut.parent / "*.tar"))
+    assert [item.video_id for item in found.items] == [*expected, "x"]
+    assert sorted(video.name.removeprefix(f"{cut.parent}/") for video in found.unusable) == told
+    for item in found.items[:-1]:
+        with item.origin.open() as file:
+            assert file.read() == item.video_id.encode() * 1000
+
+
+def test_an_archive_that_is_damaged_in_the_middle_is_named(three, tmp_path):
+    for name, data in {
+        "header": three[:1540] + b"?" + three[1541:],
+        "junk": three[:3072] + b"no header" + three[3081:],
+    }.items():
+        (tmp_path / f"{name}.tar").write_bytes(data)
+        found = find_videos(tmp_path / f"{name}.tar")
+        assert [item.video_id for item in found.items] == (["a"] if name == "header" else ["a", "b"])
+        assert "what follows" in found.unusable[0].reason
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_cut_or_damaged_compressed_archive_is_named(tmp_path, kind):
+    path = tmp_path / f"cut.tar.{kind}"
+    with tarfile.open(path, f"w:{kind}") as archive:
+        for name in "abc":
+            add(archive, f"{name}.mp4", os.urandom(200_000))
+    whole = path.read_bytes()
+    assert ids(path) == ["a", "b", "c"]
+    for data in (whole[: len(whole) // 2], whole[:100], whole[: len(whole) // 2] + bytes(90)):
+        path.write_bytes(data)
+        found = find_videos(path)
+        assert len(found.items) < 3
+        assert any(video.name == str(path) for video in found.unusable)
+
+
 # --- addresses ---------------------------------------------------------------------------------------------
 
 
@@ -227,6 +413,52 @@ def test_addresses_of_files_folders_patterns_and_archives(bucket, shard, clips):
     bucket.pipe(f"/bucket/{shard.name}", shard.read_bytes())
     assert [count_frames(item) for item in find_videos(f"memory://bucket/{shard.name}").items] == [20, 5]
     assert ids(f"file://{clips}") == ids(clips)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder behind HTTP, and the headers that its server adds."""
+    headers = {}
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def end_headers(self):
+            for name, value in headers.items():
+                self.send_header(name, value)
+            super().end_headers()
+
+        def send_header(self, name, value):
+            if name != "Last-Modified" or name in headers:
+                super().send_header(name, value)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", headers
+        running.shutdown()
+
+
+def test_a_file_that_changed_on_a_server_has_another_stamp(server, tmp_path):
+    """Over HTTP, fsspec's own key is the address alone."""
+    pytest.importorskip("aiohttp")
+    url, headers = server
+    (tmp_path / "a.mp4").write_bytes(bytes(300_000))
+    (item,) = find_videos(f"{url}/a.mp4").items
+    stamps = [item.origin.stamp()]
+    for change in ({"ETag": '"1"'}, {"ETag": '"2"'}, {"ETag": '"2"', "Last-Modified": "Fri, 01 Jan 2021"}):
+        headers.update(change)
+        stamps.append(item.origin.stamp())
+        assert item.origin.stamp() == stamps[-1]
+    headers.clear()
+    assert item.origin.stamp() == stamps[0]
+    for data in (bytes(299_999) + b"x", bytes(300_001)):
+        (tmp_path / "a.mp4").write_bytes(data)
+        stamps.append(item.origin.stamp())
+    assert len(set(stamps)) == 6
 
 
 def test_unknown_addresses_say_so():

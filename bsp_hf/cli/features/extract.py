@@ -44,7 +44,7 @@ def extract(
     r"""Extract snippet features of videos; started again, it continues where it was stopped.
 
     A video that cannot be read stops no other: it is named in failures.csv and in the table at the end.
-    Several processes, on one machine or several, may write into one folder.
+    Shards, on one machine or several, write into one folder at the same time; a second job is refused.
 
     \b
     Examples:

@@ -9,11 +9,10 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bsp_hf.files import explain_write_errors
+from bsp_hf.files import escape_controls, explain_write_errors
 
 from .folder import JobFolder
-from .resume import read_json
-from .session import digest_of
+from .resume import digest_of, read_json
 
 # The table of n failures takes time in proportion to n; written at each failure, to the square of n.
 _SECONDS_BETWEEN_TABLES = 10.0
@@ -99,5 +98,5 @@ def _to_csv(failures: list[FailedVideo]) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "reason"))
-    rows.writerows((failure.file, failure.reason) for failure in failures)
+    rows.writerows((escape_controls(failure.file), escape_controls(failure.reason)) for failure in failures)
     return text.getvalue()

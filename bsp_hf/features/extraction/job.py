@@ -1,7 +1,7 @@
 """Features of many videos into one folder: resumed, shared between processes, stopped by no file."""
 
-import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,18 +15,15 @@ from bsp_hf.videos.listing import FoundVideos, find_videos
 
 from .failures import FailureTable
 from .folder import JobFolder, JobPlaces
-from .loop import ExtractionLoop
+from .lock import JobLock
+from .loop import ExtractionLoop, start_first_worker
 from .packing import check_ids_fit_one_file, pack_tracks
 from .report import ExtractionReport, JobProgress
-from .resume import JobRecord
-from .session import JobSession
 from .settings import ExtractionSettings
-from .workers import Worker, WorkerSetup
+from .workers import WorkerSetup
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_PACK = "\0pack"  # claimed by the process that writes the one file of all; no video id has a NUL
 
 
 def extract_features(
@@ -44,13 +41,16 @@ def extract_features(
     """Extract the snippet features of many videos into a folder, one file of all, or an Arrow data set.
 
     Started again, it goes on where it was stopped, however it was stopped. A video is done again unless it is
-    verified: the job's journal names the same source file (size and time of change), part and settings, and
-    the features read back with the digest that was noted. All files are written aside and renamed, and none
+    verified: the job's journal names the same source file (size and time of change) and settings, and the
+    features read back with the digest that was noted. Features of a file that has changed are replaced, and
+    the report names them; those of another part (`start_s`, `end_s`) are replaced with `overwrite` only, and
+    else the video fails. All files are written aside and renamed, and none
     states a time of day, so the folder ends up the same however often the job was interrupted. Videos that
     failed, or could be read in part only, are tried again.
 
-    Several processes, on one machine or several, may work into one folder: with a `shard` each, or all on the
-    same list; a video that one of them is at is left to it.
+    One job at a time extracts into an output: it holds a lock of the system, and a second one is refused in
+    a line that names the process. Several processes, on one machine or several, share a job with a `shard`
+    each, such as `(0, 8)` to `(7, 8)`.
 
     A video that cannot be read stops no other: it is named with its reason in the report and in
     `failures.csv`. With `num_workers=0` one that crashes the decoder ends the process; child processes
@@ -74,7 +74,8 @@ def extract_features(
     Raises:
         FileNotFoundError: If there is no video.
         InputCollisionError: If two videos have one id.
-        JobConflictError: If the output holds features of another encoder or of other settings.
+        JobConflictError: If the output holds features of another encoder or of other settings, or another
+            job extracts into it.
         OutputError: If the output cannot be written; what is finished is kept.
         TypeError: If there is no such option.
         ValueError: If an option is out of range.
@@ -91,25 +92,25 @@ def extract_features(
     check_device(settings.device)
     default_format = "h5" if Path(output).suffix in H5_SUFFIXES else "npy"
     settings = replace(settings, file_format=settings.file_format or default_format)
-    places = JobPlaces(Path(output), settings.file_format or default_format)
     found = None
     if not is_dataset(videos):
         found = find_videos(videos, start_s=settings.start_s, end_s=settings.end_s)
+    is_taken = found is None or any(item.video_id.lower() == "failures" for item in found.items)
+    places = JobPlaces(Path(output), settings.file_format or default_format, is_taken)
+    if found is not None:
         check_ids_fit_one_file(places, (item.video_id for item in found.items))
     places.make_folders()
+    lock = JobLock(places.output, places.work, settings.shard)
+    lock.check_free()  # before anything slow
     setup = WorkerSetup(model, extractor, settings)
-    with JobSession(places.work) as session:
-        worker = Worker(setup, settings.num_workers > 0)
-        try:
-            record = _receive_record(worker)
-            items = () if found is None else found.items
-            job = JobFolder(places, record, items, session, settings.overwrite)
-            failures = FailureTable(job)
-            if found is not None:
-                failures.clear_missing_files({item.video_id for item in found.items})
-        except BaseException:
-            worker.shutdown()
-            raise
+    with ExitStack() as stack:
+        worker, record = start_first_worker(setup)
+        stack.callback(worker.shutdown)
+        items = () if found is None else found.items
+        with lock.step("start"):
+            stack.enter_context(lock.hold())
+            job = JobFolder(places, record, items, lock, settings.overwrite)
+        failures = FailureTable(job)
         index, count = settings.shard
         own: Iterator[VideoItem | UnusableVideo]
         if found is None:
@@ -117,18 +118,16 @@ def extract_features(
             own = islice(_check_ids(stream, settings), index, None, count)
             total = None
         else:
-            chosen: list[VideoItem | UnusableVideo] = [*found.unusable]
-            chosen += found.items
+            failures.clear_missing_files({item.video_id for item in found.items})
+            chosen: list[VideoItem | UnusableVideo] = [*found.unusable, *found.items]
             chosen = chosen[index::count]
             own, total = iter(chosen), len(chosen)
         progress = JobProgress(total, show_progress)
+        stack.callback(progress.close)
         loop = ExtractionLoop(job, failures, setup, worker, progress)
-        try:
-            loop.run(own)
-            failures.write()
-            waits = places.is_packed and not _pack(job, failures, found)
-        finally:
-            progress.close()
+        loop.run(own)
+        failures.write()
+        waits = places.is_packed and not _pack(job, failures, found)
         return ExtractionReport(
             places.output,
             tuple(loop.done),
@@ -140,16 +139,8 @@ def extract_features(
             progress.video_s,
             places.failures_file,
             waits,
+            tuple(loop.replaced),
         )
-
-
-def _receive_record(worker: Worker) -> JobRecord:
-    message = worker.receive()
-    if message is None:
-        raise RuntimeError(f"the encoder could not be loaded: {worker.explain_end()}.")
-    if message.kind == "fatal":
-        raise message.content
-    return message.content
 
 
 def _check_ids(
@@ -175,8 +166,6 @@ def _pack(job: JobFolder, failures: FailureTable, found: FoundVideos | None) -> 
         settled |= {failure.video_id for failure in failures.read() if failure.video_id}
         if not settled.issuperset(item.video_id for item in found.items):
             return False
-    while not job.session.claim(_PACK):
-        time.sleep(0.5)
-    pack_tracks(job)
-    job.session.release(_PACK)
+    with job.lock.step("pack"):
+        pack_tracks(job)
     return True

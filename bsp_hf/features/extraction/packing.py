@@ -23,7 +23,7 @@ def pack_tracks(job: JobFolder) -> None:
 
     What is packed stays in the work folder too, so that a later run need not do it again.
     """
-    entries, places, scratch = job.entries(), job.places, job.session.scratch
+    entries, places, scratch = job.entries(), job.places, job.lock.scratch
     stamp_file, stamp = places.work / "packed.txt", _stamp_of(entries)
     is_there = places.output.is_file() if places.is_one_file else (places.output / _ARROW_LAST).is_file()
     if not entries or (is_there and stamp_file.is_file() and stamp_file.read_text(encoding="utf-8") == stamp):

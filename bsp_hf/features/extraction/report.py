@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bsp_hf.files import escape_controls
+
 from .failures import FailedVideo
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,9 @@ class ExtractionReport:
         failures_file (`Path`): `failures.csv`, which has the failures of all processes; not there without
             any.
         waits_for_others (`bool`, *optional*, defaults to `False`): Whether the one file of all videos is
-            still to be written, by whichever process ends last.
+            still to be written, by whichever shard ends last.
+        replaced (`tuple[str, ...]`, *optional*, defaults to `()`): Ids of those of `done` whose features
+            replace those of another file, or of an earlier version of theirs.
     """
 
     output: Path
@@ -47,6 +51,7 @@ class ExtractionReport:
     video_s: float
     failures_file: Path
     waits_for_others: bool = False
+    replaced: tuple[str, ...] = ()
 
     @property
     def snippets_per_s(self) -> float:
@@ -79,7 +84,10 @@ class ExtractionReport:
         if self.num_snippets:
             lines[0] += f" ({self.snippets_per_s:.1f} snippets/s, {self.times_realtime:.1f} x real time)"
         if self.waits_for_others:
-            lines.append("the file of all videos is written by the process that ends last")
+            lines.append("the file of all videos is written by the shard that ends last")
+        if self.replaced:
+            names = ", ".join(map(escape_controls, self.replaced[:_MOST_ROWS]))
+            lines.append(f"features of {len(self.replaced)} files that have changed were replaced: {names}")
         return "\n".join([*lines, *self._table()])
 
     def _table(self) -> list[str]:
@@ -93,7 +101,7 @@ class ExtractionReport:
             )
             for video in self.partial
         ]
-        rows.sort()
+        rows = sorted((escape_controls(file), what, escape_controls(reason)) for file, what, reason in rows)
         if not rows:
             return []
         shown = [("file", "outcome", "reason"), *rows[:_MOST_ROWS]]
@@ -148,6 +156,7 @@ class JobProgress:
 
     def note(self, text: str) -> None:
         """Show a line above the bar, such as the name of a video that failed."""
+        text = escape_controls(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         elif self._is_shown:

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.storage.formats import read_track
@@ -19,7 +19,7 @@ _JOB_VERSION = 1
 
 
 class JobConflictError(ValueError):
-    """A folder holds features of another encoder or of other settings than are asked for now."""
+    """A folder holds features of another encoder or of other settings, or another job extracts into it."""
 
 
 @dataclass(frozen=True)
@@ -98,25 +98,36 @@ class JournalEntry:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def is_finished(
-    item: VideoItem, source: str, job: JobRecord, entry: JournalEntry | None, track_file: Path
-) -> bool:
-    """Return whether a video need not be extracted again.
+Standing = Literal["nothing", "finished", "another part", "another file"]
 
-    Its journal entry must name the same source file (by its stamp), part and settings, and its track must
-    read back with the rows that were written. What was read in part only is tried again.
+
+def compare_entry(
+    item: VideoItem, source: str, job: JobRecord, entry: JournalEntry | None, track_file: Path
+) -> Standing:
+    """Return what there is of a video whose file has the stamp `source`; all but `"finished"` is redone.
+
+    The track must read back with the rows that its journal entry names. Then the entry says whether they are
+    of the same source file and part. What was read in part only is tried again.
     """
-    wanted = (item.video_id, source, item.start_s, item.end_s, job.key, True)
-    if entry is None or wanted != (
-        *(entry.video_id, entry.source, entry.start_s, entry.end_s, entry.settings, entry.complete),
-    ):
-        return False
+    if entry is None or (entry.video_id, entry.settings) != (item.video_id, job.key):
+        return "nothing"
     try:
         track = read_track(track_file)
     except (FeatureFileError, MissingFeaturesError, ValueError):
-        return False
+        return "nothing"
     is_same = digest_rows(track.features, track.centers_s) == entry.rows_sha256
-    return is_same and track.record.video_id == item.video_id and job.fits(track)
+    if not (is_same and track.record.video_id == item.video_id and job.fits(track)):
+        return "nothing"
+    if (entry.start_s, entry.end_s) != (item.start_s, item.end_s):
+        return "another part"
+    if entry.source != source:
+        return "another file"
+    return "finished" if entry.complete else "nothing"
+
+
+def digest_of(key: str) -> str:
+    """Return 32 hexadecimal digits that name a file for any id, however long."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def read_entry(path: Path) -> JournalEntry | None:
@@ -132,6 +143,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Read a small JSON object; `None` if the file is not there or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -37,7 +37,7 @@ class ExtractionSettings:
     end_s: float | None = option(None, "end of each video in seconds, exclusive")
     rescale_to: int | None = option(None, "interpolate every track over time to so many rows")
     keep_partial: bool = option(False, "write what can be read of damaged videos, marked as incomplete")
-    overwrite: bool = option(False, "delete features of another encoder or of other settings")
+    overwrite: bool = option(False, "delete features of another encoder, other settings or another part")
     dtype: str = option("auto", "number type to compute in: auto, float32, bfloat16, float16")
     device: str | None = option(
         None, "where to compute, like cpu or cuda:1; default: the first accelerator, else cpu"

@@ -107,6 +107,8 @@ class Worker:
 
     def shutdown(self, hangs: bool = False) -> None:
         """End it, in the middle of a video if it has one; a thread that `hangs` stays behind."""
+        if self.connection.closed:
+            return
         with suppress(OSError):
             self.connection.send(None)
         self.connection.close()  # a track that nobody receives any more is not waited for

@@ -13,7 +13,7 @@ from bsp_hf.features.track import FeatureTrack, TrackRecord
 from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, check_video_id
 
 # Loaders ask for a dataset by its id, so one more group disturbs none of them.
-_OWN_GROUP = "_bsp_hf"
+OWN_GROUP = "_bsp_hf"
 _RECORD = "bsp_hf_record"
 
 
@@ -36,15 +36,15 @@ class H5TrackWriter:
         """Write one track under a key, by default its video id; `rows`, if given, replace its features."""
         key = track.record.video_id if key is None else key
         check_video_id(key)
-        if key.split("/")[0] == _OWN_GROUP:
+        if key.split("/")[0] == OWN_GROUP:
             raise ValueError(
-                f"{key!r} cannot be a key: {_OWN_GROUP!r} is where the times of the rows are kept."
+                f"{key!r} cannot be a key: {OWN_GROUP!r} is where the times of the rows are kept."
             )
         if key in self._file:
             raise ValueError(f"two tracks would have the key {key!r} in one file; pass each video once.")
         try:
             dataset = self._file.create_dataset(key, data=track.features if rows is None else rows)
-            self._file.create_dataset(f"{_OWN_GROUP}/centers_s/{key}", data=track.centers_s)
+            self._file.create_dataset(f"{OWN_GROUP}/centers_s/{key}", data=track.centers_s)
         except (ValueError, TypeError) as error:  # an id that is another one's folder, like "a" and "a/b"
             raise ValueError(f"{key!r} cannot be in one file with the other ids: {error}") from error
         dataset.attrs[_RECORD] = track.record.to_json()
@@ -85,7 +85,7 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
             return H5Rows(features, None, None)
         with blame_file(path, f"record of {key}"):
             record = TrackRecord.from_json(stored_record)
-        times = _find_dataset(h5py, file, path, f"{_OWN_GROUP}/centers_s/{key}")
+        times = _find_dataset(h5py, file, path, f"{OWN_GROUP}/centers_s/{key}")
         if times is None:
             raise FeatureFileError(path, f"centers_s of {key}", "missing; write the file again.")
         with blame_file(path, f"centers_s of {key}"):
@@ -98,7 +98,7 @@ def list_h5_keys(path: Path) -> tuple[str, ...]:
     keys: list[str] = []
 
     def note(name: str, item: Any) -> None:  # Any: a group or dataset of h5py
-        if isinstance(item, h5py.Dataset) and name.split("/")[0] != _OWN_GROUP:
+        if isinstance(item, h5py.Dataset) and name.split("/")[0] != OWN_GROUP:
             keys.append(name)
 
     with _open(h5py, path) as file, blame_file(path, "names of the datasets"):

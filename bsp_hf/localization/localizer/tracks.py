@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from bsp_hf.features.encoder_record import EncoderMismatchError, EncoderRecord
 from bsp_hf.features.track import FeatureTrack, check_finite, check_same_encoder
+from bsp_hf.files import check_video_id
 
 from .config import LocalizerConfig
 from .encoders import is_known_encoder
@@ -66,4 +67,8 @@ def name_video(video: Any) -> str:
         video = video.get("path")
     name = getattr(video, "name", video)
     stem = Path(name).stem if isinstance(name, (str, os.PathLike)) else ""
-    return stem if stem.isprintable() and stem not in ("", ".", "..") and "\\" not in stem else "video"
+    try:
+        check_video_id(stem)
+    except ValueError:
+        return "video"
+    return stem

@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
+import tarfile
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +33,8 @@ from bsp_hf.features import (
 )
 from bsp_hf.features.extraction import failures as job_failures
 from bsp_hf.features.extraction import loop as extraction_loop
-from bsp_hf.features.extraction.folder import JobFolder
+from bsp_hf.features.extraction.folder import JobFolder, JobPlaces
+from bsp_hf.features.extraction.lock import JobLock
 from bsp_hf.features.storage import formats
 from bsp_hf.videos.items import LocalFile
 
@@ -143,12 +147,35 @@ def test_parts_of_one_file_keep_the_times_of_the_file(clips, tiny_encoder, tmp_p
         np.concatenate([head.features, tail.features]), whole["features"], rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose([*head.centers_s, *tail.centers_s], whole["centers_s"])
-    # Another range of the same id is another job for this video alone.
+    # Another range of the same id would replace what is there: it is refused for this video alone.
     (tmp_path / "t.csv").write_text(
         f"id,file,start_s,end_s\nhead,{clips}/b.mkv,,0.16\ntail,{clips}/b.mkv,0.32,\n"
     )
+    before = contents(tmp_path / "out")
     report = extract(tmp_path / "t.csv", tiny_encoder, tmp_path / "out")
+    assert (report.done, report.skipped, report.exit_status) == ((), ("tail",), 1)
+    assert report.failed[0].video_id == "head" and "another part" in report.failed[0].reason
+    assert reasons(tmp_path / "out" / "failures.csv") == {"b.mkv": report.failed[0].reason}
+    after = contents(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    report = extract(tmp_path / "t.csv", tiny_encoder, tmp_path / "out", overwrite=True)
     assert (report.done, report.skipped) == (("head",), ("tail",))
+    assert len(read_track(tmp_path / "out" / "head.npy").centers_s) == 1
+    assert not (tmp_path / "out" / "failures.csv").exists()
+
+
+@pytest.mark.parametrize("file_format", ["npz", "arrow", "h5"])
+@pytest.mark.parametrize("options", [{"start_s": 0.32}, {"end_s": 0.4}, {"start_s": 0.1, "end_s": 0.7}])
+def test_a_part_replaces_no_whole_video_and_passes_for_none(
+    clips, tiny_encoder, tmp_path, options, file_format
+):
+    output = tmp_path / ("out.h5" if file_format == "h5" else "out")
+    options = {"file_format": file_format, **options}
+    extract(clips / "b.mkv", tiny_encoder, output, file_format=file_format)
+    report = extract(clips / "b.mkv", tiny_encoder, output, **options)
+    assert (report.done, report.skipped, report.exit_status) == ((), (), 2)
+    assert read_track(output / "b.npz" if file_format == "npz" else output, "b").num_snippets == 3
+    assert extract(clips / "b.mkv", tiny_encoder, output, file_format=file_format).skipped == ("b",)
 
 
 def test_data_sets_are_extracted_and_streamed(clips, tiny_encoder, tmp_path, expected):
@@ -271,7 +298,9 @@ def test_a_source_that_changed_is_done_again_and_one_that_broke_leaves_nothing(
     video.write_bytes((clips / "b.mkv").read_bytes())
     assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").done == ("x",)
     video.write_bytes((clips / "c.mkv").read_bytes())
-    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").done == ("x",)
+    report = extract(tmp_path / "v", tiny_encoder, tmp_path / "out")
+    assert report.done == report.replaced == ("x",)
+    assert "features of 1 files that have changed were replaced: x" in str(report)
     assert_same_rows(read_track(tmp_path / "out" / "x.npy"), expected["c"])
     video.write_bytes(b"no video any more")
     assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out").exit_status == 2
@@ -434,6 +463,137 @@ def test_pipes_and_missing_files_are_failures(clips, tiny_encoder, tmp_path):
     assert "a device, pipe or socket" in told["pipe.mp4"] and "No such" in told["gone.mp4"]
 
 
+# --- names -------------------------------------------------------------------------------------------------
+
+NAMES = ["at 10.15.20\u202fAM", "日本\u3000動画", "\U0001f469\u200d\U0001f467", "caf\udce9", "ok"]
+
+
+@pytest.fixture
+def named_clips(clips, tmp_path) -> Path:
+    """Short videos with names that systems give."""
+    (tmp_path / "v").mkdir()
+    for name in NAMES:
+        (tmp_path / "v" / f"{name}.mkv").symlink_to(clips / "c.mkv")
+    return tmp_path / "v"
+
+
+@pytest.mark.parametrize("file_format", TRACK_FORMATS)
+def test_names_that_systems_give_are_extracted_in_every_format(
+    named_clips, tiny_encoder, tmp_path, file_format
+):
+    report = extract(named_clips, tiny_encoder, tmp_path / "out", file_format=file_format)
+    wanted = [name for name in NAMES if file_format not in ("h5", "arrow") or name != "caf\udce9"]
+    assert sorted(report.done) == sorted(wanted)
+    assert [track.record.video_id for track in read_tracks(tmp_path / "out")] == sorted(wanted)
+    assert all(failure.file.endswith("caf\udce9.mkv") for failure in report.failed)
+    assert len(report.failed) == len(NAMES) - len(wanted)
+    str(report).encode()  # any terminal takes it
+    if report.failed:
+        assert reasons(report.failures_file) == {
+            r"caf\udce9.mkv": f"its name is not UTF-8, as names in {file_format} files must be; rename it"
+        }
+    again = extract(named_clips, tiny_encoder, tmp_path / "out", file_format=file_format)
+    assert sorted(again.skipped) == sorted(wanted)
+
+
+@pytest.mark.parametrize("file_format", ["npy", "npz", "h5"])
+@pytest.mark.parametrize(
+    "name", ["M" * 251, "é" * 125 + "x", "\U0001f3ac" * 62 + "xyz"], ids=["letters", "accents", "pictures"]
+)
+def test_a_name_too_long_for_its_features_fails_alone_and_leaves_nothing(
+    clips, tiny_encoder, tmp_path, name, file_format
+):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / f"{name}.ts").symlink_to(clips / "c.mkv")
+    (tmp_path / "v" / "zz.mkv").symlink_to(clips / "c.mkv")
+    items = [VideoItem("deep/" * 900 + "x", "deep", LocalFile(clips / "c.mkv")), tmp_path / "v"]
+    items.append(VideoItem(name + "1", "longer", LocalFile(clips / "c.mkv")))
+    report = extract(items, tiny_encoder, tmp_path / "out", file_format=file_format)
+    end = ".npy.json" if file_format == "npy" else f".{file_format}"
+    fitting = [id_ for id_ in (name, f"{name}1", "zz") if len(f"{id_}{end}".encode()) <= 255]
+    assert sorted(report.done) == sorted(fitting) and len(report.failed) == 4 - len(fitting)
+    assert report.exit_status == 1
+    for failure in report.failed:
+        assert failure.reason.startswith("its features cannot be written (File name too long): ")
+    left = {path.name for path in (tmp_path / "out").iterdir()} - {".bsp_hf", "failures.csv"}
+    assert all(path.startswith(("zz.", name)) for path in left) and not any(".tmp" in path for path in left)
+    again = extract(items, tiny_encoder, tmp_path / "out", file_format=file_format)
+    assert sorted(again.skipped) == sorted(report.done) and len(again.failed) == len(report.failed)
+
+
+@pytest.mark.parametrize("name", ["failures", "Failures", "FAILURES"])
+@pytest.mark.parametrize("file_format", ["csv", "npy"])
+def test_a_video_called_failures_keeps_its_features(clips, tiny_encoder, tmp_path, name, file_format):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / f"{name}.mkv").symlink_to(clips / "b.mkv")
+    (tmp_path / "v" / "ok.mkv").symlink_to(clips / "c.mkv")
+    options = {"file_format": file_format}
+    assert sorted(extract(tmp_path / "v", tiny_encoder, tmp_path / "out", **options).done) == [name, "ok"]
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"no video")
+    for videos in (tmp_path / "v", tmp_path / "v" / "bad.mp4"):
+        report = extract(videos, tiny_encoder, tmp_path / "out", **options)
+        assert list(reasons(report.failures_file)) == ["bad.mp4"] and str(report.failures_file) in str(report)
+        assert read_track(tmp_path / "out" / f"{name}.{file_format}").num_snippets == 3
+        if name == "Failures" and file_format == "csv":
+            break  # where case matters, only the list of videos tells
+    (tmp_path / "v" / "bad.mp4").unlink()
+    report = extract(tmp_path / "v", tiny_encoder, tmp_path / "out", **options)
+    assert sorted(report.skipped) == [name, "ok"] and not report.failures_file.exists()
+
+
+@pytest.mark.parametrize("file_format", ["npy", "npz", "h5"])
+def test_a_folder_called_like_features_stops_one_video(clips, tiny_encoder, tmp_path, file_format):
+    (tmp_path / "v" / f"a.{file_format}").mkdir(parents=True)
+    for name in ("a.mkv", f"a.{file_format}/b.mkv", "z.mkv"):
+        (tmp_path / "v" / name).symlink_to(clips / "c.mkv")
+    report = extract(tmp_path / "v", tiny_encoder, tmp_path / "out", file_format=file_format)
+    assert report.done == ("a", "z") and report.exit_status == 1
+    assert "(Not a directory)" in report.failed[0].reason
+    assert extract(tmp_path / "v", tiny_encoder, tmp_path / "out", file_format=file_format).skipped == (
+        "a",
+        "z",
+    )
+    # And a folder in the output, of whomever.
+    (tmp_path / "other" / f"a.{file_format}").mkdir(parents=True)
+    report = extract(tmp_path / "v" / "a.mkv", tiny_encoder, tmp_path / "other", file_format=file_format)
+    assert f"a.{file_format} is a folder" in report.failed[0].reason and report.exit_status == 2
+
+
+def test_a_folder_that_comes_while_a_video_is_extracted_stops_this_video(
+    clips, tiny_encoder, tmp_path, monkeypatch
+):
+    keep = JobFolder.keep
+
+    def block(self, track, item, source):
+        if item.video_id == "b":
+            (tmp_path / "out" / "b.npy").mkdir()
+        keep(self, track, item, source)
+
+    monkeypatch.setattr(JobFolder, "keep", block)
+    report = extract(clips, tiny_encoder, tmp_path / "out")
+    assert report.done == ("c", "kitchen/a")
+    assert "b.npy is a folder" in {video.video_id: video.reason for video in report.failed}["b"]
+
+
+def test_what_is_no_video_in_a_list_is_reported(clips, tiny_encoder, tmp_path):
+    report = extract([None, clips / "c.mkv", float("nan")], tiny_encoder, tmp_path / "out")
+    assert report.done == ("c",) and report.exit_status == 1
+    assert set(reasons(report.failures_file)) == {"videos[0]", "videos[2]"}
+
+
+def test_a_cut_shard_is_a_failure_and_the_others_go_on(clips, tiny_encoder, tmp_path):
+    for number in range(3):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
+            archive.add(clips / "c.mkv", f"{number}a.mkv")
+            archive.add(clips / "b.mkv", f"{number}b.mkv")
+    whole = (tmp_path / "1.tar").read_bytes()
+    (tmp_path / "1.tar").write_bytes(whole[: whole.index(b"1b.mkv") + 900])
+    report = extract(str(tmp_path / "{0..2}.tar"), tiny_encoder, tmp_path / "out")
+    assert report.done == ("0a", "0b", "1a", "2a", "2b") and report.exit_status == 1
+    assert set(reasons(report.failures_file)) == {"1.tar", "1.tar::1b.mkv"}
+    assert reasons(report.failures_file)["1.tar::1b.mkv"] == "the archive ends inside it"
+
+
 @dataclass(frozen=True)
 class Hanging:
     """A file on a disk that has gone away: opening it never returns."""
@@ -536,19 +696,67 @@ def test_the_last_shard_packs(clips, tiny_encoder, tmp_path):
     assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
 
 
-def test_two_processes_on_one_list_share_the_work(clips, tiny_encoder, finished, tmp_path):
-    reports = {}
+@contextmanager
+def running(output, shard=(0, 1)):
+    """Another job that extracts into an output."""
+    lock = JobLock(output, JobPlaces(output, "npy").work, shard)
+    with ExitStack() as stack:
+        with lock.step("start"):
+            stack.enter_context(lock.hold())
+        yield
 
-    def run(name):
-        reports[name] = extract(clips, tiny_encoder, tmp_path / "out")
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in "xy"]
+@pytest.mark.parametrize(
+    ("theirs", "mine"),
+    [((0, 1), (0, 1)), ((0, 1), (1, 2)), ((1, 2), (0, 1)), ((1, 2), (1, 2)), ((1, 2), (2, 3))],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_second_job_is_refused_in_a_line_that_names_the_first(
+    clips, tiny_encoder, other_encoder, finished, tmp_path, theirs, mine, overwrite
+):
+    copy_tree(finished, tmp_path / "out")
+    encoder = other_encoder if overwrite else tiny_encoder
+    with running(tmp_path / "out", theirs):
+        before = contents(tmp_path / "out")
+        with pytest.raises(JobConflictError) as refused:
+            extract(clips, encoder, tmp_path / "out", shard=mine, overwrite=overwrite)
+        assert contents(tmp_path / "out") == before
+    holder = f"process {os.getpid()} on host {socket.gethostname()}"
+    said = str(refused.value)
+    assert said.startswith(f"{tmp_path / 'out'} is in use: {holder} extracts") and "\n" not in said
+    assert f"(shard {theirs[0]}/{theirs[1]})" in said
+    assert extract(clips, tiny_encoder, tmp_path / "out").exit_status == 1  # free again
+    assert contents(tmp_path / "out") == contents(finished)
+
+
+def test_shards_run_side_by_side_but_do_not_overwrite_beside_each_other(
+    clips, tiny_encoder, other_encoder, finished, tmp_path
+):
+    with running(tmp_path / "out", (1, 2)):
+        report = extract(clips, tiny_encoder, tmp_path / "out", shard=(0, 2), overwrite=True)  # nothing there
+        assert report.done == ("b", "c")
+        with pytest.raises(JobConflictError, match=r"is in use: .*\(shard 1/2\)"):
+            extract(clips, other_encoder, tmp_path / "out", shard=(0, 2), overwrite=True)
+        assert (tmp_path / "out" / "b.npy").exists()
+    extract(clips, tiny_encoder, tmp_path / "out", shard=(1, 2))
+    assert contents(tmp_path / "out") == contents(finished)
+
+
+def test_jobs_that_start_together_are_one_job(clips, tiny_encoder, finished, tmp_path):
+    reports, refusals = [], []
+
+    def run():
+        try:
+            reports.append(extract(clips, tiny_encoder, tmp_path / "out"))
+        except JobConflictError as error:
+            refusals.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    done = [id_ for report in reports.values() for id_ in report.done]
-    assert sorted(done) == ["b", "c", "kitchen/a"]  # each once
-    for report in reports.values():
-        assert sorted((*report.done, *report.skipped)) == ["b", "c", "kitchen/a"]
+    # Those that came when another had ended found all done.
+    assert sorted(id_ for report in reports for id_ in report.done) == ["b", "c", "kitchen/a"]
+    assert len(reports) >= 1 and len(reports) + len(refusals) == 4
     assert contents(tmp_path / "out") == contents(finished)

@@ -1,5 +1,6 @@
 """Child processes of the folder job that crash or hang, runs that are killed, and the launched example."""
 
+import errno
 import os
 import re
 import resource
@@ -14,10 +15,10 @@ import pytest
 from support.job_folders import contents, reasons
 
 from bsp_hf import extract_features
-from bsp_hf.features import VideoItem, find_videos
-from bsp_hf.features.extraction import job as extraction_job
+from bsp_hf.features import JobConflictError, VideoItem, find_videos
+from bsp_hf.features.extraction import lock as extraction_lock
 from bsp_hf.features.extraction import loop as extraction_loop
-from bsp_hf.features.extraction.session import STALE_S, JobSession
+from bsp_hf.features.extraction.lock import JobLock
 from bsp_hf.features.extraction.workers import Worker
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,22 +62,66 @@ def test_a_crash_and_a_hang_cost_one_video_each(clips, tiny_encoder, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_while_idle_is_replaced(clips, tiny_encoder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_worker_that_dies_while_idle_is_replaced(clips, tiny_encoder, tmp_path, monkeypatch, is_seen):
     """As when the system ends it for its memory: assigning a video to it was a BrokenPipeError."""
     workers = []
 
     class KilledOnce(Worker):
         def assign(self, item):
-            if not workers:
-                self._process.kill()
-                self._process.join()
             workers.append(self)
+            if workers[0] is self:
+                if is_seen:
+                    self._process.kill()
+                    self._process.join()
+                else:  # the pipe takes the video, and nobody reads it
+                    os.kill(self._process.pid, signal.SIGSTOP)
             super().assign(item)
+            if workers[0] is self:
+                self._process.kill()
 
-    monkeypatch.setattr(extraction_job, "Worker", KilledOnce)
+    monkeypatch.setattr(extraction_loop, "Worker", KilledOnce)
     report = extract_features(clips, tiny_encoder, tmp_path / "out", num_workers=1, show_progress=False)
     assert report.done == ("b", "c", "kitchen/a") and len(report.failed) == 1
-    assert len(workers) == 1  # all others were made by the loop
+    assert len(set(workers)) == 2 and len(workers) == 5
+
+
+class KilledAtStart(Worker):
+    """Of the workers, those with the numbers of `killed` end before they are ready."""
+
+    killed: tuple[int, ...] = ()
+    number = 0
+
+    def __init__(self, setup, is_process):
+        super().__init__(setup, is_process)
+        KilledAtStart.number += 1
+        if KilledAtStart.number in KilledAtStart.killed:
+            self._process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("killed", "num_workers"), [((1,), 1), ((2, 3, 4, 5, 6), 2)])
+def test_a_worker_that_dies_while_it_starts_ends_no_job(
+    clips, tiny_encoder, tmp_path, monkeypatch, killed, num_workers
+):
+    monkeypatch.setattr(extraction_loop, "Worker", KilledAtStart)
+    monkeypatch.setattr(KilledAtStart, "killed", killed)
+    monkeypatch.setattr(KilledAtStart, "number", 0)
+    report = extract_features(
+        clips, tiny_encoder, tmp_path / "out", num_workers=num_workers, show_progress=False
+    )
+    assert report.done == ("b", "c", "kitchen/a") and len(report.failed) == 1
+
+
+@pytest.mark.slow
+def test_workers_that_all_die_while_they_start_end_the_job_in_one_line(
+    clips, tiny_encoder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(extraction_loop, "Worker", KilledAtStart)
+    monkeypatch.setattr(KilledAtStart, "killed", range(20))
+    monkeypatch.setattr(KilledAtStart, "number", 0)
+    with pytest.raises(RuntimeError, match=r"could not be loaded: .*signal 9 \(SIGKILL\)"):
+        extract_features(clips, tiny_encoder, tmp_path / "out", num_workers=1, show_progress=False)
 
 
 @pytest.mark.slow
@@ -143,42 +188,48 @@ def test_the_example_shares_the_work_under_accelerate(clips, tiny_encoder, tmp_p
     assert contents(tmp_path / "two") == contents(tmp_path / "alone")
 
 
-def test_a_claim_holds_while_its_process_lives(tmp_path):
-    with JobSession(tmp_path) as first, JobSession(tmp_path) as second:
-        assert first.claim("a") and first.claim("a") and not second.claim("a") and second.claim("b")
-        first.release("a")
-        assert second.claim("a") and not first.claim("a")
-    assert list((tmp_path / "claims").iterdir()) == list((tmp_path / "sessions").iterdir()) == []
+def hold_in_a_process(output, shard):
+    """Another process that holds the lock of a job until it is killed."""
+    code = f"""
+import time
+from pathlib import Path
+from bsp_hf.features.extraction.lock import JobLock
+output = Path({str(output)!r})
+lock = JobLock(output, output / ".bsp_hf", {shard})
+with lock.hold():
+    (lock.scratch / "half.npy").write_bytes(b"half")
+    print("held", flush=True)
+    time.sleep(600)
+"""
+    (output / ".bsp_hf" / "running").mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process
 
 
-def leave_behind(work, pid, host):
-    """What a process leaves that was killed in the middle of a video."""
-    import json
-
-    session = JobSession(work)
-    session.scratch.mkdir(parents=True)
-    (work / "claims").mkdir(exist_ok=True)
-    (session.scratch / "half.npy").write_bytes(b"half")
-    alive = {"host": host, "pid": pid, "started": 1.0}
-    (session.scratch / "heartbeat").write_text(json.dumps(alive))
-    assert session.claim("a")
-    return session
-
-
-def test_what_a_killed_process_has_left_is_swept_away(tmp_path):
-    import socket
-
-    dead = leave_behind(tmp_path, os.getpid(), socket.gethostname())  # this number, another process
-    with JobSession(tmp_path) as session:
-        assert not dead.scratch.exists()
-        assert session.claim("a")
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path, shard):
+    process = hold_in_a_process(tmp_path, shard)
+    lock = JobLock(tmp_path, tmp_path / ".bsp_hf", (0, 1))
+    try:
+        with pytest.raises(JobConflictError, match=f"process {process.pid} on host"):
+            lock.check_free()
+    finally:
+        process.kill()
+        process.communicate()
+    half = tmp_path / ".bsp_hf" / "running" / f"{shard[0]}-of-{shard[1]}" / "half.npy"
+    assert half.exists()
+    lock.check_free()
+    assert contents(tmp_path) == {}
 
 
-def test_a_process_of_another_machine_is_gone_when_its_heartbeat_is_old(tmp_path):
-    other = leave_behind(tmp_path, 1, "another-machine")
-    with JobSession(tmp_path) as session:
-        assert not session.claim("a")
-        long_ago_s = time.time() - STALE_S - 5
-        os.utime(other.scratch / "heartbeat", (long_ago_s, long_ago_s))
-        assert session.claim("a")
-    assert list((tmp_path / "sessions").iterdir()) == []
+def test_a_disk_without_locks_is_one_warning(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(extraction_lock.fcntl, "flock", refuse)
+    lock = JobLock(tmp_path, tmp_path / ".bsp_hf", (0, 1))
+    lock.check_free()
+    lock.check_free()
+    assert caplog.text.count("has no locks") == 1
