@@ -1,5 +1,6 @@
 """Rows of action segments: ActivityNet, THUMOS14, COIN, CrossTask."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -24,6 +25,8 @@ from .reading import (
     to_record,
     to_segment_row,
 )
+
+logger = logging.getLogger(__name__)
 
 _RECORD_FACTS = ("duration", "duration_second", "fps", "frames", "duration_frame")
 # What the tables of TSP call the class "Ambiguous".
@@ -191,7 +194,10 @@ def _read_steps(path: Path) -> Iterator[_Step]:
     for file in files:
         # Ids of YouTube may hold underscores themselves, numbers of tasks do not.
         task_id, _, video_id = file.name.removesuffix(".gz").removesuffix(".csv").partition("_")
-        for line, text in numbered_lines(file):
+        lines = list(numbered_lines(file))
+        if not lines:
+            logger.warning("%s holds no step: its video is left out", file)
+        for line, text in lines:
             number, start, end = [*text.split(","), "", "", ""][:3]
             yield _Step(file, line, task_id, video_id, number, (start, end))
 

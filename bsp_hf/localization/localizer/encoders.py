@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification, PreTrainedModel
 
 # Not from the top: without torchvision, older releases have a stand-in there that raises when it is touched.
@@ -130,14 +131,18 @@ def _load_pipeline(
     where = {"subfolder": subfolder, "revision": revision or "main"}
     # A head is left out where the features are made; it is loaded where it names a video's classes.
     model_class = AutoModelForVideoClassification if with_head else AutoModel
-    model = model_class.from_pretrained(name, **where)
+    place = f"{name}/{subfolder}".rstrip("/")
+    try:
+        model = model_class.from_pretrained(name, **where)
+    except (AttributeError, RuntimeError, StrictDataclassError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{place}: config.json or the weights cannot be read: {reason}") from error
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name, **where)
     except (OSError, ValueError):  # models that are not ours have an image processor
         try:
             extractor = AutoImageProcessor.from_pretrained(name, **where)
         except ValueError as error:
-            place = f"{name}/{subfolder}".rstrip("/")
             raise ValueError(f"{place}: preprocessor_config.json cannot be read: {error}") from error
     return _build_pipeline(model, extractor, device=device)
 

@@ -210,3 +210,10 @@ def test_segments_without_a_label_beside_labelled_ones_are_counted(tmp_path, cap
 def test_names_that_other_layouts_do_not_read_are_named(tmp_path, caplog, name, content):
     read_annotations(write(tmp_path, name, content))
     assert f"{name}: not read: part" in caplog.text
+
+
+def test_a_file_of_crosstask_without_a_step_is_named(tmp_path, caplog):
+    (tmp_path / "1_a.csv").write_text("1,2,3\n")
+    (tmp_path / "1_b.csv").write_text("\n")
+    assert len(read_annotations(tmp_path)) == 1
+    assert "1_b.csv holds no step: its video is left out" in caplog.text

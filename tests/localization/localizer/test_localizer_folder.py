@@ -102,6 +102,18 @@ def folders(tmp_path_factory):
         ("actionness", "config.json", (b'"0": "step"', b'"zero": "step"'), "config.json"),
         ("actionness", "config.json", (b'"float32"', b'"ft32"'), "config.json.*ft32"),
         ("actionness", "config.json", (b"weights-", b"weighty-"), "its config.json or what lies in encoder"),
+        (
+            "actionness",
+            "encoder/config.json",
+            (b"16\n", b"24\n"),
+            "actionness/encoder: config.json or the we",
+        ),
+        (
+            "actionness",
+            "encoder/config.json",
+            (b'"stage', b'"stag'),
+            "actionness/encoder: config.json or the we",
+        ),
         ("lgi", "vocabulary.json", b"{", "vocabulary.json is not a readable JSON"),
         ("lgi", "vocabulary.json", b'{"words": ["a"]}', "vocabulary .vocabulary.json. of 9 numbers"),
     ],
