@@ -5,10 +5,13 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
+import numpy as np
+
 # Elements of Matroska that hold others, of those on the way to the blocks.
 _SEGMENT, _CLUSTER, _BLOCK_GROUP, _TRACKS, _TRACK = 0x18538067, 0x1F43B675, 0xA0, 0x1654AE6B, 0xAE
 _SIMPLE_BLOCK, _BLOCK, _TRACK_NUMBER, _TRACK_TYPE = 0xA3, 0xA1, 0xD7, 0x83
 _VIDEO_TRACK = 1
+_TS_SYNC = 0x47
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
@@ -96,6 +99,38 @@ def count_empty_chunks(file: BinaryIO, stream_index: int) -> int:
         is_list = kind == b"RIFF" or (kind == b"LIST" and form in (b"movi", b"rec "))
         position += 12 if is_list else 8 + length + length % 2
     return num_empty
+
+
+def restarts_cleanly(file: BinaryIO, stream_id: int) -> bool:
+    """Return whether the packet counter of a transport stream breaks off only between two pictures.
+
+    So it does where files were joined. The last packet of a picture is filled up, and the next one begins a
+    picture; had a packet been lost, one of the two would be missing. `stream_id` is the packets' identifier.
+    """
+    head = _read(file, 0, 1024)
+    sizes = [s for s in (188, 192, 204) if len(head) > 4 * s and set(head[s % 188 % 16 :: s]) == {_TS_SYNC}]
+    if not sizes:
+        return False
+    file.seek(0)
+    last = np.empty((0, 188), np.uint8)
+    while block := file.read(sizes[0] * 8192):
+        packets = np.frombuffer(block[: len(block) // sizes[0] * sizes[0]], np.uint8).reshape(-1, sizes[0])
+        packets = packets[:, sizes[0] % 188 % 16 :][:, :188]
+        own = packets[(packets[:, 1] & 0x1F == stream_id >> 8) & (packets[:, 2] == stream_id & 0xFF)]
+        own = np.concatenate([last, own[own[:, 3] & 0x10 > 0]])  # those with payload are counted
+        is_break = (own[1:, 3] - own[:-1, 3]) & 0xF != 1
+        is_clean = _fills_up(own[:-1]) & (own[1:, 1] & 0x40 > 0)
+        if (packets[:, 0] != _TS_SYNC).any() or (own[:, 1] & 0x80).any() or (is_break & ~is_clean).any():
+            return False
+        last = own[-1:]
+    return True
+
+
+def _fills_up(packets: np.ndarray) -> np.ndarray:
+    """Return which packets of a transport stream have more in their adaptation field than it needs."""
+    length, flags = packets[:, 4].astype(int), packets[:, 5]
+    needed = 1 + 6 * (flags >> 4 & 1) + 6 * (flags >> 3 & 1) + (flags >> 2 & 1)
+    return (packets[:, 3] & 0x20 > 0) & ((length == 0) | ((flags & 3 == 0) & (length > needed)))
 
 
 def count_blocks(file: BinaryIO, video_number: int) -> int | None:

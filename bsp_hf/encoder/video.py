@@ -188,6 +188,9 @@ class VideoReader:
                 images[index] = self._opened.convert(picture, size)
                 if len(images) == len(wanted):
                     break
+        while self._opened.ledger.awaits_join and next(self._shown, None):
+            pass
+        self._opened.excuse_joins()
         return images
 
     def _decode(self) -> Iterator[_Shown]:

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from .coded_pictures import VopCounter
-from .container_structure import count_blocks, count_empty_chunks, is_whole
+from .container_structure import count_blocks, count_empty_chunks, is_whole, restarts_cleanly
 from .frame_times import StampOrder
 from .video_records import VideoMetadata
 from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
@@ -52,6 +52,8 @@ class PacketLedger:
         self._has_frames = False
         self._num_damaged = 0
         self._num_lost = 0
+        self._num_joins = self._num_to_join = 0
+        self._last_dts: int | None = None
         self._decode_failure: str | None = None
         self._read_failure: str | None = None
         self._missing: str | None = None
@@ -63,6 +65,14 @@ class PacketLedger:
         self.num_packets += 1
         self.num_hidden += bool(packet.is_discard)
         self._num_damaged += bool(packet.is_corrupt)
+        if self._num_to_join:
+            step = (packet.dts or 0) - (self._last_dts or 0)
+            is_near = step * packet.time_base * self._fps < Fraction(3, 2)
+            self._num_joins += is_near and packet.is_keyframe
+            self._num_to_join = self._num_to_join - 1 if is_near and not packet.is_keyframe else 0
+        self._last_dts = packet.dts
+        if packet.is_corrupt:
+            self._num_to_join = 2  # the demuxer's parser may be a packet behind
 
     def note_end(self, packet: Any) -> None:  # Any: a packet of PyAV
         """Move the end of the file, as far as it is known, to the end of a packet."""
@@ -98,6 +108,21 @@ class PacketLedger:
             self._missing = (
                 f"it ends at {float(self._end_s):.2f} s of {float(self._promised_end_s or 0):.2f} s"
             )
+
+    @property
+    def awaits_join(self) -> bool:
+        """Whether the next packets tell if the last one is damaged or only the last before a join."""
+        return self._num_to_join > 0
+
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether all damaged packets so far stand before a keyframe, without a gap in time."""
+        return 0 < self._num_damaged == self._num_joins
+
+    def excuse_joins(self) -> None:
+        """Note that the packets that seemed damaged are whole: it was found that files were joined there."""
+        self._num_damaged -= self._num_joins
+        self._num_joins = 0
 
     @property
     def ends_early(self) -> bool:
@@ -401,16 +426,30 @@ class VideoFile:
                 number = videos.index(self._stream_index)
                 num_blocks = self._examine(partial(count_blocks, video_number=number))
                 whole = num_blocks is not None and num_blocks <= self.ledger.num_packets
+        self.excuse_joins()
         self.ledger.settle(num_frames, num_promised, whole)
 
+    def excuse_joins(self) -> None:
+        """Find out whether transport streams were joined where packets seem to be damaged."""
+        if self.container_name != "mpegts" or not self.ledger.may_be_joined:
+            return
+        if self._examine(partial(restarts_cleanly, stream_id=self._stream.id)):
+            self.ledger.excuse_joins()
+
     def _examine(self, check: Callable[[BinaryIO], _T]) -> _T | None:
-        """Look at the bytes of the file when all has been read; None where they cannot be read again."""
+        """Look at the bytes of the file anew; None where they cannot be read again."""
         source = self._source
         try:
             if isinstance(source, (str, os.PathLike)):
                 with open(source, "rb") as file:
                     return check(file)
-            return check(io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source)
+            if isinstance(source, (bytes, bytearray, memoryview)):
+                return check(io.BytesIO(source))
+            position = source.tell()
+            try:
+                return check(source)
+            finally:
+                source.seek(position)
         except (OSError, ValueError, IndexError, struct.error):
             return None
 

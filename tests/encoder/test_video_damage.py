@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.bad_muxers import not_coded_vop, set_duration, with_gaps, write_packets
+from support.bad_muxers import not_coded_vop, set_duration, split_transport_stream, with_gaps, write_packets
 from support.rendered import read_all, read_numbers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
@@ -118,6 +118,31 @@ def test_a_duration_beyond_the_last_picture_is_no_damage(render, tmp_path, name,
     path.write_bytes(data[: len(data) // 2])
     with pytest.warns(PartialVideoWarning):
         read_all(path)
+
+
+@pytest.mark.parametrize(
+    ("codec", "b_frames"), [("libx264", 2), ("libx264", 0), ("libx265", 2), ("mpeg2video", 2)]
+)
+def test_joined_transport_streams_are_whole_unless_something_is_lost_at_a_join(
+    render, tmp_path, codec, b_frames
+):
+    options = {"x265-params": "log-level=none:keyint=15:min-keyint=15:scenecut=0:open-gop=0"}
+    options = options if codec == "libx265" else None
+    size = (480, 320)
+    path = render("a.mp4", 60, codec=codec, gop=15, b_frames=b_frames, size=size, codec_options=options)
+    first, *others = split_transport_stream(path, tmp_path)
+    assert len(others) >= 3
+    (tmp_path / "joined.ts").write_bytes(first + b"".join(others))
+    assert_whole(tmp_path / "joined.ts", range(60))
+    for lost in (1, 2, 3):
+        (tmp_path / "lossy.ts").write_bytes(first[: -188 * lost] + b"".join(others))
+        with pytest.warns(PartialVideoWarning, match="damaged"):
+            read_all(tmp_path / "lossy.ts")
+    # A packet in the middle of a picture: of stream 0x100, and no picture starts in it.
+    middle = next(k for k in range(1880, len(first), 188) if first[k + 1 : k + 3] == b"\x01\x00")
+    (tmp_path / "lossy.ts").write_bytes(first[:middle] + first[middle + 188 :] + b"".join(others))
+    with pytest.warns(PartialVideoWarning):
+        read_all(tmp_path / "lossy.ts")
 
 
 def test_an_edit_list_may_hide_the_end(render, tmp_path):

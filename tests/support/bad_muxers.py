@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -103,3 +104,23 @@ def set_duration(path: Path, duration_s: float) -> None:
         preroll_ms = struct.unpack_from("<Q", data, at + 16)[0]
         struct.pack_into("<Q", data, at, round(duration_s * 1e7) + preroll_ms * 10000)
     path.write_bytes(data)
+
+
+def split_transport_stream(source: Path, folder: Path) -> list[bytes]:
+    """Mux a video anew as one transport stream for each group of pictures, as recorders do that cut files."""
+    segments = []
+    with av.open(str(source)) as opened:
+        stream = opened.streams.video[0]
+        packets = [packet for packet in opened.demux(stream) if packet.size]
+        starts = [k for k, packet in enumerate(packets) if packet.is_keyframe]
+        for start, end in pairwise([*starts, len(packets)]):
+            target = folder / f"{start}.ts"
+            with av.open(str(target), "w") as copy:
+                written = copy.add_stream_from_template(stream, opaque=True)
+                for packet in packets[start:end]:
+                    packet.stream = written
+                    later = int(10 / packet.time_base)  # no time is negative, so the muxer moves none
+                    packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                    copy.mux(packet)
+            segments.append(target.read_bytes())
+    return segments
