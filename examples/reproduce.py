@@ -125,7 +125,7 @@ class ReproductionSettings:
 def check_inputs(settings: ReproductionSettings) -> None:
     """Raise with everything that is missing, before anything starts."""
     if settings.scale == "mini":
-        missing = mini.missing_inputs(settings.data, settings.init_from)
+        missing = mini.missing_inputs(settings)
     else:
         tables = [TABLES[name] for name in settings.table if name in TABLES] + (
             [TABLES["1"]] if "4" in settings.figure else []

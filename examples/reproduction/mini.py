@@ -52,17 +52,20 @@ def localization() -> dict[str, tuple[str, ...]]:
     }
 
 
-def missing_inputs(data: Path, init_from: str | None) -> list[str]:
-    """Return what is not there, a line each."""
+def missing_inputs(settings) -> list[str]:
+    """Return what is not there of what is needed, a line each."""
+    data, lines = settings.data, []
     wanted = {
-        "actions_mini/splits.csv": "trimmed clips, CLASS/clip.mp4, and their table file,class,split,group",
-        "untrimmed_sim/annotations.json": "continuous episodes with phases",
-        "untrimmed_real/annotations.json": "videos of repeated actions and edited ones",
+        "actions_mini/splits.csv": "trimmed clips, CLASS/clip.mp4, and their table file,class,split,group"
     }
-    lines = [f"{data / name}: {what}" for name, what in wanted.items() if not (data / name).is_file()]
-    if not list((data / "embeddings").glob("*.npz")):
+    if "episodes" in settings.kinds:
+        wanted["untrimmed_sim/annotations.json"] = "continuous episodes with phases"
+    if {"probes", "boundaries"} & set(settings.table):
+        wanted["untrimmed_real/annotations.json"] = "videos of repeated actions and edited ones"
+    lines += [f"{data / name}: {what}" for name, what in wanted.items() if not (data / name).is_file()]
+    if {"2", "4"} & set(settings.table) and not list((data / "embeddings").glob("*.npz")):
         lines.append(f"{data / 'embeddings'}/*.npz: word vectors (arrays words and vectors)")
-    if init_from is None:
+    if settings.init_from is None:
         lines.append("--init_from: folder of a small image network, such as EfficientNet-Lite0")
     return lines
 

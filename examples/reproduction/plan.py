@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,7 @@ logger = logging.getLogger("reproduce")
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 LOCK = "running.json"
+PLAIN = re.compile(r"[\w$./:=+,@%-]+")  # words that need no quotes
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +73,14 @@ class Records:
             yield path.relative_to(self.folder).with_suffix("").as_posix()
 
     def neutral(self, words: Sequence[str]) -> str:
-        """Return a command without the names of folders of this machine."""
+        """Return a command without what launches it, and without the names of folders of this machine."""
+        first = next((place for place, word in enumerate(words) if word.startswith("examples/")), 0)
         found = []
-        for word in words:
+        for word in words[first:]:
             for name, place in self.places.items():
                 if place:
                     word = word.replace(place, f"${name}")
-            found.append(word if word.startswith("$") else shlex.quote(word))
+            found.append(word if PLAIN.fullmatch(word) else shlex.quote(word))
         return " ".join(found)
 
     def has(self, step: Step) -> bool:

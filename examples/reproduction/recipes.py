@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bsp_hf import BSPFeatureExtractor, BSPModel, save_checkpoint_folder
 
-from .plan import Plan, Records, Step, read_json, run_command
+from .plan import Plan, Step, read_json, run_command
 
 TRAIN, FUSE = "examples/pretrain.py", "examples/pretrain_fused.py"
 BOUNDARIES = ("diff-class", "same-class", "diff-speed")
@@ -151,15 +151,7 @@ def read_training(folder: Path) -> dict:
         "clips": record["clips_seen"],
         "num_sources": record["num_sources"],
         "mixed_precision": record["mixed_precision"],
+        "hardware": record["hardware"],
         "time": record["time"],
         "scores": scores,
     }
-
-
-def training_cost(records: Records) -> dict[str, float]:
-    """Return the seconds of all steps by their kind, the first part of their names."""
-    spent: dict[str, float] = {}
-    for name in records:
-        kind = name.partition("/")[0]
-        spent[kind] = spent.get(kind, 0.0) + (records.read(name) or {"seconds": 0.0})["seconds"]
-    return spent

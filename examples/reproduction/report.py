@@ -15,7 +15,6 @@ from .preset_records import preset_tables
 from .probe_table import MEASURES, ProbeTable
 from .probe_table import ROWS as PROBE_ROWS
 from .probes import QUESTIONS
-from .recipes import training_cost
 from .scoring import rank_correlation
 from .study import Cell, Study, View
 from .tables import CHAIN, TABLES, Row, Table
@@ -52,11 +51,19 @@ def fill_table(study: Study, records: Records, view: View, table: Table) -> str:
     head = [table.head, *(column.head for column in table.columns), "seeds", "videos"]
     head += [f"paper: {column.head}" for column in table.columns] if has_paper else []
     lines = [_line(row, cells[row.method], has_paper) for row in study.rows(table)]
-    parts = [markdown_table(head, lines)]
+    parts = [markdown_table(head, lines), describe_backbones(study, table)]
     if table.has_correlation:
         parts.append(describe_correlation(table, study.rows(table), cells))
     parts += describe_comparisons(study, records, view, table)
     return "\n\n".join(part for part in parts if part)
+
+
+def describe_backbones(study: Study, table: Table) -> str:
+    """Return what the encoders of a table start from."""
+    parts = dict.fromkeys(row.backbone or table.backbone for row in study.rows(table) if row.streams)
+    titles = {part: study.trainer.backbones[study.backbones[part]].title for part in parts}
+    named = [title if part in ("main", "ablation") else f"{part}: {title}" for part, title in titles.items()]
+    return f"Encoders: {'; '.join(named)}."
 
 
 def _line(row: Row, cells: Sequence[Cell | None], has_paper: bool) -> list[str]:
@@ -164,14 +171,26 @@ def describe_separation(result: Mapping[str, Any]) -> str:
 
 
 def describe_runs(records: Records) -> str:
-    """Return on what the records were made, and how long it took."""
-    found = {(r["hardware"]["device"], r["hardware"]["processor"]): None
-             for name in records if (r := records.read(name)) is not None}  # fmt: skip
-    versions = sorted({f"torch {r['versions']['torch']}" for name in records if (r := records.read(name))})
-    commits = sorted({str(r["commit"])[:12] for name in records if (r := records.read(name))})
-    spent = ", ".join(f"{kind} {seconds / 3600:.1f} h" for kind, seconds in training_cost(records).items())
-    machines = "; ".join(f"{device} ({processor})" for device, processor in found)
-    return f"Run on {machines}; {', '.join(versions)}; commits {', '.join(commits)}. Time by step: {spent}."
+    """Return on what the records were made, for how many steps encoders were trained, and the time of all."""
+    every = {name: record for name in records if (record := records.read(name)) is not None}
+    machines = {f"{r['hardware']['device']} ({r['hardware']['processor']})" for r in every.values()}
+    versions = {f"torch {r['versions']['torch']}" for r in every.values()}
+    commits = {str(r["commit"])[:12] for r in every.values()}
+    steps = {str(r["result"]["steps"]) for name, r in every.items() if name.startswith("train/")}
+    spent: dict[str, float] = {}
+    for name, record in every.items():
+        kind = name.partition("/")[0]
+        spent[kind] = spent.get(kind, 0.0) + record["seconds"]
+    parts = [
+        f"run on {', '.join(sorted(machines))}",
+        *sorted(versions),
+        f"commits {', '.join(sorted(commits))}",
+    ]
+    parts += [f"trainings of {', '.join(sorted(steps))} steps (0 for untrained ones)"] if steps else []
+    parts.append(
+        "time by step " + ", ".join(f"{kind} {seconds / 3600:.1f} h" for kind, seconds in spent.items())
+    )
+    return "; ".join(parts) + "."
 
 
 @dataclass(frozen=True)
@@ -232,7 +251,7 @@ def evidence_page(recorded: Sequence[RecordedStudy], presets: Path) -> str:
     studies = [(one.study, one.records) for one in recorded]
     for study, records in studies:
         if any(True for _ in records):
-            parts.append(f"Recorded at scale `{study.name}`. {describe_runs(records)}")
+            parts.append(f"Recorded at scale `{study.name}`: {describe_runs(records)}")
     for table in TABLES.values():
         parts.append(f"## {heading(table)}\n\n`--table {table.name}`: {table.holds}.")
         filled = [

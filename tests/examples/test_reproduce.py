@@ -13,7 +13,14 @@ import pytest
 from reproduction import boundaries, concatenation, mini, paper, scoring
 from reproduction.features import Components
 from reproduction.plan import Plan, Records, RunLock, Step
-from reproduction.report import EXTRAS, describe_correlation, evidence_page, fill_table, format_cell
+from reproduction.report import (
+    EXTRAS,
+    RecordedStudy,
+    describe_correlation,
+    evidence_page,
+    fill_table,
+    format_cell,
+)
 from reproduction.scoring import Truth, paired_difference, rank_correlation
 from reproduction.study import Cell
 from reproduction.tables import TABLES
@@ -186,6 +193,15 @@ def test_a_record_of_other_settings_is_refused_before_anything_is_done(tmp_path)
     assert not done
 
 
+def test_what_launches_a_script_and_where_folders_lie_is_no_part_of_a_record(tmp_path):
+    records = Records(tmp_path, {"OUTPUT": "/a/b", "DATA": "/a/b/data"})
+    launched = ("accelerate", "launch", "--multi_gpu", "examples/pretrain.py", "--output_dir", "/a/b/x y")
+    assert records.neutral(launched) == "examples/pretrain.py --output_dir '$OUTPUT/x y'"
+    assert (
+        records.neutral(("python", "examples/pretrain.py", "/a/b/data/c")) == "examples/pretrain.py $DATA/c"
+    )
+
+
 def test_steps_of_one_name_and_two_commands_are_refused():
     plan = Plan()
     plan.add(Step("a/b", ("one",), dict))
@@ -335,7 +351,11 @@ def test_everything_that_is_missing_is_listed_at_once_and_nothing_starts(tmp_pat
     names += ("charades_sta_test.txt", "glove.6B.300d.txt", "crosstask/annotations", "tasks_primary.txt")
     assert [name for name in names if name not in text] == []
     assert paper.needed_folders([TABLES["3"]]) == ["kinetics400", "crosstask"]
-    assert len(mini.missing_inputs(tmp_path, None)) == 5
+    found = mini.missing_inputs(settings_of(table=["2", "probes"], data=tmp_path))
+    named = ("actions_mini/splits.csv", "untrimmed_sim", "untrimmed_real", "embeddings", "--init_from")
+    assert len(found) == 5 and all(name in line for name, line in zip(named, found, strict=True))
+    found = mini.missing_inputs(settings_of(table=["1"], kinds=["joined"], data=tmp_path, init_from="net"))
+    assert len(found) == 1 and "splits.csv" in found[0]
 
 
 def test_annotated_videos_that_are_all_absent_are_missing(tmp_path):
@@ -406,6 +426,41 @@ def test_the_page_of_evidence_without_records_holds_no_number_of_ours():
     for name in (*TABLES, *EXTRAS):
         assert f"`--table {name}`" in page
     assert "paper: " not in page  # tables are shown once something is recorded
+
+
+def test_recorded_tables_stand_on_the_page_of_evidence(study, tmp_path):
+    from reproduce import make_extras
+
+    records = Records(tmp_path / "records")
+    table = TABLES["5"]
+    record_scores(study, records, table, {row.method: (row.paper[3] or 0) / 100 for row in table.rows})
+    extras = make_extras(study, settings_of(table=["1"], data=tmp_path))
+    result = {"scores": dict.fromkeys(extras["probes"].questions, 0.25)}
+    result["num_videos"] = dict.fromkeys(extras["probes"].questions, 7)
+    records.write(Step("probe/start-imagenet-0", ("probe",), dict), result, 3600.0)
+    result = {name: {"f1": 0.5, "num_videos": 6} for name in ("frame differences", "content")}
+    result |= {name: {"f1": 0.75, "num_videos": 6} for name in ("colour histograms", "adaptive")}
+    records.write(Step("boundaries/edited/without-network", ("find",), dict), result, 1.0)
+
+    page = evidence_page([RecordedStudy(study, records, extras)], tmp_path / "none")
+    # Tables share their encoders: only 2, 3, 6 and the other comparison of presets have no row.
+    assert page.count("No run is recorded yet.") == 4
+    assert "| S cls | 30.97 (29.97-31.97) |" in page
+    # The paper's own averages, but for the seeds: the same order in both kinds of videos.
+    assert page.count("Average 1.00 (9 rows)") == 2
+    assert "Encoders: the network of --init_from." in page
+    assert f"| ImageNet |{' 25.00 |' * 6} 1 | 7, 7, 7, 7, 7, 7 |" in page
+    assert "| frame differences | - | - | - | 50.00 | 1 | -, -, -, 6 |" in page
+    assert "probe 1.0 h" in page and "run on cpu" in page
+
+
+@pytest.mark.slow  # so that a new record is found, but does not fail every other change
+def test_the_page_of_evidence_is_what_the_command_writes(tmp_path):
+    root = EXAMPLE.parents[1]
+    run(tmp_path / "out", "--report", tmp_path / "page.md", "--results", root / "results")
+    written = (root / "docs" / "evidence.md").read_text(encoding="utf-8")
+    wanted = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert written == wanted, "old; run: python examples/reproduce.py --report docs/evidence.md"
 
 
 TOY_PRETRAINING = "--batch_size 4 --short_side 32 --crop_size 32 --cpu --num_workers 0 --max_grad_norm 5"
