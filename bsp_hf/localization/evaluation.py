@@ -166,22 +166,27 @@ def read_instances(path: str | Path, annotations: AnnotationSet) -> SegmentTable
 
     `path` is the file that the videos were read from.
     """
-    official = _official_instances(path, annotations.layout, None)
-    if official is None:
-        return annotations.segment_table()
-    return official[0].without_videos(set(official[0].video_ids) - set(annotations.by_id))
+    official = _official_instances(path, annotations.layout, None, annotations.by_id)
+    return annotations.segment_table() if official is None else official[0]
 
 
 def _official_instances(
-    path: str | Path, layout: str | None, subset: str | None
+    path: str | Path, layout: str | None, subset: str | None, video_ids: Collection[str] | None = None
 ) -> tuple[SegmentTable, tuple[str, ...]] | None:
     """Return the segments of a file of ActivityNet's own layout, and what there is to note; else None.
 
-    Every row counts, as in the official evaluator: zero-length ones too.
+    Every row counts, as in the official evaluator: zero-length ones too. `video_ids` limits them to some
+    videos.
     """
-    if layout != "activitynet" or "database" not in read_json(path):
+    data = read_json(path) if layout == "activitynet" else None
+    if not isinstance(data, Mapping) or not isinstance(data.get("database"), Mapping):
         return None
-    truth = _with_text_labels(read_ground_truth(path, subset))
+    records = data["database"].items()
+    chosen = {video: record for video, record in records if video_ids is None or video in video_ids}
+    try:
+        truth = _with_text_labels(read_ground_truth({"database": chosen}, subset))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     is_class = np.array([label != AMBIGUOUS for label in truth.labels], dtype=bool)[truth.label_index]
     if is_class.all():
         return truth, ()

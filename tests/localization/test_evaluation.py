@@ -465,6 +465,10 @@ def test_what_does_not_fit_names_its_file(folder, tmp_path):
     (tmp_path / "t.json").write_text('{"database": {"v": {"subset": "t", "annotations": [{"label": "x"}]}}}')
     with pytest.raises(ValueError, match=r"t\.json: Video 'v' has the entry"):
         read_ground_truth(tmp_path / "t.json", "t")
+    (tmp_path / "five.json").write_text("5")
+    with pytest.raises(ValueError, match=r"five\.json holds a int"):
+        options = EvaluationOptions(layout="activitynet")
+        evaluate_files(tmp_path / "r.json", tmp_path / "five.json", "detection", options)
     (tmp_path / "b.json").write_text('{"v": {"duration": 1}}')
     with pytest.raises(ValueError, match=r"b\.json: Video 'v' has a record"):
         read_boundary_annotations(tmp_path / "b.json")

@@ -257,6 +257,8 @@ def test_segments_of_no_length_count_in_training_as_in_eval(folder, tmp_path, ca
         rows = [{"segment": [s["start"], s["end"]], "label": s["label"]} for s in record["segments"]]
         rows += [{"segment": [3.0, 3.0], "label": "jump"}, {"segment": [5.0, 4.0], "label": "run"}]
         rows += [{"segment": [1.0, 2.0], "label": "Ambiguous"}]
+        if record["subset"] == "train":  # left out of the training, and none of the evaluation's business
+            rows += [{"segment": [None, 2.0], "label": "jump"}]
         database[video] = {"subset": record["subset"], "duration": record["duration"], "annotations": rows}
     path = tmp_path / "activitynet.json"
     path.write_text(json.dumps({"database": database}))
@@ -272,6 +274,10 @@ def test_segments_of_no_length_count_in_training_as_in_eval(folder, tmp_path, ca
     (written,) = task.write_results(decoded, tmp_path)
     report = evaluate_files(written, path, "detection", EvaluationOptions(subset="test"))
     assert task.score(decoded) == report.metrics and report.metrics["average_map"] < 0.8
+    database["v09"]["annotations"].append({"segment": [None, 2.0], "label": "jump"})
+    path.write_text(json.dumps({"database": database}))
+    with pytest.raises(ValueError, match=r"activitynet\.json: Video 'v09' has the entry"):
+        _ = load_task(parse(folder, "gtad", *more)).coverage
 
 
 def test_a_score_states_the_videos_and_queries_or_segments_that_it_is_over(folder, tmp_path):
