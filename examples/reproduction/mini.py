@@ -96,25 +96,25 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
     trainer = Trainer(work, backbones, options, launch, settings.pretraining_words)
     joined, episodes = joined_videos(data, work, settings.num_videos), episode_videos(data, work)
     return Study(
-        "mini",
-        work,
-        trainer,
-        tuple(
+        name="mini",
+        work=work,
+        trainer=trainer,
+        views=tuple(
             View(dataset.name, dataset.title, dict.fromkeys(LOCALIZER_TRAINING, dataset))
             for dataset in (joined, episodes)
             if dataset.name in settings.kinds
         ),
-        {"main": "start", "ablation": "start", "shallow": "r18", "deep": "r50"},
-        {"boundary": f"boundary-{settings.synthesis}"},
-        settings.seeds or 3,
-        settings.claim_seeds or max(5, settings.seeds or 0),
-        settings.width,
-        True,
-        False,
-        (*EXTRACTION, *settings.extraction_words),
-        localization(),
-        settings.localizer_words,
-        settings.num_draws,
+        backbones={"main": "start", "ablation": "start", "shallow": "r18", "deep": "r50"},
+        aliases={"boundary": f"boundary-{settings.synthesis}"},
+        seeds=settings.seeds or 3,
+        claim_seeds=settings.claim_seeds or max(5, settings.seeds or 0),
+        width=settings.width,
+        has_extras=True,
+        only_predicted=False,
+        extraction=(*EXTRACTION, *settings.extraction_words),
+        localization=localization(),
+        localizer_extra=settings.localizer_words,
+        num_draws=settings.num_draws,
     )
 
 

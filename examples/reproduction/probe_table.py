@@ -121,8 +121,8 @@ class ProbeTable:
         plan.add(Step(self.comparison_name(comparison, question), words, make))
 
     def comparison_name(self, comparison: Comparison, question: str) -> str:
-        sides = ["+".join(stream.recipe for stream in side) for side in (comparison.ours, comparison.theirs)]
-        return f"compare/probes/{question.replace(' ', '-')}/{'-over-'.join(sides)}-{len(self.seeds)}"
+        end = self.study.compared(comparison, len(self.seeds))
+        return f"compare/probes/{question.replace(' ', '-')}/{end}"
 
     def cell(self, records: Records, streams: tuple[Stream, ...], question: str) -> Cell | None:
         """Return the scores of a row for a question over the seeds."""

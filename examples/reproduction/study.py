@@ -61,7 +61,7 @@ class Cell:
     num_videos: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Study:
     """One scale.
 
@@ -241,12 +241,21 @@ class Study:
         ]
         return range(min(counts))
 
+    def compared(self, comparison: Comparison, num_seeds: int) -> str:
+        """Return the end of the name of a comparison's record."""
+        sides = [
+            "+".join(
+                self.encoder("", stream, 0).recipe
+                + (f"_{1 + stream.seed_offset}" if stream.seed_offset else "")
+                for stream in side
+            )
+            for side in (comparison.ours, comparison.theirs)
+        ]
+        return f"{'-over-'.join(sides)}-{num_seeds}"
+
     def comparison_name(self, view: View, table: Table, comparison: Comparison, localizer: str) -> str:
-        sides = ["+".join(f"{s.recipe}.{s.seed_offset}" if s.seed_offset else s.recipe for s in side)
-                 for side in (comparison.ours, comparison.theirs)]  # fmt: skip
-        seeds = len(self.comparison_seeds(table, comparison))
-        name = f"{self.backbone(table)}/{sides[0]}-over-{sides[1]}-{seeds}"
-        return f"compare/{view.datasets[localizer].name}/{localizer}/{name}"
+        end = self.compared(comparison, len(self.comparison_seeds(table, comparison)))
+        return f"compare/{view.datasets[localizer].name}/{localizer}/{self.backbone(table)}/{end}"
 
     def cell(self, records: Records, view: View, table: Table, row: Row, number: int) -> Cell | None:
         """Return what is recorded of a row in a column; `None` where nothing is."""

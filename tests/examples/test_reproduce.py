@@ -28,6 +28,7 @@ from support.made_videos import make_videos
 from support.reproduction_data import make_mini_data, make_paper_data, save_image_network, write_texture
 
 from bsp_hf.features import ExtractionSettings
+from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.result_files import (
     MomentPrediction,
     write_actionness,
@@ -294,7 +295,7 @@ def test_a_table_of_claims_compares_only_rows_that_it_fills(study):
     assert len(found) == 10 and {name for _, name in found} == {"tan", "lgi"}
     names = {study.comparison_name(study.views[0], TABLES["2"], comparison, name)
              for comparison, name in study.comparisons(TABLES["2"])}  # fmt: skip
-    assert "compare/joined/tan/start/vanilla+boundary-over-vanilla+vanilla.1-5" in names
+    assert "compare/joined/tan/start/vanilla+boundary-text-over-vanilla+vanilla_2-5" in names
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
@@ -370,6 +371,16 @@ def test_annotated_videos_that_are_all_absent_are_missing(tmp_path):
     )
     assert "none of the 4 videos of activity_net.v1-3.min.json (training), such as v_video0.mp4" in found
     assert "(validation)" in found and "charades" not in found
+
+
+def test_the_videos_that_test_on_crosstask_are_a_quarter_of_those_that_are_there(tmp_path):
+    folder = make_paper_data(tmp_path / "data") / "crosstask"
+    (folder / "videos" / "step3.mp4").unlink()
+    inputs = (folder / "annotations", folder / "tasks_primary.txt", folder / "videos")
+    result = paper.hold_out(*inputs, tmp_path / "held-out.csv")
+    assert result == {"num_videos": {"training": 5, "held_out": 2}}
+    found = read_annotations(inputs[0], tasks=inputs[1], validation_videos=tmp_path / "held-out.csv")
+    assert len(found.of_subset("validation")) == 2 and "step3" not in found.of_subset("validation").by_id
 
 
 def test_cuts_are_found_without_a_network(tmp_path):
