@@ -80,7 +80,7 @@ def plan_boundary(
     the position in it tells the label. `partners` may follow at a class boundary.
     """
     num_frames, stride = config.num_frames, config.frame_stride
-    length = _check_length(anchor, source_lengths, config)
+    length = check_length(anchor, source_lengths, config)
     change_point = int(rng.choice(config.change_points))
     fitting = [s for s in config.speeds if speed_change_span(num_frames, change_point, s, stride) <= length]
     speed = float(rng.choice(fitting))
@@ -101,7 +101,7 @@ def plan_boundary(
     partner = int(partners[int(rng.integers(len(partners)))])
     steps = config.half_length + blend
     frames = _steps_inside(window_start, window, steps, stride, rng)
-    partner_length = _check_length(partner, source_lengths, config)
+    partner_length = check_length(partner, source_lengths, config)
     partner_frames = _steps_inside(0, partner_length, steps, stride, rng)
     return ClipPlan(
         (anchor, partner),
@@ -112,7 +112,8 @@ def plan_boundary(
     )
 
 
-def _check_length(source: int, source_lengths: Sequence[int] | np.ndarray, config: SynthesisConfig) -> int:
+def check_length(source: int, source_lengths: Sequence[int] | np.ndarray, config: SynthesisConfig) -> int:
+    """Return the frames of a source, which must suffice for every clip of these settings."""
     length = int(source_lengths[source])
     if length < config.min_source_frames:
         raise ValueError(

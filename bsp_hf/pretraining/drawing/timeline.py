@@ -9,7 +9,7 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from ..shots.transitions import Cut
 from ..shots.views import draw_view
 from ..sources import SourceCatalog
-from ..synthesis import ClipPlan, nearest_frames
+from ..synthesis import ClipPlan, check_length, nearest_frames
 from ..synthesis_config import SynthesisConfig, speed_change_span
 from .partners import choose_partner, longest_partner
 from .segments import sample_segments, sample_test_clips
@@ -46,189 +46,166 @@ def plan_timeline(
 
     What does not make the boundary is drawn before it, and for every label alike.
     """
-    length = int(catalog.lengths[anchor])
-    if length < config.min_source_frames:
-        raise ValueError(
-            f"source {anchor} has {length} frames, but these settings need {config.min_source_frames}; "
-            "leave it out, or lower half_length, frame_stride or the smallest speed."
-        )
+    length = check_length(anchor, catalog.lengths, config)
     change_point = int(rng.choice(config.change_points))
-    pace = _draw_pace(change_point, length, longest_partner(anchor, partner_kinds, catalog), config, rng)
+    drawing = _Drawing(kind, anchor, catalog, config, rng)
+    pace = drawing.draw_pace(change_point, length, longest_partner(anchor, partner_kinds, catalog))
     num_jumps = int(rng.choice(config.jump_counts)) if config.jump_counts else 0
     num_extra = int(rng.integers(config.num_changes)) if config.num_changes > 1 else 0
     order = rng.permutation(config.change_points)
-    changes = _place_changes(kind, change_point, num_jumps, num_extra, order, config, rng)
-    return _show_changes(kind, anchor, changes, pace, catalog, config, rng)
+    return drawing.show_changes(drawing.place_changes(change_point, num_jumps, num_extra, order), pace)
 
 
-def _draw_pace(
-    change_point: int, length: int, partner_length: int, config: SynthesisConfig, rng: np.random.Generator
-) -> Pace:
-    """Draw two distances of frames; a clip of one speed has the first."""
-    steps = config.num_frames - 1
-    if not config.max_spacing:
-        spans = {
-            speed: speed_change_span(
-                config.num_frames, change_point, speed, config.frame_stride, config.rounding
-            )
-            for speed in config.speeds
-        }
-        speed = float(rng.choice([speed for speed, span in spans.items() if span <= length]))
-        start = int(rng.integers(length - spans[speed] + 1))
-        return Pace(config.frame_stride, config.frame_stride * speed, (start, spans[speed]))
-    # Any label may show the wider distance all along, in either source.
-    widest = min(config.max_spacing, (min(length, partner_length) - 1) / steps)
-    ratio = float(rng.choice([ratio for ratio in config.speed_ratios if ratio <= widest]))
-    narrow = float(np.exp(rng.uniform(0, np.log(widest / ratio))))
-    # The wider one first or last with equal chance: no label is faster at its start, nor as a whole.
-    first, second = (narrow, narrow * ratio) if rng.random() < 0.5 else (narrow * ratio, narrow)
-    window = int(nearest_frames(np.array(steps * narrow * ratio), config.rounding)) + 1
-    return Pace(first, second, (int(rng.integers(length - window + 1)), window))
+@dataclass(frozen=True)
+class _Drawing:
+    """What is drawn for one clip, step by step."""
 
+    kind: BoundaryType
+    anchor: int
+    catalog: SourceCatalog
+    config: SynthesisConfig
+    rng: np.random.Generator
 
-def _place_changes(
-    kind: BoundaryType,
-    change_point: int,
-    num_jumps: int,
-    num_extra: int,
-    order: np.ndarray,
-    config: SynthesisConfig,
-    rng: np.random.Generator,
-) -> list[Change]:
-    """Return the changes of a clip in order: its boundary, weaker ones, and jumps of the view alone."""
-    if kind in CLASS_KINDS and not config.draws_change_point:
-        change_point = config.half_length
-    changes = [] if kind is BoundaryType.SAME_SPEED else [Change(change_point, kind)]
-    free = [int(frame) for frame in order if frame != change_point]
-    weaker = [other for other in BoundaryType if kind <= other < BoundaryType.SAME_SPEED]
-    for _ in range(num_extra if weaker else 0):
-        changes.append(Change(free.pop(), weaker[rng.integers(len(weaker))]))
-    num_class_changes = sum(change.kind in CLASS_KINDS for change in changes)
-    if kind not in CLASS_KINDS:
-        # A jump that stands for nothing may lie where a boundary could, a change of speed included.
-        free.append(change_point)
-        free = [int(frame) for frame in order if frame in free]
-    for _ in range(num_jumps - num_class_changes):
-        if free:
-            changes.append(Change(free.pop(), None))
-    return sorted(changes, key=lambda change: change.frame)
+    @property
+    def is_segmented(self) -> bool:
+        return self.config.class_sampling != "stride" and self.kind in CLASS_KINDS
 
+    def draw_pace(self, change_point: int, length: int, partner_length: int) -> Pace:
+        """Draw two distances of frames; a clip of one speed has the first."""
+        config, rng = self.config, self.rng
+        steps, stride = config.num_frames - 1, config.frame_stride
+        if not config.max_spacing:
+            size, rounding = config.num_frames, config.rounding
+            spans = {s: speed_change_span(size, change_point, s, stride, rounding) for s in config.speeds}
+            speed = float(rng.choice([speed for speed, span in spans.items() if span <= length]))
+            start = int(rng.integers(length - spans[speed] + 1))
+            return Pace(stride, stride * speed, (start, spans[speed]))
+        # Any label may show the wider distance all along, in either source.
+        widest = min(config.max_spacing, (min(length, partner_length) - 1) / steps)
+        ratio = float(rng.choice([ratio for ratio in config.speed_ratios if ratio <= widest]))
+        narrow = float(np.exp(rng.uniform(0, np.log(widest / ratio))))
+        # The wider one first or last with equal chance: no label is faster at its start, nor as a whole.
+        first, second = (narrow, narrow * ratio) if rng.random() < 0.5 else (narrow * ratio, narrow)
+        window = int(nearest_frames(np.array(steps * narrow * ratio), config.rounding)) + 1
+        return Pace(first, second, (int(rng.integers(length - window + 1)), window))
 
-def _show_changes(
-    kind: BoundaryType,
-    anchor: int,
-    changes: list[Change],
-    pace: Pace,
-    catalog: SourceCatalog,
-    config: SynthesisConfig,
-    rng: np.random.Generator,
-) -> ClipPlan:
-    """Turn the changes of a clip into the shots that it is joined from."""
-    steps = np.full(config.num_frames, float(pace.first))
-    paces = [pace.first, pace.second]
-    for number, change in enumerate([c for c in changes if c.kind is BoundaryType.DIFF_SPEED], 1):
-        steps[change.frame :] = paces[number % 2]
-    steps[0] = 0.0
-    offsets = np.cumsum(steps)
+    def place_changes(
+        self, change_point: int, num_jumps: int, num_extra: int, order: np.ndarray
+    ) -> list[Change]:
+        """Return the changes of a clip in order: its boundary, weaker ones, and jumps of the view alone."""
+        kind, config = self.kind, self.config
+        if kind in CLASS_KINDS and not config.draws_change_point:
+            change_point = config.half_length
+        changes = [] if kind is BoundaryType.SAME_SPEED else [Change(change_point, kind)]
+        free = [int(frame) for frame in order if frame != change_point]
+        weaker = [other for other in BoundaryType if kind <= other < BoundaryType.SAME_SPEED]
+        for _ in range(num_extra if weaker else 0):
+            changes.append(Change(free.pop(), weaker[self.rng.integers(len(weaker))]))
+        num_class_changes = sum(change.kind in CLASS_KINDS for change in changes)
+        if kind not in CLASS_KINDS:
+            # A jump that stands for nothing may lie where a boundary could, a change of speed included.
+            free.append(change_point)
+            free = [int(frame) for frame in order if frame in free]
+        for _ in range(num_jumps - num_class_changes):
+            if free:
+                changes.append(Change(free.pop(), None))
+        return sorted(changes, key=lambda change: change.frame)
 
-    sources, cuts = [anchor], list[Cut]()
-    jumps = [change for change in changes if change.kind is not BoundaryType.DIFF_SPEED]
-    for number, jump in enumerate(jumps):
-        behind = (jumps[number + 1].frame if number + 1 < len(jumps) else config.num_frames) - jump.frame
-        before = jump.frame - (cuts[-1].frame + cuts[-1].half_width if cuts else 0)
-        cut = _draw_cut(jump, min(before, behind), config, rng)
-        source = sources[-1]
-        if jump.kind is not None:
-            needed = _needed_frames(offsets, cut, config)
-            partner = choose_partner(jump.kind, source, needed, catalog, config, rng)
-            if partner is None and jump.kind is kind and source == anchor:
-                raise ValueError(f"source {anchor} has no partner for a {jump.kind.label} boundary.")
-            # A further change that no partner is long enough for becomes one of the view.
-            source = source if partner is None else partner
-        sources.append(source)
-        cuts.append(cut)
+    def show_changes(self, changes: list[Change], pace: Pace) -> ClipPlan:
+        """Turn the changes of a clip into the shots that it is joined from."""
+        kind, config = self.kind, self.config
+        steps = np.full(config.num_frames, float(pace.first))
+        paces = [pace.first, pace.second]
+        for number, change in enumerate([c for c in changes if c.kind is BoundaryType.DIFF_SPEED], 1):
+            steps[change.frame :] = paces[number % 2]
+        steps[0] = 0.0
+        offsets = np.cumsum(steps)
 
-    starts = [0, *(cut.frame - cut.half_width for cut in cuts)]
-    ends = [*(cut.frame + cut.half_width for cut in cuts), config.num_frames]
-    frames = _choose_frames(kind, sources, starts, ends, offsets, pace, catalog, config, rng)
-    is_segmented = config.class_sampling != "stride" and kind in CLASS_KINDS
-    views = tuple(draw_view(rng) for _ in sources) if config.jump_counts else ()
-    boundary = next((change for change in changes if change.kind is kind), None)
-    half_widths = [cut.half_width for cut in cuts if boundary and cut.frame == boundary.frame]
-    return ClipPlan(
-        tuple(sources),
-        tuple(frames),
-        boundary_frame=boundary.frame if boundary else 0,
-        speed=pace.second / pace.first if kind is BoundaryType.DIFF_SPEED else 1.0,
-        blend_half_width=half_widths[0] if kind in CLASS_KINDS else 0,
-        spacing=pace.first if not is_segmented else float(np.diff(frames[0]).mean()),
-        window=pace.window,
-        cuts=tuple(cuts),
-        views=views,
-    )
+        sources, cuts = [self.anchor], list[Cut]()
+        jumps = [change for change in changes if change.kind is not BoundaryType.DIFF_SPEED]
+        for number, jump in enumerate(jumps):
+            end = jumps[number + 1].frame if number + 1 < len(jumps) else config.num_frames
+            before = jump.frame - (cuts[-1].frame + cuts[-1].half_width if cuts else 0)
+            cuts.append(self._draw_cut(jump, min(before, end - jump.frame)))
+            sources.append(self._choose_source(jump, sources[-1], self._needed_frames(offsets, cuts[-1])))
 
+        starts = [0, *(cut.frame - cut.half_width for cut in cuts)]
+        ends = [*(cut.frame + cut.half_width for cut in cuts), config.num_frames]
+        frames = self._choose_frames(sources, starts, ends, offsets, pace)
+        views = tuple(draw_view(self.rng) for _ in sources) if config.jump_counts else ()
+        boundary = next((change for change in changes if change.kind is kind), None)
+        half_widths = [cut.half_width for cut in cuts if boundary and cut.frame == boundary.frame]
+        return ClipPlan(
+            tuple(sources),
+            tuple(frames),
+            boundary_frame=boundary.frame if boundary else 0,
+            speed=pace.second / pace.first if kind is BoundaryType.DIFF_SPEED else 1.0,
+            blend_half_width=half_widths[0] if kind in CLASS_KINDS else 0,
+            spacing=float(np.diff(frames[0]).mean()) if self.is_segmented else pace.first,
+            window=pace.window,
+            cuts=tuple(cuts),
+            views=views,
+        )
 
-def _needed_frames(offsets: np.ndarray, cut: Cut, config: SynthesisConfig) -> int:
-    """Return how many frames a partner needs that is shown from a cut to the end of the clip."""
-    if config.class_sampling != "stride":
-        return config.num_frames + 1
-    shown = offsets[cut.frame - cut.half_width :]
-    return int(nearest_frames(shown[-1:] - shown[:1], config.rounding)[0]) + 1
+    def _choose_source(self, jump: Change, source: int, needed: int) -> int:
+        """Return the source behind a jump: a partner, or the same one for a change of the view alone."""
+        if jump.kind is None:
+            return source
+        partner = choose_partner(jump.kind, source, needed, self.catalog, self.config, self.rng)
+        if partner is None and jump.kind is self.kind and source == self.anchor:
+            raise ValueError(f"source {self.anchor} has no partner for a {jump.kind.label} boundary.")
+        # A further change that no partner is long enough for becomes one of the view.
+        return source if partner is None else partner
 
+    def _needed_frames(self, offsets: np.ndarray, cut: Cut) -> int:
+        """Return how many frames a partner needs that is shown from a cut to the end of the clip."""
+        if self.config.class_sampling != "stride":
+            return self.config.num_frames + 1
+        shown = offsets[cut.frame - cut.half_width :]
+        return int(nearest_frames(shown[-1:] - shown[:1], self.config.rounding)[0]) + 1
 
-def _draw_cut(jump: Change, most: int, config: SynthesisConfig, rng: np.random.Generator) -> Cut:
-    """Draw the transition of a jump; half of it takes at most `most` frames."""
-    seed = int(rng.integers(2**31))
-    transition, half_width = "hard", 0
-    if config.transitions:
-        transition = str(rng.choice(config.transitions))
-        fitting = [width for width in config.transition_half_widths if width <= most]
-        half_width = int(rng.choice(fitting)) if fitting else 0
-    elif jump.kind is BoundaryType.DIFF_CLASS:
-        transition, half_width = "fade", min(config.blend_half_width, most)
-    if transition == "hard" or not half_width:
+    def _draw_cut(self, jump: Change, most: int) -> Cut:
+        """Draw the transition of a jump; half of it takes at most `most` frames."""
+        config, rng = self.config, self.rng
+        seed = int(rng.integers(2**31))
         transition, half_width = "hard", 0
-    return Cut(jump.frame, half_width, transition, config.first_index, seed)
+        if config.transitions:
+            transition = str(rng.choice(config.transitions))
+            fitting = [width for width in config.transition_half_widths if width <= most]
+            half_width = int(rng.choice(fitting)) if fitting else 0
+        elif jump.kind is BoundaryType.DIFF_CLASS:
+            transition, half_width = "fade", min(config.blend_half_width, most)
+        if transition == "hard" or not half_width:
+            transition, half_width = "hard", 0
+        return Cut(jump.frame, half_width, transition, config.first_index, seed)
 
+    def _choose_frames(
+        self, sources: list[int], starts: list[int], ends: list[int], offsets: np.ndarray, pace: Pace
+    ) -> list[np.ndarray]:
+        """Return the frames of every shot; shots of one source in a row go on where the one before ends."""
+        frames: list[np.ndarray] = []
+        for number, (source, start, end) in enumerate(zip(sources, starts, ends, strict=True)):
+            length = int(self.catalog.lengths[source])
+            if self.is_segmented:
+                frames.append(self._segment_frames(length, end - start))
+                continue
+            if not number or source != sources[number - 1]:
+                # The shots of this source that follow in a row are placed together.
+                last = number
+                while last + 1 < len(sources) and sources[last + 1] == source:
+                    last += 1
+                run = nearest_frames(offsets[start : ends[last]] - offsets[start], self.config.rounding)
+                run_start = start
+                # Every label starts where its window does: a place drawn by the run would tell it.
+                place = pace.window[0] if not number else int(self.rng.integers(length - run[-1]))
+            frames.append(place + run[start - run_start : end - run_start])
+        return frames
 
-def _choose_frames(
-    kind: BoundaryType,
-    sources: list[int],
-    starts: list[int],
-    ends: list[int],
-    offsets: np.ndarray,
-    pace: Pace,
-    catalog: SourceCatalog,
-    config: SynthesisConfig,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Return the frames of every shot; shots of one source in a row go on where the one before ends."""
-    frames: list[np.ndarray] = []
-    for number, source in enumerate(sources):
-        start, end = starts[number], ends[number]
-        if config.class_sampling != "stride" and kind in CLASS_KINDS:
-            frames.append(_segment_frames(int(catalog.lengths[source]), end - start, config, rng))
-            continue
-        if not number or source != sources[number - 1]:
-            # The shots of this source that follow in a row are placed together.
-            last = number
-            while last + 1 < len(sources) and sources[last + 1] == source:
-                last += 1
-            run = nearest_frames(offsets[start : ends[last]] - offsets[start], config.rounding)
-            run_start = start
-            # Every label starts where the window does: a place drawn by the length of the run would tell it.
-            place = pace.window[0] if not number else int(rng.integers(catalog.lengths[source] - run[-1]))
-        frames.append(place + run[start - run_start : end - run_start])
-    return frames
-
-
-def _segment_frames(
-    length: int, num_frames: int, config: SynthesisConfig, rng: np.random.Generator
-) -> np.ndarray:
-    place = "center" if config.segment_place != "random" else "random"
-    if config.class_sampling == "clip_segments":
-        return sample_segments(length, config.num_frames, place, rng)[:num_frames]
-    return sample_segments(length, num_frames, place, rng)
+    def _segment_frames(self, length: int, num_frames: int) -> np.ndarray:
+        place = "center" if self.config.segment_place != "random" else "random"
+        is_of_clip = self.config.class_sampling == "clip_segments"
+        num_segments = self.config.num_frames if is_of_clip else num_frames
+        return sample_segments(length, num_segments, place, self.rng)[:num_frames]
 
 
 def plan_action(
