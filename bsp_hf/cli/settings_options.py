@@ -8,6 +8,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from typer import Option
 
+from bsp_hf.training.options import option_name
+
 from .application import report_errors
 
 
@@ -20,7 +22,9 @@ def with_settings(
     that name. With `presets`, the option of the field `preset` chooses the settings whose other fields the
     options replace. What the dataclass refuses is reported as a user's mistake.
     """
-    options = {_name(field): field for field in fields(settings_class) if field.metadata.get("option", True)}
+    options = {
+        option_name(field): field for field in fields(settings_class) if field.metadata.get("option", True)
+    }
     hints = get_type_hints(settings_class)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,11 +45,6 @@ def with_settings(
         return run
 
     return decorate
-
-
-def _name(field: Field) -> str:
-    name = field.metadata.get("option", True)
-    return name if isinstance(name, str) else field.name
 
 
 # Any: fields of dataclasses, and their annotations
@@ -70,8 +69,8 @@ def _parameter(field: Field, hint: Any, has_default: bool) -> inspect.Parameter:
         help_text += " With commas, or none." if get_origin(hint) is tuple else ""
         hint, default = (str if get_origin(hint) is tuple else hint) | None, None
     # By its own name alone: without it, Typer adds --no-... to a flag.
-    names = [f"--{_name(field).replace('_', '-')}"] if hint is bool else []
+    names = [f"--{option_name(field).replace('_', '-')}"] if hint is bool else []
     annotation = Annotated[hint, Option(*names, help=help_text)]
     return inspect.Parameter(
-        _name(field), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        option_name(field), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser
 
-from .options import option
+from .options import option, option_name
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def _options_class(settings_class: Any) -> Any:  # Any: as above
             continue
         if get_origin(kind) is tuple:
             kind = GenericAlias(list, get_args(kind)[0])
-        members.append((_option_name(by_name[name]), kind, _as_option(by_name[name])))
+        members.append((option_name(by_name[name]), kind, _as_option(by_name[name])))
     return make_dataclass(f"{settings_class.__name__}Options", members, kw_only=True)
 
 
@@ -115,22 +115,17 @@ def _as_option(item: Field) -> Any:  # Any: what dataclasses call a field
     return option(default, metadata["help"], metadata.get("choices", ()))
 
 
-def _option_name(item: Field) -> str:
-    name = item.metadata.get("option", True)
-    return name if isinstance(name, str) else item.name
-
-
 def _option_values(settings: Any) -> dict[str, Any]:  # Any: a dataclass, and what its fields hold
     """Return the value of every option of a dataclass, tuples as lists."""
     kinds = _option_types(type(settings))
     values = {
-        _option_name(item): getattr(settings, item.name) for item in fields(settings) if item.name in kinds
+        option_name(item): getattr(settings, item.name) for item in fields(settings) if item.name in kinds
     }
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _select_values(settings_class: Any, given: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
-    options = {item.name: _option_name(item) for item in fields(settings_class)}
+    options = {item.name: option_name(item) for item in fields(settings_class)}
     return {
         name: tuple(given[options[name]]) if get_origin(kind) is tuple else given[options[name]]
         for name, kind in _option_types(settings_class).items()
