@@ -1,7 +1,7 @@
 """QVHighlights: moment retrieval with several moments a query, and highlight detection, by its own rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -121,10 +121,7 @@ def evaluate_moment_retrieval(
             by_length[name] = _score_retrieval(
                 [found[query] for query in chosen], [values[query] for query in chosen], parts, max_moments
             )
-    whole = _score_retrieval(found, values, truth, max_moments)
-    return MomentRetrievalScores(
-        whole.map_per_threshold, whole.recall_at_one, whole.tiou_thresholds, whole.num_queries, by_length
-    )
+    return replace(_score_retrieval(found, values, truth, max_moments), by_length=by_length)
 
 
 def _score_retrieval(

@@ -277,7 +277,7 @@ class VideoTextInteraction(nn.Module):
 
 
 class SpanRegression(nn.Module):
-    """Pools the segments with a temporal attention and regress start and end."""
+    """Pool the segments with a temporal attention and regress start and end."""
 
     def __init__(self, config: LGIConfig) -> None:
         super().__init__()

@@ -12,15 +12,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.files import hash_file
 from bsp_hf.localization.grounding.queries import QueryVocabulary
-from bsp_hf.localization.gtad.configuration_gtad import GTADConfig
 from bsp_hf.localization.gtad.conversion import PARALLEL_PREFIX, convert_gtad_state_dict
 from bsp_hf.localization.gtad.modeling_gtad import GTADForTemporalActionLocalization
-from bsp_hf.localization.lgi.configuration_lgi import LGIConfig
 from bsp_hf.localization.lgi.conversion import LGI_PARTS, convert_lgi_checkpoint
 from bsp_hf.localization.lgi.modeling_lgi import LGIForVideoGrounding
 from bsp_hf.localization.localizer.config import LocalizerConfig
 from bsp_hf.localization.localizer.folder import save_localizer_folder
-from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.localization.tan.conversion import convert_tan_state_dict
 from bsp_hf.localization.tan.modeling_tan import TANForVideoGrounding
 
@@ -29,20 +26,16 @@ from .report import ConvertedSetting, LocalizerReport
 
 logger = logging.getLogger(__name__)
 
-LOCALIZER_KINDS = ("gtad", "tan", "lgi")
-LOCALIZER_PRESETS: dict[str, dict[str, Any]] = {  # Any: functions that make a config
-    "gtad": {"activitynet": GTADConfig.activitynet, "thumos14": GTADConfig.thumos14},
-    "tan": {
-        "charades": TANConfig.charades,
-        "activitynet_captions": TANConfig.activitynet_captions,
-        "tacos": TANConfig.tacos,
-    },
-    "lgi": {"charades": LGIConfig.charades, "activitynet_captions": LGIConfig.activitynet_captions},
-}
 _MODELS: dict[str, type[PreTrainedModel]] = {
     "gtad": GTADForTemporalActionLocalization,
     "tan": TANForVideoGrounding,
     "lgi": LGIForVideoGrounding,
+}
+# Published settings, each a class method of the config.
+LOCALIZER_PRESETS = {
+    "gtad": ("activitynet", "thumos14"),
+    "tan": ("charades", "activitynet_captions", "tacos"),
+    "lgi": ("charades", "activitynet_captions"),
 }
 # Sizes that are read from the weights: field, the tensor, and the axis of its shape.
 _SIZES: dict[str, tuple[tuple[str, str, int], ...]] = {
@@ -126,8 +119,8 @@ def convert_localizer_checkpoint(
     if not isinstance(content, Mapping):
         raise ValueError(f"{path.name} holds a {type(content).__name__}, expected a dict of tensors.")
     kind = kind or _detect_kind(content)
-    if kind not in LOCALIZER_KINDS:
-        raise ValueError(f"kind={kind!r} is not one of {', '.join(LOCALIZER_KINDS)}.")
+    if kind not in _MODELS:
+        raise ValueError(f"kind={kind!r} is not one of {', '.join(_MODELS)}.")
     known = list_config_fields(kind)
     if unknown := [name for name in given if name not in known]:
         raise TypeError(
@@ -235,7 +228,7 @@ def _fit(
     is_conv = any(key.startswith("prop_layer.") for key in weights)
     extra = {"proposals": "conv" if is_conv else "pool"} if kind == "tan" else {}
     for name in [preset] if preset is not None else presets:
-        config = presets[name](**{**extra, **settings})
+        config = getattr(_MODELS[kind].config_class, name)(**{**extra, **settings})
         try:
             fitting.append((name, config, _convert(weights, kind, config)))
         except ValueError as error:

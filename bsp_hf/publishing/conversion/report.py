@@ -36,9 +36,8 @@ class ConversionReport:
     settings: tuple[ConvertedSetting, ...]
     preprocessing: str
     renamed: tuple[tuple[str, str], ...]  # key in the file and key in the model of every tensor taken
-    filled: tuple[
-        str, ...
-    ]  # batch counters that the file lacks; they start at 0, and no output depends on them
+    # Batch counters that the file lacks; they start at 0, and no output depends on them.
+    filled: tuple[str, ...]
     left: tuple[str, ...]  # what the file holds beyond the weights that were taken
     notes: tuple[str, ...]  # what the owner should know
 
