@@ -58,16 +58,6 @@ def _check_flv(file: BinaryIO, size: int) -> bool | None:
     return stated <= size if stated > 0 else None
 
 
-def _check_rm(file: BinaryIO, size: int) -> bool | None:
-    position = 0
-    while position < size:
-        kind, length = struct.unpack(">4sI", _read(file, position, 8))
-        if kind not in (b".RMF", b"PROP", b"CONT", b"MDPR", b"DATA", b"INDX") or length < 8:
-            return None
-        position += length
-    return position == size
-
-
 def _check_mxf(file: BinaryIO, size: int) -> bool | None:
     length = int.from_bytes(_read(file, max(size - 4, 0), 4), "big")
     return (length <= size and _read(file, size - length, 16) == _MXF_INDEX) or None
@@ -77,13 +67,17 @@ def _check_gif(file: BinaryIO, size: int) -> bool:
     return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b";")
 
 
+def _check_mjpeg(file: BinaryIO, size: int) -> bool:
+    return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b"\xff\xd9")
+
+
 _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
     "asf": _check_asf,
     "matroska,webm": _check_matroska,
     "flv": _check_flv,
-    "rm": _check_rm,
     "mxf": _check_mxf,
     "gif": _check_gif,
+    "mjpeg": _check_mjpeg,
 }
 
 

@@ -137,6 +137,8 @@ def index_packets(opened: VideoFile) -> FrameIndex | str:
 def _doubt_container(opened: VideoFile) -> str | None:
     if opened.container_name not in (MOV_CONTAINER, "matroska,webm", "avi"):
         return f"{opened.container_name} has no index to seek by"
+    if not opened.has_times:
+        return "its frames have no times"
     if opened.codec_name not in _PLAIN_CODECS.split():
         return f"a packet of {opened.codec_name} need not be a frame"
     if opened.container_name == "avi" and opened.reorders_frames:

@@ -7,6 +7,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -19,7 +20,14 @@ from .coded_pictures import VopCounter
 from .container_structure import count_blocks, count_empty_chunks, is_whole, restarts_cleanly
 from .frame_times import StampOrder
 from .video_records import VideoMetadata
-from .video_source import GuardedFile, VideoDecodeError, VideoSource, begins_like_mp4, resolve_source
+from .video_source import (
+    GuardedFile,
+    VideoDecodeError,
+    VideoSource,
+    begins_like_mp4,
+    is_raw_mjpeg,
+    resolve_source,
+)
 
 _T = TypeVar("_T")
 
@@ -104,6 +112,8 @@ class PacketLedger:
         num_shown = num_promised - self.num_hidden + self.num_surplus
         if num_frames < num_shown:
             self._missing = f"{num_frames} of {num_shown} declared frames came"
+        elif is_whole is False and not self.states_end:
+            self._missing = "the file is cut: it ends before its own structure does"
         elif self.ends_early and not is_whole:
             self._missing = (
                 f"it ends at {float(self._end_s):.2f} s of {float(self._promised_end_s or 0):.2f} s"
@@ -123,6 +133,11 @@ class PacketLedger:
         """Note that the packets that seemed damaged are whole: it was found that files were joined there."""
         self._num_damaged -= self._num_joins
         self._num_joins = 0
+
+    @property
+    def states_end(self) -> bool:
+        """Whether the container says when it ends."""
+        return self._promised_end_s is not None
 
     @property
     def ends_early(self) -> bool:
@@ -163,6 +178,8 @@ _CONTAINERS = (
 # A header may claim any size; this is twice an 8K picture, 200 MB as RGB.
 _MOST_PIXELS = 8192 * 8192
 _FALLBACK_FPS = Fraction(25)
+# Headers that claim more are compared with the stamps of so many packets, and believed up to the last.
+_USUAL_FPS, _NUM_MEASURED, _MOST_FPS = 1000, 256, 1_000_000
 # Reading goes on behind a damaged stretch, but not for ever.
 _MOST_READ_FAILURES = 8
 # What PyAV raises on damaged input, and what the caller's file object may raise.
@@ -191,6 +208,9 @@ class VideoFile:
             self._set_up_decoder(num_threads)
             self.container_name: str = self._container.format.name
             self.time_base: Fraction = self._stream.time_base or Fraction(1, 1_000_000)
+            stamps: Any = getattr(self._stream, "index_entries", ())
+            # Some cameras give every sample the duration 0: that is no time at all.
+            self.has_times = len(stamps) < 2 or stamps[0].timestamp != stamps[len(stamps) - 1].timestamp
             self.fps: Fraction = self._find_fps()
             promised_end_s, self._streams_to_read = self._find_promised_end()
             self.ledger = PacketLedger(self.fps, promised_end_s)
@@ -220,6 +240,7 @@ class VideoFile:
         try:
             return av.open(
                 opened,
+                format="mjpeg" if is_raw_mjpeg(opened) else None,
                 container_options=allowed | options,
                 metadata_errors="replace",
                 timeout=(wait_s, wait_s),
@@ -260,9 +281,47 @@ class VideoFile:
     def _find_fps(self) -> Fraction:
         stream = self._stream
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-        if stream.start_time is None and self._container.duration is None:
+        if not self.has_times:
+            rates[0] = None  # made of the times
+            if stream.frames and stream.duration:
+                rates[0] = Fraction(stream.frames) / (stream.duration * self.time_base)
+        elif stream.start_time is None and self._container.duration is None:
             rates[:2] = rates[1::-1]  # raw streams: the demuxer's average is only its default
-        return next((rate for rate in rates if rate and Fraction(1, 3600) <= rate <= 1000), _FALLBACK_FPS)
+        likely = next((rate for rate in rates if rate and Fraction(1, 3600) <= rate <= _USUAL_FPS), None)
+        # A rate of one frame a unit of time may only be the unit: browsers record so.
+        is_unit = likely == 1 / self.time_base == _USUAL_FPS
+        if is_unit or any(rate and rate > _USUAL_FPS for rate in rates):
+            measured = self._measure_rate()
+            close = [
+                r for r in (*rates, self._decoder.framerate) if r and measured and _is_close(r, measured)
+            ]
+            likely = close[0] if close else measured or (None if is_unit else likely)
+        return likely or _FALLBACK_FPS
+
+    def _measure_rate(self) -> Fraction | None:
+        """Return frames a second by the stamps of the first packets; None where they cannot be read twice."""
+        stamps: list[int] = []
+
+        def read(source: VideoSource) -> None:
+            with self._open(resolve_source(source)[1]) as container:
+                for packet in container.demux(container.streams[self._stream_index]):
+                    if packet.pts is not None:
+                        stamps.append(packet.pts)
+                    if len(stamps) == _NUM_MEASURED:
+                        return
+
+        with suppress(*_DAMAGE):  # what came before it counts
+            self._reread(read)
+        span = max(stamps) - min(stamps) if stamps else 0
+        if not span:
+            return None
+        rate = (len(stamps) - 1) / (span * self.time_base)
+        whole = Fraction(round(rate))
+        return (
+            whole
+            if abs(whole - rate) < rate / 200
+            else min(rate, Fraction(_MOST_FPS)).limit_denominator(1001)
+        )
 
     def describe(self, picture: Any) -> VideoMetadata:  # Any: a PyAV frame
         """Return what is known of the video, given its first picture."""
@@ -368,7 +427,7 @@ class VideoFile:
                 must_wait = self.reorders_frames and order.must_wait([picture.pts for picture in held])
                 if must_wait and packet is not None:
                     break
-                stamp = order.next_stamp(held[0].pts)
+                stamp = order.next_stamp(held[0].pts) if self.has_times else None
                 yield held.popleft(), stamp
                 self.restart_timeout()
 
@@ -419,9 +478,9 @@ class VideoFile:
         num_promised, whole = self._count_promised(), None
         if self.container_name == "avi" and num_frames < num_promised:
             num_promised -= self._examine(partial(count_empty_chunks, stream_index=self._stream_index)) or 0
-        if self.ledger.ends_early:  # or only nothing changes on the screen any more
+        if self.ledger.ends_early or not self.ledger.states_end:  # or nothing changes on the screen any more
             whole = self._examine(partial(is_whole, container=self.container_name))
-            if whole and self.container_name == "matroska,webm":
+            if whole and self.ledger.ends_early and self.container_name == "matroska,webm":
                 videos = [s.index for s in self._container.streams if s.type == "video"]
                 number = videos.index(self._stream_index)
                 num_blocks = self._examine(partial(count_blocks, video_number=number))
@@ -445,17 +504,23 @@ class VideoFile:
                     return check(file)
             if isinstance(source, (bytes, bytearray, memoryview)):
                 return check(io.BytesIO(source))
-            position = source.tell()
-            try:
-                return check(source)
-            finally:
-                source.seek(position)
+            return self._reread(lambda _: check(source))
         except (OSError, ValueError, IndexError, struct.error):
             return None
 
+    def _reread(self, read: Callable[[VideoSource], _T]) -> _T:
+        """Read the source once more, and leave an open file where it stands."""
+        if isinstance(self._source, (str, os.PathLike, bytes, bytearray, memoryview)):
+            return read(self._source)
+        position = self._source.tell()
+        try:
+            return read(self._source)
+        finally:
+            self._source.seek(position)
+
     def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
         """Return where a container without a frame count says it ends, and the streams it says it of."""
-        if self.container_name not in ("matroska,webm", "flv", "asf"):
+        if self.container_name not in ("matroska,webm", "flv", "asf", "mxf", "rm"):
             return None, [self._stream]
         if not self._container.duration:
             return None, [self._stream]
@@ -506,6 +571,10 @@ def _read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return (180 if a + d < 0 else 0), bool(mirrored)
     return (90 if c > b else 270), bool(mirrored)
+
+
+def _is_close(rate: Fraction, measured: Fraction) -> bool:
+    return abs(rate - measured) < measured / 50
 
 
 def _brief(error: BaseException) -> str:

@@ -3,9 +3,13 @@
 import errno
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+# The first pictures of a raw MJPEG stream are found in so many bytes.
+_MOST_JPEG_BYTES = 1 << 26
 
 VideoSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -43,6 +47,7 @@ class GuardedFile:
                 f"A video is read from a path, bytes or an open binary file, not from {type(file).__name__}."
             )
         self._file = file
+        self.name = str(getattr(file, "name", "") or "")
         self._is_seekable = file.seekable() if hasattr(file, "seekable") else hasattr(file, "seek")
         if self._is_seekable:
             file.seek(0)
@@ -109,15 +114,28 @@ def resolve_source(source: VideoSource) -> tuple[str, str | GuardedFile]:
 
 def begins_like_mp4(opened: str | GuardedFile) -> bool:
     """Return whether the first bytes are those of an mp4 or QuickTime file."""
+    return _read_head(opened, 8)[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+
+
+def is_raw_mjpeg(opened: str | GuardedFile) -> bool:
+    """Return whether a file named so is JPEG pictures one after another; FFmpeg takes it for one picture."""
+    name = opened if isinstance(opened, str) else opened.name
+    if not name.lower().endswith((".mjpeg", ".mjpg")):
+        return False
+    head = _read_head(opened, _MOST_JPEG_BYTES)
+    return head[:3] == b"\xff\xd8\xff" and re.search(rb"\xff\xd9[\0\xff]*\xff\xd8\xff", head) is not None
+
+
+def _read_head(opened: str | GuardedFile, size: int) -> bytes:
     try:
         if isinstance(opened, str):
             with open(opened, "rb") as file:
-                head = file.read(8)
-        elif opened.seekable():
-            opened.seek(0)
-            head = opened.read(8)
-        else:
-            return False
+                return file.read(size)
+        if not opened.seekable():
+            return b""
+        opened.seek(0)
+        head = opened.read(size)
+        opened.seek(0)
+        return head
     except (OSError, TypeError, ValueError):
-        return False
-    return head[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+        return b""

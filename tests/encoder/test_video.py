@@ -11,7 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.bad_muxers import in_coded_order, packed_bitstream, write_packets
+from support.bad_muxers import (
+    drop_default_duration,
+    in_coded_order,
+    packed_bitstream,
+    set_sample_durations_to_zero,
+    write_packets,
+)
 from support.rendered import read_all, read_number, read_numbers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, open_video, read_frames
@@ -223,6 +229,65 @@ def test_a_lost_packet_moves_no_other_picture(render, tmp_path):
         whole = [frame for frame in frames if not 16 <= frame.time_s * 25 < 24]  # of the other groups
         assert read_numbers(frame.image for frame in whole) == [*range(16), *range(24, 40)]
         np.testing.assert_allclose([frame.time_s * 25 for frame in whole], [*range(16), *range(24, 40)])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {}),
+        ("a.mov", {}),
+        ("a.ts", {}),
+        ("a.mkv", {}),
+        ("a.flv", {}),
+        ("a.webm", {"codec": "libvpx"}),
+    ],
+)
+@pytest.mark.parametrize("fps", [2000, 5000])
+def test_high_speed_rates_are_believed_where_the_stamps_agree(render, tmp_path, name, options, fps):
+    path = render(name, 100, fps=fps, b_frames=0, **options)
+    frames, report, metadata = read_all(path)
+    assert metadata.fps == pytest.approx(fps, rel=0.01)
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(100) / fps, atol=1e-3)
+    assert report.complete
+    with open(path, "rb") as file:
+        assert len(read_all(file)[0]) == 100  # measuring leaves the file where it stood
+
+
+@pytest.mark.parametrize("fps", [15, 24, 30, 60])
+def test_a_browser_recording_is_not_taken_for_a_thousand_frames_a_second(render, tmp_path, fps):
+    rng = np.random.default_rng(fps)
+    stamps_ms = np.round(np.arange(90) * 1000 / fps) + rng.integers(-5, 6, 90)
+    times_s = np.maximum.accumulate(np.maximum(stamps_ms, 0)) / 1000 + np.arange(90) * 1e-3
+    path = tmp_path / "browser.webm"
+    options = {"times_s": times_s.tolist(), "codec": "libvpx", "format_options": {"live": "1"}, "fps": fps}
+    path.write_bytes(render("a.webm", **options).read_bytes())
+    drop_default_duration(path)
+    frames, report, metadata = read_all(path)
+    assert metadata.fps == pytest.approx(89 / times_s[-1], rel=0.01)
+    np.testing.assert_allclose([frame.time_s for frame in frames], times_s - times_s[0], atol=2e-3)
+    assert report.complete
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", {}),
+        ("a.mov", {"b_frames": 0}),
+        ("a.mp4", {"codec": "mpeg4", "b_frames": 0, "fps": 30}),
+        ("a.mp4", {"codec": "libx265", "codec_options": {"x265-params": "log-level=none"}}),
+    ],
+)
+def test_durations_of_zero_are_no_times(render, tmp_path, name, options):
+    path = tmp_path / name
+    path.write_bytes(render(name, 30, format_options={"use_editlist": "0"}, **options).read_bytes())
+    set_sample_durations_to_zero(path)
+    frames, report, metadata = read_all(path)
+    fps = options.get("fps", 25)
+    assert metadata.fps == pytest.approx(fps)
+    assert read_numbers(frame.image for frame in frames) == list(range(30))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(30) / fps)
+    assert report.num_repaired_times == 30
+    np.testing.assert_array_equal(index_frames(path).times_s, [frame.time_s for frame in frames])
 
 
 def test_a_raw_stream_runs_at_the_rate_that_it_states(render):

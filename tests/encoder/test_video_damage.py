@@ -6,6 +6,7 @@ import time
 import warnings
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -304,6 +305,27 @@ def test_files_that_point_to_other_files_are_refused(render, tmp_path):
     for name in ("concat.mp4", "list.m3u8", "text.txt"):
         with pytest.raises(VideoDecodeError, match="not a video"):
             VideoReader(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["raw.mjpeg", "RAW.MJPG", None])
+def test_pictures_of_jpeg_one_after_another_are_a_video(render, tmp_path, name):
+    with av.open(str(render("a.avi", 40, codec="mjpeg"))) as container:
+        pictures = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    source = b"".join(pictures)
+    if name is not None:
+        (tmp_path / name).write_bytes(source)
+        source = tmp_path / name
+    assert_whole(source, range(40), 40)
+    with pytest.warns(PartialVideoWarning):
+        read_all(b"".join(pictures)[:-200])
+    for photo in (pictures[0], pictures[0] + pictures[1]):  # some photos carry a second picture
+        (tmp_path / "photo.jpg").write_bytes(photo)
+        with pytest.raises(VideoDecodeError, match="not a video"):
+            VideoReader(tmp_path / "photo.jpg")
+    (tmp_path / "still.mjpeg").write_bytes(pictures[0])
+    for still in (pictures[0], tmp_path / "still.mjpeg"):
+        with pytest.raises(VideoDecodeError, match="not a video"):
+            VideoReader(still)
 
 
 def test_a_still_image_is_no_video(tmp_path):

@@ -124,3 +124,22 @@ def split_transport_stream(source: Path, folder: Path) -> list[bytes]:
                     copy.mux(packet)
             segments.append(target.read_bytes())
     return segments
+
+
+def set_sample_durations_to_zero(path: Path) -> None:
+    """Overwrite the table of sample durations (`stts`) of an mp4 or QuickTime file that has one stream."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stts") + 8
+    for entry in range(int.from_bytes(data[at : at + 4], "big")):
+        start = at + 4 + 8 * entry + 4
+        data[start : start + 4] = bytes(4)
+    path.write_bytes(data)
+
+
+def drop_default_duration(path: Path) -> None:
+    """Blank out the frame rate in a WebM file: browsers write none."""
+    data = path.read_bytes()
+    at = data.index(b"\x23\xe3\x83")  # element DefaultDuration
+    size = 4 + (data[at + 3] & 0x7F)
+    void = b"\xec" + bytes([0x80 | size - 2]) + bytes(size - 2)
+    path.write_bytes(data[:at] + void + data[at + size :])
