@@ -187,9 +187,8 @@ def describe_runs(records: Records) -> str:
         f"commits {', '.join(sorted(commits))}",
     ]
     parts += [f"trainings of {', '.join(sorted(steps))} steps (0 for untrained ones)"] if steps else []
-    parts.append(
-        "time by step " + ", ".join(f"{kind} {seconds / 3600:.1f} h" for kind, seconds in spent.items())
-    )
+    times = [f"{kind} {seconds / 60:.0f} min" for kind, seconds in spent.items()]
+    parts.append(f"time by step: {', '.join(times)}")
     return "; ".join(parts) + "."
 
 

@@ -462,7 +462,7 @@ def test_recorded_tables_stand_on_the_page_of_evidence(study, tmp_path):
     assert "Encoders: the network of --init_from." in page
     assert f"| ImageNet |{' 25.00 |' * 6} 1 | 7, 7, 7, 7, 7, 7 |" in page
     assert "| frame differences | - | - | - | 50.00 | 1 | -, -, -, 6 |" in page
-    assert "probe 1.0 h" in page and "run on cpu" in page
+    assert "probe 60 min" in page and "run on cpu" in page
 
 
 @pytest.mark.slow  # so that a new record is found, but does not fail every other change
@@ -535,7 +535,7 @@ def test_the_miniature_runs_end_to_end_and_goes_on_where_it_was_killed(tmp_path)
     assert all(0 <= float(cell) <= 100 for cell in probed[1:3])
     found = cells_of(table, "content")
     assert len(found) == 6 and found[-1] == "3, 2, 2"
-    assert float(cells_of(table, "content")[3]) == 100  # the made edited videos cut from noise to noise
+    assert float(cells_of(table, "content")[3]) >= 80  # the made edited videos have clear cuts
     assert float(cells_of(table, "BSP, boundary response")[1]) >= 0
     assert {path.name for path in (output / "figures").iterdir()} == {"figure2.png", "figure4-joined.png"}
     # Records are for others' eyes too.

@@ -93,7 +93,7 @@ def _make_real_videos(folder: Path) -> None:
         write_texture(folder / f"quva_{number}.mp4", 60, seed=50 + number)
         shared = {"duration": 3.0, "fps": float(FPS), "num_frames": 60}
         database[f"quva_{number}"] = {**shared, "source": "quva", "boundaries": [0.8, 1.6, 2.4], "label": "x"}
-        write_texture(folder / f"edited_{number}.mp4", 60, seed=60 + number, cuts=(18, 40 + number))
+        write_texture(folder / f"edited_{number}.mp4", 60, seed=60 + number, cuts=(18, 40 + number), most=1)
         changes = [[0.9, 0.9], [(40 + number) / FPS, (40 + number) / FPS]]
         database[f"edited_{number}"] = {**shared, "source": "edited", "shot_changes": changes}
     (folder / "annotations.json").write_text(json.dumps(database))
