@@ -70,7 +70,10 @@ class QueryVocabulary:
         words = content.get("words") if isinstance(content, dict) else None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError(f'{path} is not a vocabulary; expected {{"words": [...]}}.')
-        return cls(tuple(words))
+        try:
+            return cls(tuple(words))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write `vocabulary.json` into a folder, which is made if needed."""

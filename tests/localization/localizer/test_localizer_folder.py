@@ -114,6 +114,7 @@ def folders(tmp_path_factory):
             (b'"stage', b'"stag'),
             "actionness/encoder: config.json or the we",
         ),
+        ("lgi", "vocabulary.json", b'{"words": ["a", "a"]}', "vocabulary.json: vocabulary repeats 1 words"),
         ("lgi", "vocabulary.json", b"{", "vocabulary.json is not a readable JSON"),
         ("lgi", "vocabulary.json", b'{"words": ["a"]}', "vocabulary .vocabulary.json. of 9 numbers"),
     ],
