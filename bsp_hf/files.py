@@ -3,11 +3,14 @@
 import codecs
 import ctypes
 import hashlib
+import json
+import lzma
 import os
 import pickle
 import re
 import shutil
 import socket
+import struct
 import sys
 import time
 import tokenize
@@ -19,8 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 import psutil
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
+_UNSUSPICIOUS_BYTES, _MOST_EXPANSION = 1 << 28, 100
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # What numpy, h5py, torch, safetensors, csv and json raise on damaged or hostile files.
@@ -39,6 +43,8 @@ BAD_FILE_ERRORS = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    struct.error,
     tokenize.TokenError,  # numpy parses the header of an npy file as Python
     SafetensorError,
 )
@@ -77,6 +83,52 @@ def blame_file(path: Path, field: str) -> Iterator[None]:
         raise
     except BAD_FILE_ERRORS as error:
         raise FeatureFileError(path, field, f"cannot be read: {error or type(error).__name__}") from error
+
+
+def check_expansion(path: Path, field: str, num_bytes: int, stored_bytes: int | None = None) -> None:
+    """Raise a [`FeatureFileError`] if a part claims far more memory than its file, or `stored_bytes`, fills.
+
+    Zeros shrink a thousandfold and arrays without content take no room at all; features shrink by little.
+    """
+    stored = path.stat().st_size if stored_bytes is None else stored_bytes
+    if num_bytes > max(_UNSUSPICIOUS_BYTES, _MOST_EXPANSION * stored):
+        problem = (
+            f"claims {num_bytes:,} bytes, of which {stored:,} are stored; the file is damaged or hostile."
+        )
+        raise FeatureFileError(path, field, problem)
+
+
+def check_checkpoint_files(folder: Path) -> None:
+    """Check that a checkpoint's settings are JSON objects and its weights whole; raise a `ValueError`."""
+    names = ["config.json", "preprocessor_config.json"]
+    weights = ["model.safetensors"]
+    if not (folder / weights[0]).is_file():
+        names.append("model.safetensors.index.json")
+    for name in names:
+        if not (folder / name).is_file():
+            continue
+        try:
+            content = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{folder / name} is no JSON that can be read: {error}.") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{folder / name} must hold a JSON object, not a {type(content).__name__}.")
+        if name.endswith(".index.json"):
+            shards = content.get("weight_map")
+            weights = [str(file) for file in shards.values()] if isinstance(shards, dict) else []
+            if not weights or not all(
+                Path(file).name == file and (folder / file).is_file() for file in weights
+            ):
+                raise ValueError(f"{folder / name}: weight_map must name a file beside it for each weight.")
+    for name in sorted(weights):
+        try:
+            if (folder / name).is_file():
+                with safe_open(folder / name, framework="np"):
+                    pass
+        except (SafetensorError, OSError) as error:
+            raise ValueError(
+                f"{folder}: the weights cannot be read from {name} ({error}); is it complete?"
+            ) from error
 
 
 @contextmanager

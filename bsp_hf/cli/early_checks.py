@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from bsp_hf.files import check_checkpoint_files
+
 
 def check_model(name: str) -> None:
     """Check that a model is a checkpoint folder, or an id `OWNER/NAME` that the Hub or its cache may have."""
@@ -12,6 +14,7 @@ def check_model(name: str) -> None:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ValueError(f"{name} is not a checkpoint folder: config.json is missing.")
+        check_checkpoint_files(folder)
         return
     if folder.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         raise ValueError(f"{name} is neither a checkpoint folder here nor an id OWNER/NAME on the Hub.")

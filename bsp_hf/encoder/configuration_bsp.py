@@ -203,6 +203,8 @@ class BSPConfig(ShippedConfig):
         for name, least in (("num_frames", 1), ("shift_div", 2)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}.")
+            if getattr(self, name) > 10_000:
+                raise ValueError(f"{name}={getattr(self, name)} must be at most 10000.")
         find_family(self.backbone_config).check_config(self.backbone_config, int(self.num_frames or 0))
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")

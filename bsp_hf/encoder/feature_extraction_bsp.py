@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from torch import Tensor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor, get_size_dict
 
+from .frame_times import exact_rate
 from .frames_in_memory import is_frame, stack_frames
 
 PADDING_MODES = ("repeat", "drop")
+_MOST = 10_000  # frames of a snippet, pixels of a side
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -97,6 +101,24 @@ class BSPFeatureExtractor(BaseImageProcessor):
         self._check()
 
     def _check(self) -> None:
+        numbers: dict[str, Any] = {"num_frames": self.num_frames, "stride_frames": self.stride_frames}
+        for name, value in {**numbers, **self.size, **self.crop_size}.items():
+            # Anything larger fills the memory before the first frame comes.
+            if isinstance(value, bool) or not isinstance(value, Integral) or int(value) > _MOST:
+                raise ValueError(f"{name}={value!r} must be a whole number of at most {_MOST}.")
+        for name in ("do_resize", "do_center_crop", "do_rescale", "do_normalize"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be true or false.")
+        for name, value in {
+            "fps": 1 if self.fps is None else self.fps,
+            "rescale_factor": self.rescale_factor,
+            **{f"image_mean[{channel}]": value for channel, value in enumerate(self.image_mean)},
+            **{f"image_std[{channel}]": value for channel, value in enumerate(self.image_std)},
+        }.items():
+            if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
+                raise ValueError(f"{name}={value!r} must be a finite number.")
+        if 0 in self.image_std:
+            raise ValueError(f"image_std={self.image_std} must not hold 0.")
         if set(self.size) != {"shortest_edge"} or self.size["shortest_edge"] < 1:
             raise ValueError(f'size={self.size} must be {{"shortest_edge": pixels}} with at least 1 pixel.')
         if set(self.crop_size) != {"height", "width"} or min(self.crop_size.values()) < 1:
@@ -119,6 +141,8 @@ class BSPFeatureExtractor(BaseImageProcessor):
             )
         if self.fps is not None and self.fps <= 0:
             raise ValueError(f"fps={self.fps} must be positive; leave it out to keep the video's own.")
+        if self.fps is not None:
+            exact_rate(self.fps)
         if self.padding not in PADDING_MODES:
             raise ValueError(f"padding={self.padding!r} is not one of {', '.join(PADDING_MODES)}.")
 

@@ -5,8 +5,6 @@ from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
-import numpy as np
-
 _T = TypeVar("_T")
 
 # A longer step from one frame to the next is a broken time stamp, not a still picture: the 33-bit
@@ -144,10 +142,16 @@ class FrameClock:
         return time * self.time_base
 
 
+# A frame in a day; and a second of more frames than that takes minutes.
+LEAST_FPS, MOST_FPS = 1e-5, 10_000
+
+
 def exact_rate(fps: float | Fraction) -> Fraction:
     """Return a frame rate as the fraction that was meant: 29.97002997 is 30000/1001, 12.5 is 25/2."""
-    if (isinstance(fps, float) and not np.isfinite(fps)) or fps <= 0:
+    if not 0 < fps < float("inf"):
         raise ValueError(f"fps must be a positive number, got {fps}.")
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise ValueError(f"fps must be between {LEAST_FPS} and {MOST_FPS}, got {fps}.")
     if isinstance(fps, Fraction):
         return fps
     written = exact_seconds(fps)

@@ -1,7 +1,6 @@
 """Videos inside tar archives in the WebDataset layout: `key.mp4` beside whatever else has that key."""
 
 import io
-import lzma
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +76,7 @@ def _read_headers(opened: tarfile.TarFile) -> tuple[list[tarfile.TarInfo], str |
             members.append(member)
         opened.fileobj.seek(opened.offset)  # type: ignore[union-attr]  # it is open
         block = opened.fileobj.read(tarfile.BLOCKSIZE)  # type: ignore[union-attr]
-    except (*BAD_FILE_ERRORS, tarfile.TarError, lzma.LZMAError) as error:
+    except (*BAD_FILE_ERRORS, tarfile.TarError) as error:
         return members, f"the archive is damaged ({error})"
     if not block and members:
         return members, "the archive has been cut: it has no end mark"
@@ -89,7 +88,7 @@ def _is_cut(opened: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
     try:
         opened.fileobj.seek(member.offset_data + member.size - 1)  # type: ignore[union-attr]
         return not opened.fileobj.read(1)  # type: ignore[union-attr]
-    except (*BAD_FILE_ERRORS, lzma.LZMAError):
+    except BAD_FILE_ERRORS:
         return True
 
 

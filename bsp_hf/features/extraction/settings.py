@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
+from bsp_hf.encoder.frame_times import exact_rate
 from bsp_hf.features.storage.suffixes import TRACK_FORMATS
 from bsp_hf.training.options import option
 
@@ -63,6 +64,8 @@ class ExtractionSettings:
         index, count = self.shard
         if not 0 <= index < count:
             raise ValueError(f"shard={index}/{count}: of n shards, the first is 0/n and the last n-1/n.")
+        if self.fps is not None:
+            exact_rate(self.fps)
         if self.num_workers < 0:
             raise ValueError(f"num_workers must not be negative, got {self.num_workers}.")
         if not self.timeout_s > 0:

@@ -11,12 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 from bsp_hf.encoder.video_source import PartialVideoWarning
 from bsp_hf.features.engine.malloc import keep_freed_memory
 from bsp_hf.features.resampling import rescale
 from bsp_hf.features.track import FeatureTrack
+from bsp_hf.files import check_checkpoint_files
 from bsp_hf.videos.datasets import DatasetCell
 from bsp_hf.videos.items import VideoBytes, VideoItem
 
@@ -277,14 +279,23 @@ def _load(model: Any, extractor: Any) -> tuple[Any, Any]:  # Any: of transformer
         if extractor is None:
             raise ValueError("a model that is given as an object needs extractor=, its preprocessing.")
         return model, extractor
-    from transformers import pipeline
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoFeatureExtractor, pipeline
 
     from bsp_hf.encoder.registration import register_encoders
 
     register_encoders()  # the command has not done it
+    check_checkpoint_files(Path(model))
     load: Any = pipeline  # Any: its signature lists the tasks of transformers only
-    loaded = load("video-feature-extraction", model=str(model))
+    try:
+        loaded = load("video-feature-extraction", model=str(model))
+    except StrictDataclassError as error:
+        raise ValueError(f"{model}/config.json: {error.__cause__ or error}") from error
     beside = loaded.feature_extractor if loaded.feature_extractor is not None else loaded.image_processor
     if extractor is None and beside is None:
+        try:
+            AutoFeatureExtractor.from_pretrained(str(model))
+        except Exception as error:  # which a pipeline keeps to itself
+            raise ValueError(f"{model}: preprocessor_config.json cannot be read: {error}") from error
         raise ValueError(f"{model} has no preprocessing beside it; pass extractor=.")
     return loaded.model, beside if extractor is None else extractor

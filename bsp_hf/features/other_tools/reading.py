@@ -87,6 +87,8 @@ def read_foreign_features(
                 "not there."
             )
         found = _read_file(place, prefix + video_id)
+    if not found.features.shape[1]:
+        raise FeatureFileError(place, "features", f"hold no number in {len(found.features):,} rows.")
     with blame_file(place, "features"):
         check_finite(found.features, video_id)
     return _check_dim(found, dim, root, video_id)

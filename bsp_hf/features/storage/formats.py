@@ -1,14 +1,24 @@
 """One feature track in a file of our own: npy, npz, h5, pt, csv or safetensors, with its record."""
 
+import zipfile
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, path_in_folder
+from bsp_hf.files import (
+    FeatureFileError,
+    MissingFeaturesError,
+    atomic_file,
+    blame_file,
+    check_expansion,
+    path_in_folder,
+)
 
 from .arrow import ArrowTracks, is_arrow
 from .h5 import list_h5_keys, read_h5, write_h5
@@ -27,10 +37,28 @@ def load_npy(path: Path) -> np.ndarray:
             return np.load(path, allow_pickle=False)
 
 
-def load_npz(path: Path) -> dict[str, np.ndarray]:
+def load_npz(path: Path, field: str = "arrays") -> dict[str, np.ndarray]:
     """Read all arrays of an npz file by name; nothing is unpickled."""
-    with blame_file(path, "arrays"), np.load(path, allow_pickle=False) as arrays:
+    with blame_file(path, field), np.load(path, allow_pickle=False) as arrays:
+        members = arrays.zip.infolist()
+        check_expansion(path, field, sum(member.file_size for member in members))
+        for member in members:
+            with arrays.zip.open(member) as file:
+                _check_header(path, member.filename, file, member.file_size)
         return {name: arrays[name] for name in arrays.files}
+
+
+def _check_header(path: Path, name: str, file: IO[bytes], num_bytes: int) -> None:
+    """Check that an array in an npz claims no more memory than is stored, which numpy takes first."""
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read_header is not None:
+        shape, _, dtype = read_header(file)
+        if prod(shape) * dtype.itemsize > num_bytes:
+            raise FeatureFileError(path, name, f"claims the shape {shape}, more than the file holds.")
 
 
 def load_pt(path: Path) -> np.ndarray:
@@ -38,10 +66,16 @@ def load_pt(path: Path) -> np.ndarray:
     import torch  # slow, and most tracks are read without it
 
     with blame_file(path, "tensor"):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_expansion(path, "tensor", sum(member.file_size for member in archive.infolist()))
         tensor = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(tensor, torch.Tensor):
             raise FeatureFileError(path, "tensor", f"expected a bare tensor, found {type(tensor).__name__}.")
         tensor = tensor.detach()
+        if tensor.layout == torch.strided and tensor.untyped_storage().nbytes() < tensor.nbytes:
+            problem = f"claims {tensor.numel():,} numbers, more than the file holds."  # by a stride of 0
+            raise FeatureFileError(path, "tensor", problem)
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 

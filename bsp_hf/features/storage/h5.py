@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 
 from bsp_hf.features.track import FeatureTrack, TrackRecord
-from bsp_hf.files import FeatureFileError, MissingFeaturesError, atomic_file, blame_file, check_video_id
+from bsp_hf.files import (
+    FeatureFileError,
+    MissingFeaturesError,
+    atomic_file,
+    blame_file,
+    check_expansion,
+    check_video_id,
+)
 
 # Loaders ask for a dataset by its id, so one more group disturbs none of them.
 OWN_GROUP = "_bsp_hf"
 _RECORD = "bsp_hf_record"
+_MOST_LEVELS = 32  # of groups in each other, when all datasets are listed
 
 
 def import_h5py() -> ModuleType:
@@ -93,16 +101,27 @@ def read_h5(path: Path, key: str, row_step: int = 1) -> H5Rows:
 
 
 def list_h5_keys(path: Path) -> tuple[str, ...]:
-    """Return the sorted names of all datasets of features in an HDF5 file."""
+    """Return the sorted names of all datasets of features in an HDF5 file; links are passed over."""
     h5py = import_h5py()
     keys: list[str] = []
-
-    def note(name: str, item: Any) -> None:  # Any: a group or dataset of h5py
-        if isinstance(item, h5py.Dataset) and name.split("/")[0] != OWN_GROUP:
-            keys.append(name)
-
     with _open(h5py, path) as file, blame_file(path, "names of the datasets"):
-        file.visititems(note)
+        seen, groups = set(), [("", file)]
+        while groups:
+            prefix, group = groups.pop()
+            if prefix.count("/") > _MOST_LEVELS:
+                raise FeatureFileError(path, "groups", f"lie more than {_MOST_LEVELS} deep in each other.")
+            for name in group:
+                if prefix + name == OWN_GROUP or not _is_hard(h5py, group, name):
+                    continue
+                item = group[name]
+                place = h5py.h5o.get_info(item.id).addr
+                if place in seen:  # under another name too, or in a circle
+                    continue
+                seen.add(place)
+                if isinstance(item, h5py.Dataset):
+                    keys.append(prefix + name)
+                elif isinstance(item, h5py.Group):
+                    groups.append((f"{prefix}{name}/", item))
     return tuple(sorted(keys))
 
 
@@ -130,11 +149,16 @@ def _find_dataset(h5py: ModuleType, file: Any, path: Path, key: str) -> Any | No
             return None
         if item.external or item.is_virtual:
             raise FeatureFileError(path, key, "keeps its data in another file, which is not followed.")
+        check_expansion(path, key, item.nbytes, item.id.get_storage_size())
         return item
+
+
+def _is_hard(h5py: ModuleType, group: Any, name: str) -> bool:  # Any: of h5py
+    return isinstance(group.get(name, getlink=True), h5py.HardLink)
 
 
 def _follow(h5py: ModuleType, group: Any, name: str, path: Path) -> Any:  # Any: of h5py
     """Return a member by a hard link only; others lead wherever the author of the file chose."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+    if not _is_hard(h5py, group, name):
         raise FeatureFileError(path, name, "is a link to another place, which is not followed.")
     return group[name]

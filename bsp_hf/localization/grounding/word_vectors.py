@@ -11,9 +11,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from bsp_hf.files import FeatureFileError, atomic_file, blame_file
+from bsp_hf.features.storage.formats import load_npz
+from bsp_hf.files import FeatureFileError, atomic_file, blame_file, check_expansion
 from bsp_hf.localization.localizer.companions import WORD_VECTORS_FILE
 
+_LONGEST_LINE = 1 << 20
 GLOVE_SOURCE = "https://nlp.stanford.edu/projects/glove/"
 
 
@@ -90,8 +92,7 @@ def load_word_vectors(path: str | PathLike[str], only: Iterable[str] | None = No
 
 
 def _read_npz(path: Path, wanted: set[str] | None) -> tuple[list[str], np.ndarray]:
-    with blame_file(path, "word vectors"), np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    arrays = load_npz(path, "word vectors")
     if not {"words", "vectors"} <= arrays.keys():
         raise ValueError(f"{path} holds {list(arrays)}; expected the arrays words and vectors.")
     words, vectors = [str(word) for word in arrays["words"]], arrays["vectors"]
@@ -151,11 +152,18 @@ def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise FeatureFileError(
                     path, "word vectors", f"holds {', '.join(texts)}; unpack one and pass it."
                 )
+            check_expansion(path, "word vectors", archive.getinfo(texts[0]).file_size)
             file: IO[bytes] = stack.enter_context(archive.open(texts[0]))
         else:
             open_file: Any = gzip.open if path.suffix == ".gz" else Path.open  # Any: of different types
             file = stack.enter_context(open_file(path, "rb"))
-        for number, line in enumerate(file, start=1):
+        num_bytes = 0
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+            num_bytes += len(line)
+            if len(line) == _LONGEST_LINE:
+                raise FeatureFileError(path, f"line {number}", "is longer than any line of vectors.")
+            if number % 4096 == 0 and path.suffix == ".gz":
+                check_expansion(path, "word vectors", num_bytes)
             try:
                 yield number, line.removeprefix(codecs.BOM_UTF8).decode()
             except UnicodeDecodeError as error:

@@ -3,6 +3,8 @@ import json
 import os
 import struct
 import sys
+import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -13,6 +15,7 @@ import torch
 from datasets import load_from_disk
 from datasets.utils.logging import disable_progress_bar
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from support.made_tracks import OTHER, make_track
 
 from bsp_hf.features import (
@@ -21,11 +24,14 @@ from bsp_hf.features import (
     FeatureTrack,
     MissingFeaturesError,
     concatenate_tracks,
+    read_foreign_features,
     read_track,
     read_tracks,
     write_track,
     write_tracks,
 )
+from bsp_hf.features.storage.h5 import list_h5_keys
+from bsp_hf.features.storage.sidecar import sidecar_path
 
 SUFFIXES = [".npy", ".npz", ".h5", ".hdf5", ".pt", ".csv", ".safetensors"]
 BARE = [".npy", ".pt", ".csv"]
@@ -463,6 +469,175 @@ def test_missing_h5py_names_the_extra(tmp_path, monkeypatch):
         read_track(tmp_path / "b.h5")
     for suffix in (".npz", ".npy", ".safetensors"):
         assert read_track(write_track(make_track(), tmp_path / f"a{suffix}")) == make_track()
+
+
+def npz_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("feats.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (100_000, 1000)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(100):
+            file.write(bytes(4_000_000))
+
+
+def npz_of_many_arrays(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(12):
+            archive.writestr(f"{number}.npy", bytes(40_000_000))
+
+
+def npz_with_a_giant_header(path):
+    with zipfile.ZipFile(path, "w") as archive, archive.open("feats.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 10)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def npz_of_rows_without_numbers(path):
+    with path.open("wb") as file:
+        np.savez(file, feats=np.empty((10**12, 0), np.float32), centers_s=np.zeros(1), record="{}")
+
+
+def npy_of_rows_without_numbers(path):
+    np.save(path, np.empty((10**12, 0), np.float32))
+
+
+def pt_of_stride_0(path):
+    torch.save(torch.zeros(1).expand(10**9, 2048), path)
+
+
+def pt_bomb(path):
+    torch.save(torch.zeros(80_000_000), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def pt_of_no_values(path):
+    torch.save(torch.empty(10**9, 2048, device="meta"), path)
+
+
+def pt_sparse(path):
+    values = torch.sparse_coo_tensor([[0], [0]], [1.0], (10**9, 2048), check_invariants=True)
+    torch.save(values, path)
+
+
+def h5_without_content(path):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("v", (10**9, 2048), "f4", chunks=(100, 2048))
+
+
+def h5_bomb(path):
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("v", (50_000, 2000), "f4", chunks=(5000, 2000), compression=9)
+        for start in range(0, 50_000, 5000):
+            data[start : start + 5000] = 0
+
+
+def safetensors_empty(path):
+    path.write_bytes(b"")
+
+
+def safetensors_with_a_giant_header(path):
+    path.write_bytes((10**15).to_bytes(8, "little") + b"{}")
+
+
+def safetensors_of_rows_without_numbers(path):
+    save_file(
+        {"features": np.empty((10**12, 0), np.float32), "centers_s": np.zeros(1)}, path, {"record": "{}"}
+    )
+
+
+def safetensors_of_deep_json(path):
+    header = b"[" * 10**5
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+
+
+def csv_of_deep_json(path):
+    path.write_text("f0\n1\n")
+    sidecar_path(path).write_text("[" * 10**6)
+
+
+def csv_with_a_giant_number(path):
+    path.write_text("f0\n1\n")
+    sidecar_path(path).write_text('{"format_version": 1, "shape": [1, 1], "fps": %s}' % ("9" * 10**6))
+
+
+def csv_with_times_that_are_too_large(path):
+    write_track(make_track("v", 1, 1), path)
+    content = json.loads(sidecar_path(path).read_text())
+    sidecar_path(path).write_text(json.dumps({**content, "centers_s": [10**400]}))
+
+
+def csv_of_nothing_but_commas(path):
+    path.write_bytes(b"f0" + b"," * 10**7)
+
+
+ATTACKS = {
+    npz_bomb: ".npz",
+    npz_of_many_arrays: ".npz",
+    npz_with_a_giant_header: ".npz",
+    npz_of_rows_without_numbers: ".npz",
+    npy_of_rows_without_numbers: ".npy",
+    pt_of_stride_0: ".pt",
+    pt_bomb: ".pt",
+    pt_of_no_values: ".pt",
+    pt_sparse: ".pt",
+    h5_without_content: ".h5",
+    h5_bomb: ".h5",
+    safetensors_empty: ".safetensors",
+    safetensors_with_a_giant_header: ".safetensors",
+    safetensors_of_rows_without_numbers: ".safetensors",
+    safetensors_of_deep_json: ".safetensors",
+    csv_of_deep_json: ".csv",
+    csv_with_a_giant_number: ".csv",
+    csv_with_times_that_are_too_large: ".csv",
+    csv_of_nothing_but_commas: ".csv",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_files_made_to_fill_memory_are_one_error_that_names_them(tmp_path, attack):
+    path = tmp_path / f"v{ATTACKS[attack]}"
+    attack(path)
+    read = [lambda: read_track(path)]
+    if path.suffix in (".npy", ".npz", ".pt", ".csv"):
+        file_format = path.suffix[1:]
+        read.append(lambda: read_foreign_features(tmp_path, "opentad", "v", file_format=file_format))
+    elif path.suffix == ".h5":
+        read.append(lambda: read_foreign_features(tmp_path, "gtad", "v"))
+    for one in read[:1] if attack is csv_of_nothing_but_commas else read:
+        tracemalloc.start()
+        started_s = time.process_time()
+        try:
+            with pytest.raises(FeatureFileError) as error:
+                one()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert str(error.value).startswith(str(tmp_path)) and "\n" not in str(error.value)
+        assert len(str(error.value)) < 500
+        assert peak < 4e8 and time.process_time() - started_s < 10
+
+
+def test_groups_in_groups_are_listed_in_linear_time_or_refused(tmp_path):
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        group = file
+        for _ in range(3000):
+            group = group.create_group("g")
+    with pytest.raises(FeatureFileError, match=r"deep\.h5: groups: lie more than 32 deep"):
+        list_h5_keys(tmp_path / "deep.h5")
+    with h5py.File(tmp_path / "circle.h5", "w") as file:
+        group = file
+        for number in range(30):  # 2 ** 30 ways to the end
+            child = group.create_group("a")
+            group["b"] = child
+            child[f"x{number}"] = np.zeros((1, 2))
+            group = child
+        group["back"] = file["/"]
+        file["soft"] = h5py.SoftLink("/a")
+    keys = list_h5_keys(tmp_path / "circle.h5")
+    assert len(keys) == 30 and "a/x0" in keys
 
 
 def test_npz_of_other_tools_with_compression_reads_like_ours(tmp_path):

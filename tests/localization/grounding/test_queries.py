@@ -122,6 +122,44 @@ def write(path, content: bytes):
     return path
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("damage", ["cut", "noise", "zeros"])
+def test_damaged_archives_of_word_vectors_are_one_error_that_names_them(tmp_path, method, damage):
+    path = tmp_path / "glove.zip"
+    rows = np.random.default_rng(0).normal(size=(2000, 8)).round(5)
+    text = "\n".join(f"w{number} " + " ".join(map(str, row)) for number, row in enumerate(rows))
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("glove.txt", text)
+    assert len(load_word_vectors(path)) == 2000
+    data = bytearray(path.read_bytes())
+    middle = slice(len(data) // 2, len(data) // 2 + 200)
+    if damage == "cut":
+        del data[middle]
+    else:
+        data[middle] = np.random.default_rng(1).bytes(200) if damage == "noise" else bytes(200)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"glove\.zip") as error:
+        load_word_vectors(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gz", "npz", "line"])
+def test_word_vectors_that_unpack_to_fill_memory_are_refused(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("bsp_hf.files._UNSUSPICIOUS_BYTES", 1 << 20)
+    path = tmp_path / f"glove.{'txt' if kind == 'line' else kind}"
+    text = b"a 1 2 3\n" * 500_000
+    if kind == "line":
+        path.write_bytes(b"a " + b"1" * 2_000_000)
+    elif kind == "gz":
+        path.write_bytes(gzip.compress(text))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("vectors.npy" if kind == "npz" else "glove.txt", text)
+    reason = "longer than any line" if kind == "line" else "claims .* bytes, of which"
+    with pytest.raises(ValueError, match=rf"glove\.{path.suffix[1:]}: .*{reason}"):
+        load_word_vectors(path, only=["b"])
+
+
 def test_text_vectors_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"latin\.txt: line 2: is not UTF-8"):
         load_word_vectors(write(tmp_path / "latin.txt", "the 1 2\ncaf\u00e9 1 2\n".encode("latin-1")))
