@@ -192,6 +192,8 @@ def _doubt_pictures(shown: list[Any], sorted_pts: list[int]) -> str | None:  # A
         return "its frames do not come in the order of their time stamps"
     if any(picture.interlaced_frame for picture in shown):
         return "it is interlaced"
+    if any(picture.rotation != shown[0].rotation for picture in shown):
+        return "not every picture states its orientation"
     return None
 
 

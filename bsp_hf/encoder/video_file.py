@@ -220,7 +220,7 @@ class VideoFile:
             self._container.close()
             raise
         self._reformatter = av.video.reformatter.VideoReformatter()
-        self._orientations: dict[int, tuple[int, bool]] = {}
+        self._orientation: tuple[int, bool] | None = None
 
     def __enter__(self) -> "VideoFile":
         return self
@@ -444,11 +444,10 @@ class VideoFile:
         self.restart_timeout()
 
     def _find_orientation(self, picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
-        """Return the orientation of a picture, read once for each angle: it takes long."""
-        angle = picture.rotation
-        if angle not in self._orientations:
-            self._orientations[angle] = _read_orientation(picture)
-        return self._orientations[angle]
+        """Return the orientation of the first picture: it holds for all, and only the first may state it."""
+        if self._orientation is None:
+            self._orientation = _read_orientation(picture)
+        return self._orientation
 
     def convert(self, picture: Any, size: tuple[int, int]) -> np.ndarray:  # Any: a PyAV frame
         """Return a picture as uint8 RGB, turned as it is shown and scaled to the shown `(width, height)`."""
@@ -558,9 +557,11 @@ def _read_orientation(picture: Any) -> tuple[int, bool]:  # Any: a PyAV frame
     Choice: angles other than multiples of 90 are rounded to the next.
     """
     try:
-        matrix = picture.side_data.get("DISPLAYMATRIX")
+        data = [picture.side_data[i] for i in range(len(picture.side_data))]
     except ValueError:  # PyAV does not know every kind of side data and then refuses all
         return round(picture.rotation / 90) * 90 % 360, False
+    # The container's comes before that which is coded in the picture; players go by the container.
+    matrix = next((item for item in data if item.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return 0, False
     # (x, y) of the coded picture is shown at (a x + c y, b x + d y), y pointing down.

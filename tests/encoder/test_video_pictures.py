@@ -3,6 +3,7 @@
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 from support.rendered import numbered_picture, read_all, read_numbers
 
 from bsp_hf.encoder.video import VideoReader, decoder_version, read_frames
@@ -26,6 +27,29 @@ def test_display_matrices_are_honoured(render, rotation, mirrored):
         shown = np.rot90(coded, rotation // 90)[:, :: -1 if mirrored else 1]
         assert np.abs(frame.image.astype(int) - shown).mean() < 12
     np.testing.assert_array_equal(read_frames(path, [3])[0], frames[3].image)
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("coded", [90, 180])
+def test_the_container_overrules_the_orientation_that_is_coded(render, tmp_path, rotation, coded):
+    path = render("source.mp4", 30, rotation=rotation, gop=5, b_frames=0)
+    target = tmp_path / "both.mp4"
+    with av.open(str(path)) as source, av.open(str(target), "w") as copy:
+        stream = source.streams.video[0]
+        insert = f"h264_metadata=display_orientation=insert:rotate={coded}"
+        insert_message = BitStreamFilterContext(insert, stream)
+        written = copy.add_stream_from_template(stream, opaque=True)
+        for packet in source.demux(stream):
+            for changed in insert_message.filter(packet) if packet.size else ():
+                changed.stream = written
+                copy.mux(changed)
+    frames, _, metadata = read_all(target)
+    shown = rotation or coded  # without a matrix, what the first picture states holds for all
+    assert metadata.rotation == shown
+    turned_back = (np.rot90(frame.image, -shown // 90) for frame in frames)
+    assert read_numbers(turned_back) == list(range(30))
+    for number in (0, 7, 29):
+        np.testing.assert_array_equal(read_frames(target, [number])[0], frames[number].image)
 
 
 def render_flat(path, planes, pixel_format, matrix, color_range, codec="ffv1"):
