@@ -20,6 +20,8 @@ from .frames_in_memory import is_frame, stack_frames
 PADDING_MODES = ("repeat", "drop")
 _MOST = 10_000  # frames of a snippet, pixels of a side
 
+# Of pictures that are longer, only the middle is resized: 4096 x 1 pixels would become 268 million.
+_MOST_ASPECT = 32
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -171,6 +173,8 @@ class BSPFeatureExtractor(BaseImageProcessor):
             # torch takes no memory that runs backwards, and warns of memory that is read-only.
             frames = frames.copy()
         pixels = torch.as_tensor(frames).permute(0, 3, 1, 2)
+        if self.do_resize and self.do_center_crop:
+            pixels = self._cut_thin(pixels)
         if self.do_resize:
             height, width = pixels.shape[-2:]
             short_side = self.size["shortest_edge"]
@@ -183,6 +187,16 @@ class BSPFeatureExtractor(BaseImageProcessor):
         if self.do_center_crop:
             pixels = self._center_crop(pixels)
         return pixels
+
+    def _cut_thin(self, pixels: Tensor) -> Tensor:
+        """Cut off the ends of very long, thin pictures, which would be enlarged a lot and then cropped."""
+        height, width = pixels.shape[-2:]
+        longest = min(height, width) * _MOST_ASPECT
+        needed = max(self.crop_size["height"], self.crop_size["width"])
+        if max(height, width) <= longest or needed > self.size["shortest_edge"] * _MOST_ASPECT / 2:
+            return pixels
+        top, left = max(height - longest, 0) // 2, max(width - longest, 0) // 2
+        return pixels[..., top : height - top, left : width - left]
 
     def _center_crop(self, pixels: Tensor) -> Tensor:
         height, width = pixels.shape[-2:]

@@ -56,9 +56,7 @@ def stack_frames(frames: Any) -> np.ndarray:  # Any: see below
             `(height, width, 3)` arrays of one size. Anything else is a `ValueError`.
     """
     if not isinstance(frames, (np.ndarray, Tensor)):
-        images = [
-            np.asarray(frame.convert("RGB") if hasattr(frame, "convert") else frame) for frame in frames
-        ]
+        images = [_to_rgb(frame) if hasattr(frame, "convert") else np.asarray(frame) for frame in frames]
         sizes = {image.shape for image in images}
         if len(sizes) > 1:
             raise ValueError(f"The frames of a clip or video must have one size, got {sorted(sizes)}.")
@@ -70,3 +68,13 @@ def stack_frames(frames: Any) -> np.ndarray:  # Any: see below
             f"got {dtype} {tuple(frames.shape)}."
         )
     return frames.detach().cpu().numpy() if isinstance(frames, Tensor) else frames
+
+
+def _to_rgb(image: Any) -> np.ndarray:  # Any: a PIL image
+    if image.mode.startswith("I;16"):  # PIL would make white of all but the darkest
+        gray = (np.asarray(image).astype(np.uint32) * 255 + 32767) // 65535
+        return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        message = f"A PIL image of mode {image.mode!r} has no stated range; convert it to 'L' or 'RGB' first."
+        raise ValueError(message)
+    return np.asarray(image.convert("RGB"))

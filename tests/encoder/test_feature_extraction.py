@@ -15,6 +15,7 @@ from transformers import AutoFeatureExtractor, pipeline
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf.encoder.frames_in_memory import stack_frames
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
@@ -330,3 +331,25 @@ def test_stock_video_classification_pipeline_works(folder, tmp_path):
     assert {score["label"] for score in scores} == {"diff-class", "same-class", "diff-speed", "same-speed"}
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert scores[0]["score"] > scores[-1]["score"] + 1e-3
+
+
+@pytest.mark.parametrize("shape", [(2, 4096), (4096, 2), (1, 4096), (3, 999)])
+def test_thin_pictures_cost_no_more_than_others_and_keep_their_middle(shape):
+    height, width = shape
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 64}, crop_size={"height": 56, "width": 56})
+    ramp = np.linspace(0, 255, max(shape)).astype(np.uint8)
+    image = np.broadcast_to(ramp[None, :, None] if width > height else ramp[:, None, None], (*shape, 3))
+    resized = extractor._cut_thin(torch.as_tensor(image.copy()).permute(2, 0, 1)[None])
+    assert max(resized.shape[-2:]) <= 33 * min(shape)
+    pixels = extractor.resize_and_crop(image[None].copy())
+    assert pixels.shape == (1, 3, 56, 56)
+    assert abs(pixels.float().mean().item() - 127) < 1  # the middle of the ramp
+
+
+def test_sixteen_bit_images_are_scaled_not_clipped():
+    deep = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
+    frames = stack_frames([Image.fromarray(deep)])
+    np.testing.assert_array_equal(frames, np.arange(256).reshape(1, 16, 16, 1).repeat(3, axis=3))
+    for image in (Image.fromarray(deep.astype(np.int32)), Image.fromarray(deep.astype(np.float32))):
+        with pytest.raises(ValueError, match="convert it to 'L' or 'RGB' first"):
+            stack_frames([image])
