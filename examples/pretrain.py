@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from bsp_hf import BSPForBoundaryClassification, BSPForBoundaryRegression, save_checkpoint_folder
+from bsp_hf.localization.boundaries.response import NO_BOUNDARY, calibrate_threshold
 from bsp_hf.metrics import evaluate_boundary_classification
 from bsp_hf.pretraining.pretexts import find_pretext
 from bsp_hf.pretraining.run.optimization import build_optimizer, build_schedule, default_learning_rate
@@ -72,6 +73,10 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
             truth = truth[: len(votes)]
         scores = evaluate_boundary_classification(votes.argmax(-1), truth, class_names=pretext.label_names)
         results.update({f"eval_{name}": value for name, value in scores.to_dict().items()})
+        if NO_BOUNDARY in pretext.label_names:
+            number = pretext.label_names.index(NO_BOUNDARY)
+            responses = 1 - votes[truth == number].softmax(-1)[:, number]
+            results["eval_boundary_threshold"] = calibrate_threshold(responses.numpy())
     return results
 
 
@@ -177,6 +182,9 @@ def main() -> None:
     log.close()
 
     if accelerator.is_main_process:
+        for entry in progress.history:  # the last evaluation is of the weights that are saved
+            if "eval_boundary_threshold" in entry:
+                accelerator.unwrap_model(model).config.boundary_threshold = entry["eval_boundary_threshold"]
         record = describe_run(settings, data, progress, total_batch, accelerator)
         save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
         save_training_pictures(settings.output_dir, progress.history, pretext.label_names)

@@ -143,6 +143,9 @@ class BSPConfig(ShippedConfig):
             Dropout on the pooled frame features in front of the classifier.
         initializer_range (`float`, *optional*, defaults to 0.001):
             Standard deviation of the classifier's initial weights; its bias starts at zero.
+        boundary_threshold (`float`, *optional*, defaults to 0.5):
+            Of a boundary classifier: the response, one minus the probability of same-speed, from which on a
+            window is taken for a boundary. Pre-training sets it by unchanged clips that it held out.
 
     Raises:
         huggingface_hub.errors.StrictDataclassError: If a field has the wrong type or is out of range.
@@ -173,6 +176,7 @@ class BSPConfig(ShippedConfig):
     shift_blocks: list[int] | None = None
     classifier_dropout: float | int = 0.5
     initializer_range: float = 0.001
+    boundary_threshold: float = 0.5
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.backbone_config = _resolve_backbone(self.backbone_config)
@@ -205,6 +209,8 @@ class BSPConfig(ShippedConfig):
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}.")
             if getattr(self, name) > 10_000:
                 raise ValueError(f"{name}={getattr(self, name)} must be at most 10000.")
+        if not 0 <= self.boundary_threshold <= 1:
+            raise ValueError(f"boundary_threshold={self.boundary_threshold} must lie in 0 to 1.")
         find_family(self.backbone_config).check_config(self.backbone_config, int(self.num_frames or 0))
         if self.shift_place not in SHIFT_PLACES:
             raise ValueError(f"shift_place={self.shift_place!r} is not one of {', '.join(SHIFT_PLACES)}.")

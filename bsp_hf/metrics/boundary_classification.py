@@ -34,11 +34,12 @@ class BoundaryClassificationScores:
     num_clips: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain values that JSON can hold, `class_recall` by class name."""
+        """Return the scores as plain values for JSON; `class_recall` by name, `None` without clips."""
+        recall = [None if np.isnan(value) else value for value in self.class_recall.tolist()]
         return {
             "accuracy": self.accuracy,
             "mean_class_recall": self.mean_class_recall,
-            "class_recall": dict(zip(self.class_names, self.class_recall.tolist(), strict=True)),
+            "class_recall": dict(zip(self.class_names, recall, strict=True)),
             "confusion": self.confusion.tolist(),
             "num_clips": self.num_clips,
         }

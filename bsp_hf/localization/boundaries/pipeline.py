@@ -11,16 +11,23 @@ from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipelin
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 
-from .response import NO_BOUNDARY, BoundaryResponse, boundary_probabilities, pick_boundaries
+from .response import (
+    NO_BOUNDARY,
+    BoundaryResponse,
+    boundary_probabilities,
+    default_threshold,
+    pick_boundaries,
+)
 
 
 class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     """Find the boundaries in videos with a [`BSPForBoundaryClassification`], streaming.
 
     It takes what `pipeline("video-feature-extraction")` takes, and its parameters, with `stride_frames=1` and
-    `padding="drop"` by default. Besides these: `threshold` (smallest response of a boundary, 0.5 by default),
-    `min_gap_s` (boundaries are at least so far apart, 0.5 by default) and `kinds` (labels whose probabilities
-    add up to the response; by default all but same-speed).
+    `padding="drop"` by default. Besides these: `threshold` (smallest response of a boundary; by default the
+    `boundary_threshold` of the classifier's config), `min_gap_s` (boundaries are at least so far apart, 0.5
+    by default) and `kinds` (labels whose probabilities add up to the response; by default all but
+    same-speed).
 
     The result of a video is a [`LocalizedSegments`]: a dict for each boundary, ascending, with `label` (the
     likeliest kind), `score`, `time_s`, and `start_s` and `end_s` of the window around it. `scores` and
@@ -100,11 +107,12 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         model_outputs: list[dict[str, Any]],
         return_tensors: bool = False,
         keep_failure: bool = False,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         min_gap_s: float = 0.5,
         kinds: Sequence[str] | None = None,
     ) -> Any:
         """Pick the peaks of the response."""
+        threshold = default_threshold(self.model.config) if threshold is None else threshold
         joined = super().postprocess(model_outputs, return_tensors=False, keep_failure=keep_failure)
         numbers = {label: int(number) for label, number in (self.model.config.label2id or {}).items()}
         counted = [kind for kind in numbers if kind != NO_BOUNDARY] if kinds is None else list(kinds)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
@@ -95,18 +95,31 @@ def boundary_probabilities(model: PreTrainedModel, pixel_values: torch.Tensor) -
     return logits.float().softmax(-1)
 
 
+def default_threshold(config: PreTrainedConfig) -> float:
+    """Return the smallest response that a boundary of this classifier should have."""
+    return float(getattr(config, "boundary_threshold", 0.5))
+
+
+def calibrate_threshold(responses: np.ndarray) -> float:
+    """Return the response that one in a hundred clips without a boundary exceeds, at least 0.5.
+
+    Args:
+        responses (`np.ndarray`): Responses to clips without one, `(num_clips,)`; 0.5 without any.
+    """
+    return max(0.5, float(np.quantile(responses, 0.99))) if len(responses) else 0.5
+
+
 def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:
     """Return the peaks of a response.
 
     Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window.
     Peaks are therefore looked for after smoothing with a triangle of that length, whose top is the
-    plateau's middle.
+    plateau's middle; of two that are too near, the one of the higher response stays.
 
     Args:
         response (`BoundaryResponse`): From [`boundary_response`].
         threshold (`float`, *optional*, defaults to 0.5): Smallest response of a boundary.
-        min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart; of two that
-            are nearer the higher one stays.
+        min_gap_s (`float`, *optional*, defaults to 0.5): Boundaries are at least so far apart.
 
     Returns:
         `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.
@@ -115,7 +128,8 @@ def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_
     around = np.pad(smooth, 1, constant_values=-np.inf)
     is_peak = (smooth >= around[:-2]) & (smooth >= around[2:])
     kept: list[float] = []
-    for index in np.argsort(-smooth, kind="stable"):
+    # By the response itself: the smooth one of a broad hump may exceed that of a sharp cut beside it.
+    for index in np.lexsort((-smooth, -response.response)):
         if response.response[index] < threshold or not is_peak[index]:
             continue
         time_s = response.times_s[index]

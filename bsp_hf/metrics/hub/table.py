@@ -63,7 +63,7 @@ def boundary_type_accuracy(
         class_names (`list`): Name of each class. Defaults to the four boundary types.
 
     Returns:
-        accuracy, mean_class_recall, class_recall (by name; NaN for a class that does not occur), confusion
+        accuracy, mean_class_recall, class_recall (by name; None for a class that does not occur), confusion
         (rows are true classes), num_clips.
     """
     return evaluate_boundary_classification(predictions, references, class_names=class_names).to_dict()

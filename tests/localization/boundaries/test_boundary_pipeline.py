@@ -30,6 +30,9 @@ def test_boundaries_are_those_of_the_classifier_slid_over_the_video(boundaries, 
         assert one["label"] in ("diff-class", "same-class", "diff-speed") and one["score"] >= threshold
     kinds = boundaries(levels_video, threshold=0.0, kinds=["diff-speed"])
     assert {one["label"] for one in kinds} == {"diff-speed"}
+    boundaries.model.config.boundary_threshold = threshold
+    assert boundaries(levels_video, min_gap_s=0.3) == found  # the classifier's own
+    boundaries.model.config.boundary_threshold = 0.5
     with pytest.raises(ValueError, match=r"kinds=\['fade'\] are none of"):
         boundaries(levels_video, kinds=["fade"])
 

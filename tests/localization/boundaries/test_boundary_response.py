@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from bsp_hf import BSPFeatureExtractor
-from bsp_hf.localization.boundaries.response import BoundaryResponse, boundary_response, pick_boundaries
+from bsp_hf.localization.boundaries.response import (
+    BoundaryResponse,
+    boundary_response,
+    calibrate_threshold,
+    pick_boundaries,
+)
 
 
 def render_steps(path, levels, frames_each, fps=25):
@@ -65,6 +70,19 @@ def test_of_two_near_peaks_the_higher_one_stays():
     values[40], values[48] = 0.7, 0.9
     found = pick_boundaries(response_of(values), min_gap_s=0.5)
     assert found.tolist() == [48 * 0.04]
+
+
+def test_a_broad_hump_does_not_suppress_a_sharp_peak_beside_it():
+    values = np.full(60, 0.1)
+    values[10:30] = 0.9  # smoothed, the highest
+    values[37:41] = 0.99
+    assert pick_boundaries(response_of(values), min_gap_s=1.0) == pytest.approx([38.5 * 0.04], abs=0.03)
+
+
+def test_the_threshold_is_what_one_unchanged_clip_in_a_hundred_exceeds():
+    assert calibrate_threshold(np.linspace(0, 1, 101)) == pytest.approx(0.99)
+    assert calibrate_threshold(np.array([0.1, 0.2])) == 0.5
+    assert calibrate_threshold(np.array([])) == 0.5
 
 
 def test_nothing_below_the_threshold_is_a_boundary():
