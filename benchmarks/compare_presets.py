@@ -27,10 +27,12 @@ import torch.nn.functional as F
 from reproduction.preset_records import preset_tables
 from reproduction.probes import QUESTIONS, Answers, answer, measure
 from torch import nn
+from transformers import AutoModel
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, PretextClips, SynthesisConfig
 from bsp_hf.encoder.backbones import to_channels_last
 from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16, prepare_encoder
+from bsp_hf.pretrained import PACKAGED, pretrained_path
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.controls.exchange import exchange_transition, faded_boundaries
 from bsp_hf.pretraining.controls.shortcuts import measure_shortcuts
@@ -59,6 +61,8 @@ class Variant:
         backbone_rate (`float`): Learning rate of the backbone; the classifier has 2e-3.
         start (`str`): Variant to start from, instead of the initial weights.
         action_weight (`float`): Weight of a second classifier's loss, of the actions of clips that show one.
+        anchored (`bool`): What is kept are the features of the initial weights with the shift, as they are.
+        frozen_norm (`bool`): Batch norms keep the statistics of ImageNet.
     """
 
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
@@ -69,6 +73,8 @@ class Variant:
     backbone_rate: float = 4e-4
     start: str = ""
     action_weight: float = 0.0
+    anchored: bool = False
+    frozen_norm: bool = False
 
 
 def variants() -> dict[str, Variant]:
@@ -97,6 +103,8 @@ def variants() -> dict[str, Variant]:
         named[f"{name}-after-action"] = replace(named[name], start="action")
         named[f"{name}-with-action"] = replace(named[name], action_weight=1.0)
         named[f"{name}-with-action-keep"] = replace(named[name], action_weight=1.0, keep_weight=1.0)
+        anchored = {"anchored": True, "frozen_norm": True}
+        named[f"{name}-anchored"] = replace(named[name], keep_weight=1.0, **anchored)
         named[f"{name}-slow"] = replace(named[name], backbone_rate=1e-4)
         named[f"{name}-whole"] = replace(named[name], frozen_blocks=0)
         named[f"{name}-whole-slow"] = replace(named[name], frozen_blocks=0, backbone_rate=1e-4)
@@ -104,7 +112,7 @@ def variants() -> dict[str, Variant]:
 
 
 # Encoders that are not trained.
-STARTS = ("random", "imagenet")
+STARTS = ("random", "imagenet", "imagenet-shifted")
 
 
 class Material:
@@ -158,13 +166,15 @@ def build_model(args: argparse.Namespace, variant: Variant, label_names: tuple[s
 class KeptFeatures(nn.Module):
     """The loss that keeps the frame features of the initial weights within linear reach of the encoder's."""
 
-    def __init__(self, init_from: str, dim: int):
+    def __init__(self, init_from: str, dim: int, anchored: bool):
         super().__init__()
-        self.initial = to_channels_last(BSPModel.from_pretrained(init_from, shift_place="none")).eval()
+        options: dict = {"shift_blocks": SHIFT_BLOCKS} if anchored else {"shift_place": "none"}
+        self.initial = to_channels_last(BSPModel.from_pretrained(init_from, **options)).eval()
         self.initial.requires_grad_(False)
         self.project = nn.Linear(dim, dim)
         nn.init.eye_(self.project.weight)
         nn.init.zeros_(self.project.bias)
+        self.project.requires_grad_(not anchored)
 
     def forward(self, pixels: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """Return the squared error of the projected features, one where nothing of them is left."""
@@ -178,11 +188,13 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     variant, extractor = variants()[name], load_extractor(args.init_from)
     clips = material.clips(variant, extractor, seed, is_held_out=False)
     model = build_model(args, variant, clips.pretext.label_names, seed)
-    keeper = KeptFeatures(args.init_from, model.config.hidden_size) if variant.keep_weight else None
+    keeper = None
+    if variant.keep_weight:
+        keeper = KeptFeatures(args.init_from, model.config.hidden_size, variant.anchored)
     actions = nn.Linear(model.config.hidden_size, len(material.names))
     body = [p for p in model.bsp.parameters() if p.requires_grad]
     head = [*model.classifier.parameters(), *actions.parameters()]
-    head += keeper.project.parameters() if keeper else []
+    head += [p for p in keeper.project.parameters() if p.requires_grad] if keeper else []
     groups = [{"params": body, "lr": variant.backbone_rate}, {"params": head, "lr": 2e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
     warmup = variant.steps // 20
@@ -193,6 +205,9 @@ def train(name: str, seed: int, args: argparse.Namespace, material: Material) ->
     sampler = EpochSampler(len(clips), seed, multiple_of=BATCH)
     history, step, epoch, started = [], 0, 0, time.process_time()
     model.train()
+    for part in model.modules() if variant.frozen_norm else ():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
     while step < variant.steps:
         clips.set_epoch(epoch)
         sampler.set_epoch(epoch)
@@ -269,10 +284,14 @@ def judge_pretext(model: nn.Module, name: str, extractor: BSPFeatureExtractor, m
 
 def load_encoder(name: str, seed: int, args: argparse.Namespace) -> nn.Module:
     """Return a frozen encoder by its name."""
+    if name in PACKAGED:
+        return to_channels_last(AutoModel.from_pretrained(pretrained_path(name))).eval()
     if name == "random":
         torch.manual_seed(seed)
         config = BSPModel.from_pretrained(args.init_from, shift_blocks=SHIFT_BLOCKS).config
         return to_channels_last(BSPModel(config)).eval()
+    if name == "imagenet-shifted":
+        return to_channels_last(BSPModel.from_pretrained(args.init_from, shift_blocks=SHIFT_BLOCKS)).eval()
     if name == "imagenet":
         # As an image network: the weights know no shift.
         return to_channels_last(BSPModel.from_pretrained(args.init_from, shift_place="none")).eval()
@@ -387,7 +406,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("step", choices=("train", "probe", "shortcuts", "compare", "table"))
-    parser.add_argument("names", nargs="*", help="variants; for probe also random, imagenet and A+B")
+    parser.add_argument(
+        "names", nargs="*", help="variants; for probe also random, imagenet, packaged encoders and A+B"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--init_from", default="lite0-imagenet", help="folder of an image encoder")
     parser.add_argument("--data", type=Path)

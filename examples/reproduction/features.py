@@ -22,11 +22,15 @@ class Components:
     def __init__(self, features: np.ndarray, width: int):
         self.mean, self.scale = features.mean(0), features.std(0) + 1e-6
         centered = torch.from_numpy((features - self.mean) / self.scale)
-        covariance = centered.T @ centered / len(centered)
-        values, vectors = torch.linalg.eigh(covariance.double())
-        width = min(width, len(centered) - 1, len(values))
-        self.axes = vectors[:, -width:].numpy()
-        self.spread = np.sqrt(np.maximum(values[-width:].numpy(), 1e-8))
+        num_rows, dim = centered.shape
+        width = min(width, num_rows - 1, dim)
+        # The two products have the same components; a video has fewer rows than features are wide.
+        is_wide = num_rows < dim
+        product = (centered @ centered.T if is_wide else centered.T @ centered) / num_rows
+        values, vectors = (part[..., -width:] for part in torch.linalg.eigh(product.double()))
+        values = values.clamp_min(1e-8)
+        axes = centered.T.double() @ vectors / (num_rows * values).sqrt() if is_wide else vectors
+        self.axes, self.spread = axes.numpy(), values.sqrt().numpy()
 
     def __call__(self, features: np.ndarray) -> torch.Tensor:
         """Return the components, float32 `(num_rows, width)`, of unit variance in training."""
