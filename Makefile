@@ -41,10 +41,11 @@ PRECISION = $(shell $(BIN)/python -c "from torch import device; \
 
 # --cpu keeps the demo the same on every machine; on a GPU, launch examples/pretrain.py without it.
 demo: $(READY)
+	$(BIN)/python examples/find_boundaries.py --output_dir $(DEMO)/before
 	$(BIN)/accelerate launch --cpu --num_processes 1 --num_machines 1 --mixed_precision $(PRECISION) --dynamo_backend no \
 		--num_cpu_threads_per_process $(THREADS) examples/pretrain.py --preset demo \
 		--frame_cache $(DEMO)/frames --output_dir $(DEMO)/bsp-tsm-demo
-	$(BIN)/python examples/find_boundaries.py --model $(DEMO)/bsp-tsm-demo --output_dir $(DEMO)/long-video
+	$(BIN)/python examples/find_boundaries.py --model $(DEMO)/bsp-tsm-demo --output_dir $(DEMO)/after
 
 quality: $(READY)
 	$(BIN)/ruff check .

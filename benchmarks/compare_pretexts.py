@@ -3,7 +3,7 @@ r"""Train the same small encoder on every pretext and fusion of the paper for on
     python benchmarks/compare_pretexts.py --video_dir clips/ --metadata clips/splits.csv \
         --output_dir runs/pretexts
 
-Each pretext (Tables 5 and 7) is one run of `examples/pretrain.py --preset demo --epochs 1`, and each fusion
+Each pretext (Tables 5 and 7) is one run of `examples/pretrain.py --preset small --epochs 1`, and each fusion
 (Table 4) one of `examples/pretrain_fused.py`, with the encoders of `action` and `boundary` as streams or
 teachers: a ResNet-18 of half the width on clips of 64 pixels. One epoch shows every source once in every case
 of a task, so tasks of more cases run longer. Prints a Markdown table and writes `pretexts.md` and
@@ -53,7 +53,7 @@ def own_options(name: str, output_dir: Path) -> list[str]:
 
 def all_options(name: str, args: argparse.Namespace, passed_on: list[str]) -> list[str]:
     """Return the options of one run; the preset's repetitions are for the four cases of one task."""
-    words = ["--preset", "demo", "--epochs", "1", "--eval_every", "100000", "--max_steps", "100000"]
+    words = ["--preset", "small", "--epochs", "1", "--eval_every", "100000", "--max_steps", "100000"]
     # So short a training needs many small steps.
     words += ["--batch_size", "8", "--learning_rate", "1e-3", "--case_repeats"]
     num_cases = {"boundary": 4, "regression": 3, "action": 1, "random": 4} | dict.fromkeys(FUSIONS, 4)

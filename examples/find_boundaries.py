@@ -1,6 +1,6 @@
 """Find where a long video changes: extract its features, slide the boundary classifier over it, plot both.
 
-    python examples/find_boundaries.py --model bsp-tsm-demo --output_dir report/
+    python examples/find_boundaries.py --output_dir report/
     python examples/find_boundaries.py --model bsp-tsm-demo --video recording.mp4 --output_dir report/
 
 Without --video, an untrimmed video with known boundaries is rendered, and what is found is scored against
@@ -18,8 +18,9 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClass
 
 import bsp_hf
 from bsp_hf.files import atomic_file, atomic_write_text
-from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+from bsp_hf.localization.boundaries.response import boundary_response, default_threshold, pick_boundaries
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
+from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 from bsp_hf.pretraining.rendering.clips import render_long_video
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.visualization import plot_boundary_response, plot_feature_track
@@ -31,11 +32,16 @@ logger = logging.getLogger("find_boundaries")
 class FindBoundariesSettings:
     """Which video to look at, with which encoder, and what counts as a boundary."""
 
-    model: str = field(metadata={"help": "folder or Hub id of a pre-trained encoder with its head"})
     output_dir: Path = field(metadata={"help": "folder to write into"})
+    model: str = field(
+        default=DEFAULT_DETECTOR,
+        metadata={"help": "folder or Hub id of an encoder with its head; default: the packaged one"},
+    )
     video: Path | None = field(default=None, metadata={"help": "any video; a rendered one when left out"})
     stride_frames: int = field(default=1, metadata={"help": "frames between windows of the classifier"})
-    threshold: float = field(default=0.5, metadata={"help": "smallest response that counts as a boundary"})
+    threshold: float | None = field(
+        default=None, metadata={"help": "smallest response of a boundary; default: the encoder's own"}
+    )
     kinds: list[str] | None = field(
         default=None,
         metadata={"help": "boundary types to look for, e.g. diff-class same-class for cuts; default: all"},
@@ -46,7 +52,7 @@ class FindBoundariesSettings:
     def __post_init__(self) -> None:
         if self.stride_frames < 1:
             raise ValueError(f"--stride_frames {self.stride_frames} must be at least 1")
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"--threshold {self.threshold} must lie in 0 to 1")
         if self.min_gap_s < 0:
             raise ValueError(f"--min_gap_s {self.min_gap_s} must not be negative")
@@ -64,7 +70,7 @@ def main() -> None:
     settings = parse_settings(FindBoundariesSettings, description=__doc__)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logger.setLevel(logging.INFO)
-    output_dir = settings.output_dir
+    output_dir, model = settings.output_dir, find_packaged(settings.model)
     output_dir.mkdir(parents=True, exist_ok=True)
 
     video, truth = settings.video, None
@@ -73,8 +79,8 @@ def main() -> None:
         truth = render_long_video(video, seed=settings.seed)
 
     # Snippet features of the whole video, as any localizer wants them.
-    encoder = AutoModel.from_pretrained(settings.model)
-    extractor = AutoFeatureExtractor.from_pretrained(settings.model)
+    encoder = AutoModel.from_pretrained(model)
+    extractor = AutoFeatureExtractor.from_pretrained(model)
     extract = pipeline("video-feature-extraction", model=encoder, feature_extractor=extractor)
     track = extract(str(video))
     logger.info(
@@ -88,9 +94,10 @@ def main() -> None:
     plot_feature_track(track["features"], track["centers_s"]).savefig(output_dir / "features.png")
 
     # The classifier that pre-training leaves behind answers the question itself.
-    classifier = AutoModelForVideoClassification.from_pretrained(settings.model)
+    classifier = AutoModelForVideoClassification.from_pretrained(model)
     response = boundary_response(classifier, extractor, video, settings.stride_frames, kinds=settings.kinds)
-    found = pick_boundaries(response, settings.threshold, settings.min_gap_s)
+    threshold = default_threshold(classifier.config) if settings.threshold is None else settings.threshold
+    found = pick_boundaries(response, threshold, settings.min_gap_s)
     report = {"video": video.name, "boundaries_s": found.round(3).tolist()}
     logger.info("changes at %s s", ", ".join(f"{time_s:.2f}" for time_s in found) or "no")
     if truth is not None:
@@ -120,7 +127,7 @@ def main() -> None:
         frame_times_s=frame_times_s,
         picked_s=found,
         kinds=None if truth is None else [boundary.kind.replace("_", " ") for boundary in truth],
-        threshold=settings.threshold,
+        threshold=threshold,
     )
     figure.savefig(output_dir / "boundaries.png")
     atomic_write_text(output_dir / "boundaries.json", json.dumps(report, indent=2) + "\n")

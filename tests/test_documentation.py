@@ -52,13 +52,15 @@ def newcomer(tmp_path, monkeypatch):
 
 
 def test_the_thirty_seconds_of_the_readme_run(newcomer):
-    (code,) = [code for code in snippets(ROOT / "README.md", "python") if "pipeline(" in code]
+    packaged, own = [code for code in snippets(ROOT / "README.md", "python") if "pipeline(" in code]
     namespace = {}
-    exec(compile(code, "README.md", "exec"), namespace)
+    exec(compile(packaged, "README.md", "exec"), namespace)
     track = namespace["track"]
-    assert track["features"].shape == (4, 16) and track["features"].dtype == np.float32
+    assert track["features"].shape == (4, 2560) and track["features"].dtype == np.float32
     assert track["centers_s"] == pytest.approx([0.16, 0.48, 0.80, 1.08])
     assert set(track["encoder"]) >= {"id", "revision", "settings_hash"}
+    exec(compile(own, "README.md", "exec"), namespace)
+    assert namespace["extract"]("video.mp4")["features"].shape == (4, 16)
 
 
 TASK_PAGES = [page for page in PAGES[2:] if snippets(page, "python")]

@@ -5,7 +5,20 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import typer
+
 from bsp_hf.files import check_checkpoint_files
+from bsp_hf.pretrained import find_packaged
+
+
+def find_model(name: str | None, default: str = "") -> str:
+    """Return the folder or id of a model: a packaged one by its name, and without a name the default."""
+    if name is None:
+        typer.echo(f"no --model: {default}, which comes with the package", err=True)
+        name = default
+    name = find_packaged(name)
+    check_model(name)
+    return name
 
 
 def check_model(name: str) -> None:

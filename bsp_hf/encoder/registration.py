@@ -32,7 +32,7 @@ _ENCODERS = (
 )
 
 
-def register_encoders() -> None:
+def register_encoders(default: "DefaultModel | None" = None) -> None:
     """Register configs, models, preprocessing and the pipeline; calling it again changes nothing."""
     # A backbone; it takes pictures, so the preprocessing of clips is not its own.
     AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
@@ -58,26 +58,39 @@ def register_encoders() -> None:
             classifier.register_for_auto_class("AutoModelForVideoClassification")
     BSPForBoundaryRegression.register_for_auto_class("AutoModel")  # no Auto class is for heatmaps
     BSPFeatureExtractor.register_for_auto_class("AutoFeatureExtractor")
-    register_task("video-feature-extraction", VideoFeatureExtractionPipeline, AutoModel)
+    register_task("video-feature-extraction", VideoFeatureExtractionPipeline, AutoModel, default)
 
 
-def register_task(task: str, pipeline_class: type, auto_class: type) -> None:
-    """Register a pipeline for a task, unless one is; it has no default model."""
+def register_task(
+    task: str, pipeline_class: type, auto_class: type, default: "DefaultModel | None" = None
+) -> None:
+    """Register a pipeline for a task, unless one is."""
     if task not in PIPELINE_REGISTRY.supported_tasks:
         PIPELINE_REGISTRY.register_pipeline(
             task,
             pipeline_class=pipeline_class,
             pt_model=auto_class,
-            default={"model": _NoDefaultModel("none")},
+            default={"model": default or DefaultModel("none")},
             type="video",
         )
 
 
-class _NoDefaultModel(str):
-    """Stands where transformers looks for the id and revision of a task's default model, and raises there.
+class DefaultModel(str):
+    """A task's default model where transformers looks for an id and a revision; without a folder, none.
 
-    It is text because pipelines write it into the configs that they save.
+    It is text, the name, because pipelines write it into the configs that they save; no path may get there.
     """
 
+    folder = ""
+
+    @classmethod
+    def in_folder(cls, name: str, folder: str) -> "DefaultModel":
+        """Return the default model of that name."""
+        model = cls(name)
+        model.folder = folder
+        return model
+
     def __iter__(self) -> Iterator[str]:
-        raise ValueError("this task has no default model: pass model=, a folder or an id on the Hub.")
+        if not self.folder:
+            raise ValueError("this task has no default model: pass model=, a folder or an id on the Hub.")
+        return iter((self.folder, "main"))

@@ -139,7 +139,7 @@ def test_export_names_what_it_leaves_out_and_refuses_nonsense(place, tmp_path):
     assert "--for i3d is none of actionformer" in bsp("export", "--for", "i3d", "a", "b", code=2)
     assert "Missing argument 'tracks'" in plain(bsp("export", code=2))
     assert "Missing option '--for'" in plain(bsp("export", "features", "out", code=2))
-    assert "Missing option '--model'" in plain(bsp("extract", "v", code=2))
+    assert "Missing option '--output'" in plain(bsp("extract", "v", code=2))
     assert "there are no features at" in bsp("export", "--for", "lgi", tmp_path / "no", "b", code=2)
 
 

@@ -7,7 +7,7 @@ import typer
 from typer import Argument, Option
 
 from ..application import report_errors
-from ..early_checks import check_model
+from ..early_checks import find_model
 
 
 def onnx(
@@ -31,7 +31,7 @@ def onnx(
     with report_errors(registers=False):
         if output.exists() and not force:
             raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
-        check_model(model)
+        model = find_model(model)
     with report_errors():
         from bsp_hf.publishing.onnx import export_onnx
 

@@ -9,9 +9,10 @@ import typer
 from typer import Argument, Option
 
 from bsp_hf.features.extraction.settings import ExtractionSettings
+from bsp_hf.pretrained import DEFAULT_ENCODER
 
 from ..application import report_errors
-from ..early_checks import check_inputs, check_model
+from ..early_checks import check_inputs, find_model
 from ..settings_options import with_settings
 
 
@@ -25,12 +26,14 @@ def extract(
             "wanted, id, start_s, end_s), archives (.tar, WebDataset) or addresses (s3://, hf://)."
         ),
     ] = None,
-    model: Annotated[str, Option(help="Encoder: a folder or a Hub id.")],
     output: Annotated[
         Path,
         Option("--output", "-o", help="Folder to write to; a name that ends in .h5 for one file of all."),
     ],
     settings: ExtractionSettings,
+    model: Annotated[
+        str | None, Option(help="Encoder: a folder or a Hub id; default: the packaged one.")
+    ] = None,
     shard: Annotated[str, Option(help="i/n, from 0/n on: every nth video from the ith on.")] = "0/1",
     dataset: Annotated[
         str | None, Option(help="Data set of videos instead of files: a folder or a Hub id.")
@@ -48,7 +51,7 @@ def extract(
 
     \b
     Examples:
-      bsp-hf extract clips/ --model bsp-tsm-r50 --output features/
+      bsp-hf extract clips/ --output features/
       bsp-hf extract segments.csv --model bsp-tsm-r50 --output features/ --file-format npz
       bsp-hf extract 'shards/{000..099}.tar' --model bsp-tsm-r50 --output features.h5
       bsp-hf extract long.mp4 --start-s 600 --end-s 1200 --stride-frames 1 --model bsp-tsm-r50 --output out/
@@ -59,7 +62,7 @@ def extract(
             raise ValueError("pass videos, or --dataset, and not both.")
         settings = replace(settings, shard=_parse_shard(shard))
         check_inputs(inputs or ())
-        check_model(model)
+        model = find_model(model, DEFAULT_ENCODER)
     with report_errors():
         from bsp_hf import extract_features
         from bsp_hf.features.engine.malloc import keep_freed_memory

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from bsp_hf.pretrained import DEFAULT_DETECTOR
+
 from ..application import register_package, report_errors
-from ..early_checks import check_inputs, check_model
+from ..early_checks import check_inputs, find_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,10 +85,14 @@ def clips(
 @_draws
 def timeline(
     video: Annotated[Path, Argument(help="The video.")],
-    model: Annotated[str, Option(help="Folder or Hub id of an encoder with its boundary head.")],
+    model: Annotated[
+        str | None, Option(help="A boundary classifier: a folder or a Hub id; default: the packaged one.")
+    ] = None,
     boundaries: _Boundaries = None,
     stride_frames: Annotated[int, Option(help="Frames between windows of the classifier.")] = 1,
-    threshold: Annotated[float, Option(help="Smallest response of a picked boundary.")] = 0.5,
+    threshold: Annotated[
+        float | None, Option(help="Smallest response of a picked boundary; default: the encoder's own.")
+    ] = None,
     min_gap_s: Annotated[float, Option(help="Seconds that two boundaries lie apart.")] = 0.6,
     kinds: Annotated[
         str | None, Option(help="Boundary types to look for, with commas; all by default.")
@@ -99,22 +105,28 @@ def timeline(
 
     \b
     Examples:
-      bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o timeline.png
+      bsp-hf picture timeline recording.mp4 -o timeline.png
       bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o cuts.png --kinds diff-class,same-class
     """
     check_inputs([str(video)])
-    check_model(model)
+    model = find_model(model, DEFAULT_DETECTOR)
     register_package()
     from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
-    from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+    from bsp_hf.localization.boundaries.response import (
+        boundary_response,
+        default_threshold,
+        pick_boundaries,
+    )
     from bsp_hf.visualization import plot_boundary_response
 
     from .picture_inputs import read_boundaries
 
     truth = read_boundaries(boundaries)
+    classifier = AutoModelForVideoClassification.from_pretrained(model)
+    threshold = default_threshold(classifier.config) if threshold is None else threshold
     response = boundary_response(
-        AutoModelForVideoClassification.from_pretrained(model),
+        classifier,
         AutoFeatureExtractor.from_pretrained(model),
         video,
         stride_frames,

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from bsp_hf.pretrained import DEFAULT_DETECTOR
+
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
-from ..early_checks import check_inputs, check_model
+from ..early_checks import check_inputs, find_model
 
 _FORMATS = ("json", "csv", "activitynet")
 _SHOWN_ROWS = 10
@@ -19,7 +21,12 @@ def localize(
         list[str],
         Argument(help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."),
     ],
-    model: Annotated[str, Option(help="Localizer, or boundary classifier: a folder or a Hub id.")],
+    model: Annotated[
+        str | None,
+        Option(
+            help="Localizer, or boundary classifier: a folder or a Hub id; default: the packaged encoder."
+        ),
+    ] = None,
     query: Annotated[
         list[str] | None, Option(help="Sentence to look for; may be given several times.")
     ] = None,
@@ -49,6 +56,8 @@ def localize(
 
     \b
     Examples:
+      bsp-hf localize match.mp4
+      bsp-hf localize match.mp4
       bsp-hf localize match.mp4 --model gtad-thumos --output results.json
       bsp-hf localize kitchen.mp4 --model tan-charades --query "a person opens the fridge"
       bsp-hf localize recordings/ --model bsp-tsm-r50 --threshold 0.7 --output cuts.csv
@@ -56,10 +65,12 @@ def localize(
     with report_errors(registers=False):
         file_format = _settle_format(file_format, output)
         check_inputs(videos)
-        check_model(model)
+        model = find_model(model, DEFAULT_DETECTOR)
     with report_errors():
         from bsp_hf.features.engine.fast_encoder import check_device
+        from bsp_hf.features.engine.malloc import keep_freed_memory
 
+        keep_freed_memory()
         check_device(device)
         task = _task_of(model)
         if (task == "video-grounding") != bool(query):

@@ -19,6 +19,7 @@ from bsp_hf.encoder.configuration_efficientnet_lite import (
 )
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPPreTrainedModel
+from bsp_hf.pretrained import find_packaged
 from bsp_hf.pretraining.augmentation import SpatialAugmentation
 from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.pretraining.frame_store import FrameStore
@@ -112,7 +113,7 @@ def _pixel_statistics(init_from: str | None) -> dict[str, Any]:  # Any: fields o
     if init_from is None:
         return {}
     try:
-        saved, _ = BSPFeatureExtractor.get_image_processor_dict(init_from)
+        saved, _ = BSPFeatureExtractor.get_image_processor_dict(find_packaged(init_from))
     except OSError:  # no preprocessing beside the weights
         return {}
     if not (saved.get("image_mean") and saved.get("image_std")):
@@ -145,7 +146,7 @@ def _build_model(model_class: type[_Model], settings: PretrainingSettings, field
     shift = {"shift_div": settings.shift_div, "shift_blocks": settings.shift_blocks}
     fields = shift | {"classifier_dropout": settings.dropout} | fields
     if settings.init_from:
-        return model_class.from_backbone(settings.init_from, **fields)
+        return model_class.from_backbone(find_packaged(settings.init_from), **fields)
     if settings.backbone in EFFICIENTNET_LITE_VARIANTS:
         lite = widen_efficientnet_lite(
             EFFICIENTNET_LITE_VARIANTS[settings.backbone], settings.width_multiplier

@@ -27,6 +27,7 @@ CARD_FIELDS = (
     "license_text",
     "citation",
     "results_note",
+    "python_name",  # what code puts for the name of the model
     "tags",
 )
 # The last line of a rendered card shows whether somebody has edited it since, and which record it is of.

@@ -24,12 +24,15 @@ def run_data(folder, output_dir, *words) -> RunData:
     return build_run_data(settings, find_pretext(settings.task), Accelerator(cpu=True))
 
 
+@pytest.mark.parametrize("preset", ["demo", "small"])
 @pytest.mark.parametrize("task", TASKS)
-def test_the_demo_preset_fits_every_task(task, folder, tmp_path):
-    data = run_data(folder, tmp_path, "--preset", "demo", "--task", task)
-    num_cases = data.train_clips.pretext.num_cases
-    # Hard boundaries are shown more often where the task has all four.
-    assert data.train_clips.cases == ([0, 1, 2, 2, 2, 3, 3, 3] if num_cases == 4 else list(range(num_cases)))
+def test_the_presets_fit_every_task(task, preset, folder, tmp_path):
+    data = run_data(folder, tmp_path, "--preset", preset, "--task", task)
+    cases = list(range(data.train_clips.pretext.num_cases))
+    # The small preset shows hard boundaries more often where the task has all four.
+    assert data.train_clips.cases == (
+        [0, 1, 2, 2, 2, 3, 3, 3] if (preset, len(cases)) == ("small", 4) else cases
+    )
 
 
 def test_repeats_that_do_not_fit_the_task_are_refused_where_they_were_asked_for(folder, tmp_path):
