@@ -18,11 +18,14 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
 import psutil
 from safetensors import SafetensorError, safe_open
+
+if sys.platform != "win32":
+    import fcntl
 
 _UNSUSPICIOUS_BYTES, _MOST_EXPANSION = 1 << 28, 100
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
@@ -188,6 +191,9 @@ def atomic_folder(
             f"{path} cannot be replaced as a whole without permission to write in {path.parent}; pass a "
             "folder in another place."
         ) from error
+    lock = None
+    with suppress(BlockingIOError):  # another call just asks whether it is locked
+        lock = _lock_folder(temporary)
     try:
         yield temporary
         if keep_others and path.is_dir():
@@ -200,6 +206,8 @@ def atomic_folder(
         # The old folder after an exchange. What cannot be deleted, such as a file that is open on Windows, is
         # deleted by the next call.
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def _replace_folder(new: Path, path: Path) -> None:
@@ -253,7 +261,30 @@ def _clear_leftovers(path: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def _lock_folder(folder: Path) -> int | None:
+    """Return a descriptor that locks a folder, where the system and the disk can; raise if another does."""
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
 def _is_abandoned(folder: Path) -> bool:
+    # Names of hosts and processes coincide in containers, and start times move when the clock is set: what is
+    # locked is at work, whatever they say.
+    try:
+        lock = _lock_folder(folder)
+    except OSError:
+        return False
+    if lock is not None:
+        os.close(lock)
     _, host, pid, started_s, _ = folder.name.split("-")
     if host == _host():
         return not is_running(int(pid), float(started_s))

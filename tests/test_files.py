@@ -192,6 +192,19 @@ def test_what_another_running_process_writes_is_left_alone(tmp_path):
     assert read_folder(target) == whole("theirs")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="locks no folders")
+def test_what_is_being_written_is_left_alone_whatever_clocks_and_names_say(tmp_path, monkeypatch):
+    """Containers give one host name and process number twice, and a clock that is set moves start times."""
+    monkeypatch.setattr(files, "is_running", lambda pid, started_s: False)
+    with atomic_folder(tmp_path / "x") as first:
+        (first / "a").write_text("first")
+        with atomic_folder(tmp_path / "x") as second:
+            (second / "b").write_text("second")
+        assert (first / "a").read_text() == "first"
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_others_are_kept_if_asked(tmp_path):
     target = tmp_path / "set"
     replace_set(target, "old")
