@@ -120,7 +120,8 @@ def _rows_by_video(table: SegmentTable, videos: Sequence[str]) -> list[np.ndarra
 
 
 def _actionness_scorer(path: Path, truth: Truth, videos: Sequence[str]) -> ScoreDrawn:
-    found, steps = read_actionness(path), truth.videos.step_annotations()
+    others = set(truth.videos.by_id) - set(videos)  # whose lengths may be unknown
+    found, steps = read_actionness(path), truth.videos.without_videos(others).step_annotations()
 
     def score_drawn(drawn: np.ndarray) -> float:
         chosen = {f"{number}": videos[place] for number, place in enumerate(drawn)}

@@ -1,5 +1,6 @@
 """`examples/reproduce.py`: plans, records, tables and scores, and both scales end to end on small videos."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from reproduction import boundaries, concatenation, mini, paper, scoring
 from reproduction.features import Components
-from reproduction.plan import Plan, Records, RunLock, Step
+from reproduction.plan import Plan, Records, RunLock, Step, read_json
 from reproduction.report import (
     EXTRAS,
     RecordedStudy,
@@ -31,6 +32,7 @@ from bsp_hf.features import ExtractionSettings
 from bsp_hf.localization.annotations.layouts import read_annotations
 from bsp_hf.localization.result_files import (
     MomentPrediction,
+    read_actionness,
     write_actionness,
     write_detections,
     write_moments,
@@ -134,6 +136,26 @@ def test_all_videos_drawn_once_score_as_the_official_protocol_does(made, localiz
     # A video that is drawn twice counts twice.
     assert score_drawn(np.array([0, 0, 1])) != pytest.approx(score_drawn(np.array([0, 1])))
     assert score_drawn(np.array([1, 2, 1, 2])) == pytest.approx(score_drawn(np.array([1, 2])), abs=0.05)
+
+
+def test_videos_without_predictions_need_no_duration(made, tmp_path):
+    folder, whole = made
+    content = read_json(folder / "annotations.json")
+    durations = {name: video.pop("duration") for name, video in content.items()}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    known = [video.video_id for video in whole.videos.videos][:3]
+    lines = ["id,length", *(f"{name},{durations[name]}" for name in known)]
+    (tmp_path / "durations.csv").write_text("\n".join(lines) + "\n")
+    found = {
+        name: values for name, values in read_actionness(folder / "actionness.csv").items() if name in known
+    }
+    write_actionness(tmp_path / "actionness.csv", found)
+    truth = Truth(tmp_path / "annotations.json", durations=tmp_path / "durations.csv")
+    videos = scoring.predicted_videos("actionness", tmp_path, truth)
+    reported = scoring.score("actionness", tmp_path, truth, only_predicted=True)
+    score_drawn = scoring.score_of_draws("actionness", tmp_path, truth, videos)
+    assert videos == known and reported["num_videos"] == 3
+    assert score_drawn(np.arange(3)) == pytest.approx(reported["metrics"]["pooled_ap"])
 
 
 def test_classes_that_no_drawn_video_shows_are_left_out(made, tmp_path):
