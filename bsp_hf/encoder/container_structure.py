@@ -12,18 +12,23 @@ _SEGMENT, _CLUSTER, _BLOCK_GROUP, _TRACKS, _TRACK = 0x18538067, 0x1F43B675, 0xA0
 _SIMPLE_BLOCK, _BLOCK, _TRACK_NUMBER, _TRACK_TYPE = 0xA3, 0xA1, 0xD7, 0x83
 _VIDEO_TRACK = 1
 _TS_SYNC = 0x47
+# What may follow the last picture.
+_MOST_PADDING = 32
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
 
 
-def is_whole(file: BinaryIO, container: str) -> bool | None:
+def is_whole(file: BinaryIO, container: str, read_to: int) -> bool | None:
     """Return whether a file is as long as its own structure has it; None if it does not say.
 
-    `container` is FFmpeg's name of the format. Only a few bytes are read.
+    `container` is FFmpeg's name of the format, `read_to` where the last packet ended.
     """
+    size = file.seek(0, 2)
+    if container == "yuv4mpegpipe":  # nothing but pictures
+        return size - read_to < _MOST_PADDING
     check = _CHECKS.get(container)
-    return check(file, file.seek(0, 2)) if check else None
+    return check(file, size) if check else None
 
 
 def _read(file: BinaryIO, position: int, size: int) -> bytes:
@@ -47,7 +52,10 @@ def _check_asf(file: BinaryIO, size: int) -> bool | None:
 def _check_matroska(file: BinaryIO, size: int) -> bool | None:
     for kind, start, length in _matroska_elements(file, size):
         if kind == _SEGMENT:
-            return None if length is None else start + length <= size
+            if length is not None:
+                return start + length <= size
+        elif length is not None and start + length > size:
+            return False  # of a recording, whose length is not known when it begins
     return None
 
 
@@ -67,6 +75,26 @@ def _check_gif(file: BinaryIO, size: int) -> bool:
     return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b";")
 
 
+def _check_dv(file: BinaryIO, size: int) -> bool:
+    is_50_hz = _read(file, 3, 1)[0] & 0x80
+    return size % (144000 if is_50_hz else 120000) < _MOST_PADDING
+
+
+def _check_apng(file: BinaryIO, size: int) -> bool:
+    return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b"IEND\xae\x42\x60\x82")
+
+
+def _check_ts(file: BinaryIO, size: int) -> bool | None:
+    packet_size = _ts_packet_size(file)
+    return False if packet_size and size % packet_size else None
+
+
+def _ts_packet_size(file: BinaryIO) -> int | None:
+    head = _read(file, 0, 1024)
+    sizes = [s for s in (188, 192, 204) if len(head) > 4 * s and set(head[s % 188 % 16 :: s]) == {_TS_SYNC}]
+    return sizes[0] if sizes else None
+
+
 def _check_mjpeg(file: BinaryIO, size: int) -> bool:
     return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b"\xff\xd9")
 
@@ -78,6 +106,9 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
     "mxf": _check_mxf,
     "gif": _check_gif,
     "mjpeg": _check_mjpeg,
+    "apng": _check_apng,
+    "dv": _check_dv,
+    "mpegts": _check_ts,
 }
 
 
@@ -101,15 +132,14 @@ def restarts_cleanly(file: BinaryIO, stream_id: int) -> bool:
     So it does where files were joined. The last packet of a picture is filled up, and the next one begins a
     picture; had a packet been lost, one of the two would be missing. `stream_id` is the packets' identifier.
     """
-    head = _read(file, 0, 1024)
-    sizes = [s for s in (188, 192, 204) if len(head) > 4 * s and set(head[s % 188 % 16 :: s]) == {_TS_SYNC}]
-    if not sizes:
+    size = _ts_packet_size(file)
+    if size is None:
         return False
     file.seek(0)
     last = np.empty((0, 188), np.uint8)
-    while block := file.read(sizes[0] * 8192):
-        packets = np.frombuffer(block[: len(block) // sizes[0] * sizes[0]], np.uint8).reshape(-1, sizes[0])
-        packets = packets[:, sizes[0] % 188 % 16 :][:, :188]
+    while block := file.read(size * 8192):
+        packets = np.frombuffer(block[: len(block) // size * size], np.uint8).reshape(-1, size)
+        packets = packets[:, size % 188 % 16 :][:, :188]
         own = packets[(packets[:, 1] & 0x1F == stream_id >> 8) & (packets[:, 2] == stream_id & 0xFF)]
         own = np.concatenate([last, own[own[:, 3] & 0x10 > 0]])  # those with payload are counted
         is_break = (own[1:, 3] - own[:-1, 3]) & 0xF != 1

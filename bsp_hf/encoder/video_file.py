@@ -47,6 +47,8 @@ class PacketLedger:
     def __init__(self, fps: Fraction, promised_end_s: Fraction | None) -> None:
         self.num_packets = 0
         """Packets of the video stream so far."""
+        self.read_to = 0
+        """Where in the file the last of them ended."""
         self.num_hidden = 0
         """How many of them an edit list hides."""
         self.num_surplus = 0
@@ -71,6 +73,7 @@ class PacketLedger:
         if not self.num_packets:
             self._starts_with_keyframe = packet.is_keyframe
         self.num_packets += 1
+        self.read_to = (packet.pos or 0) + packet.size
         self.num_hidden += bool(packet.is_discard)
         self._num_damaged += bool(packet.is_corrupt)
         if self._num_to_join:
@@ -478,8 +481,9 @@ class VideoFile:
         if self.container_name == "avi" and num_frames < num_promised:
             num_promised -= self._examine(partial(count_empty_chunks, stream_index=self._stream_index)) or 0
         if self.ledger.ends_early or not self.ledger.states_end:  # or nothing changes on the screen any more
-            whole = self._examine(partial(is_whole, container=self.container_name))
-            if whole and self.ledger.ends_early and self.container_name == "matroska,webm":
+            check = partial(is_whole, container=self.container_name, read_to=self.ledger.read_to)
+            whole = self._examine(check)
+            if whole is not False and self.ledger.ends_early and self.container_name == "matroska,webm":
                 videos = [s.index for s in self._container.streams if s.type == "video"]
                 number = videos.index(self._stream_index)
                 num_blocks = self._examine(partial(count_blocks, video_number=number))
@@ -533,6 +537,8 @@ class VideoFile:
     def _count_promised(self) -> int:
         """Return how many frames the container says it holds, hidden ones included; 0 if it does not say."""
         stated = int(self._stream.frames)
+        if self.container_name == "mxf" and self.time_base * self.fps == 1:
+            return int(self._stream.duration or 0)  # which counts frames
         if self.container_name != MOV_CONTAINER:
             return stated
         # The index has the samples of all fragments and lacks those that an edit list cuts off. If it lacks

@@ -49,6 +49,33 @@ def test_a_cut_file_gives_what_decodes_and_is_not_passed_off_as_whole(render, tm
         read_frames(path, [len(frames)], index)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mxf", {"codec": "mpeg2video"}),
+        ("a.asf", {"codec": "wmv2", "b_frames": 0}),
+        ("a.rm", {"codec": "rv20", "b_frames": 0}),
+        ("a.gif", {"codec": "gif"}),
+        ("a.apng", {"codec": "apng", "pixel_format": "rgb24"}),
+        ("a.dv", {"codec": "dvvideo", "size": (720, 576), "pixel_format": "yuv420p"}),
+        ("a.y4m", {"codec": "rawvideo", "pixel_format": "yuv420p", "container_format": "yuv4mpegpipe"}),
+        ("a.ts", {}),
+        ("a.webm", {"codec": "libvpx", "format_options": {"live": "1"}}),
+    ],
+)
+def test_a_file_cut_inside_a_picture_does_not_pass_for_whole(render, name, options):
+    data = render(name, 30, **options).read_bytes()
+    frames, report, _ = read_all(data)
+    assert len(frames) == 30 and report.complete
+    for share in (0.31, 0.55, 0.71, 0.83):
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("always")
+            frames, report, _ = read_all(data[: int(len(data) * share) | 1])
+            index = index_frames(data[: int(len(data) * share) | 1])
+        assert len(frames) == 30 or not report.complete
+        assert report.complete is index.complete
+
+
 def assert_whole(path, slots, num_frames=60):
     """Every frame comes, at its place among frames of 1/25 s, and nothing is said to be missing."""
     frames, report, _ = read_all(path)
