@@ -62,7 +62,7 @@ class VideoReport:
         num_frames (`int`): Frames decoded so far, before any resampling.
         duration_s (`float`): Seconds from the first of them to the end of the last.
         complete (`bool`, *optional*, defaults to `True`): Whether all that was asked for was read and nothing
-            is known to be missing or damaged. Transport streams, GIFs and raw streams state no length: where
+            is known to be missing or damaged. MPEG, transport and raw streams state no length: where
             they were cut between two frames, nothing can tell.
         reason (`str`, *optional*): Why it is not complete.
         num_corrupt_frames (`int`, *optional*, defaults to 0): Frames given out although the decoder had to
