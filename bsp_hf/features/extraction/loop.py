@@ -14,7 +14,7 @@ from .failures import FailedVideo, FailureTable
 from .folder import JobFolder
 from .report import JobProgress
 from .resume import JobRecord
-from .workers import Message, Worker, WorkerSetup
+from .workers import Message, UnreadableCellError, Worker, WorkerSetup
 
 _SECONDS_BETWEEN_CHECKS = 0.5
 # In addition to the time for a file: a batch in a large model on a slow processor.
@@ -110,6 +110,9 @@ class ExtractionLoop:
         worker = self._idle.pop()
         try:
             worker.assign(self._waiting[0])
+        except UnreadableCellError as error:
+            self._idle.append(worker)
+            self._settle_failure(self._waiting.popleft(), str(error))
         except OSError:  # it has ended while it was idle
             self._note_death(worker)
         else:

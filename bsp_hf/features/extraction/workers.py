@@ -53,6 +53,10 @@ class Message:
     content: Any = None
 
 
+class UnreadableCellError(Exception):
+    """The bytes of a video in a data set cannot be read."""
+
+
 class Worker:
     """Extracts one video at a time, and can be abandoned in the middle of it.
 
@@ -76,10 +80,16 @@ class Worker:
             self._thread.start()
 
     def assign(self, item: VideoItem) -> None:
-        """Send it a video, to which it sends the stamp of the file; raise an `OSError` if it has ended."""
+        """Send it a video, to which it sends the stamp of the file; raise an `OSError` if it has ended.
+
+        A video of a data set that cannot be read raises an [`UnreadableCellError`].
+        """
         sent = item
         if isinstance(item.origin, DatasetCell):  # would bring the whole data set along
-            sent = replace(item, origin=VideoBytes(item.origin.read()))
+            try:
+                sent = replace(item, origin=VideoBytes(item.origin.read()))
+            except Exception as error:  # of Arrow, whatever is wrong with the file
+                raise UnreadableCellError(_describe(error)) from error
         self.connection.send(sent)
         self.item, self.source, self.last_message_s = item, "", time.monotonic()
 

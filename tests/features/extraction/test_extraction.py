@@ -36,6 +36,7 @@ from bsp_hf.features.extraction import loop as extraction_loop
 from bsp_hf.features.extraction.folder import JobFolder, JobPlaces
 from bsp_hf.features.extraction.lock import JobLock
 from bsp_hf.features.storage import formats
+from bsp_hf.videos.datasets import DatasetCell
 from bsp_hf.videos.items import LocalFile
 
 
@@ -193,6 +194,27 @@ def test_data_sets_are_extracted_and_streamed(clips, tiny_encoder, tmp_path, exp
     assert extract(twice, tiny_encoder, tmp_path / "twice").done == ("b", "c")
     (failure,) = extract(other, tiny_encoder, tmp_path / "same", id_column="id").failed or (None,)
     assert failure is None or "'x'" in failure.reason
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("Invalid: buffer")])
+def test_a_row_of_a_data_set_that_cannot_be_read_stops_no_other(
+    clips, tiny_encoder, tmp_path, monkeypatch, error
+):
+    read = DatasetCell.read
+
+    def fail(cell):
+        if cell.row == 1:
+            raise error
+        return read(cell)
+
+    monkeypatch.setattr(DatasetCell, "read", fail)
+    videos = [(clips / name).read_bytes() for name in ("c.mkv", "b.mkv", "c.mkv")]
+    data = datasets.Dataset.from_dict({"video": videos, "id": ["x", "y", "z"]})
+    report = extract(data, tiny_encoder, tmp_path / "out", video_column="video", id_column="id")
+    assert report.done == ("x", "z")
+    assert [(failure.video_id, failure.reason) for failure in report.failed] == [
+        ("y", getattr(error, "strerror", None) or str(error))
+    ]
 
 
 def test_remote_videos_are_read_through_fsspec(clips, tiny_encoder, tmp_path, expected):
