@@ -1,5 +1,6 @@
 """`pipeline("video-feature-extraction")`: videos of any length in, their snippet features and times out."""
 
+import os
 from collections.abc import Iterator, Sequence
 from types import GeneratorType
 from typing import Any
@@ -151,7 +152,8 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         if waiting is None:
             # A pipeline needs one chunk of every video, also of one that has no snippet.
             waiting = _chunk(blank_pixel_values(extractor, snippets.snippet_frames), None)
-        yield {**waiting, "is_last": True, "record": snippets.record, "failure": failure}
+        name = str(video) if isinstance(video, (str, os.PathLike)) else "the video"
+        yield {**waiting, "is_last": True, "record": {**snippets.record, "name": name}, "failure": failure}
 
     def _forward(  # type: ignore[override]  # a dict, as every ChunkPipeline
         self, model_inputs: dict[str, Any]
@@ -166,10 +168,19 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         keep_failure: bool = False,
     ) -> dict[str, Any]:
         """Join the snippets of one video; with `keep_failure` the exception or None is in it too."""
-        record, failure = model_outputs[-1]["record"], model_outputs[-1]["failure"]
+        record, failure = dict(model_outputs[-1]["record"]), model_outputs[-1]["failure"]
+        name = record.pop("name")
+        rows = [output for output in model_outputs if output["center_s"] is not None]
+        wrong = [row["center_s"] for row in rows if not row["features"].isfinite().all()]
+        if wrong:
+            failure = ValueError(
+                f"{name}: {len(wrong)} of {len(rows)} rows that the model gave are not finite, the first at "
+                f"{wrong[0]:.2f} s; check its weights, or run it in float32."
+            )
+            record |= {"complete": False, "error": str(failure)}
+            rows = []
         if failure is not None and not keep_failure:
             logger.warning(f"{failure}")
-        rows = [output for output in model_outputs if output["center_s"] is not None]
         width = model_outputs[0]["features"].shape[-1]
         blank = torch.zeros(0, width)
         features = torch.cat([row["features"].reshape(1, width) for row in rows]) if rows else blank

@@ -12,7 +12,7 @@ from support.rendered import render_video
 from support.tiny import tiny_extractor
 from transformers import TimesformerConfig, TimesformerModel, VideoMAEConfig, VideoMAEModel, pipeline
 
-from bsp_hf import PartialVideoWarning, VideoDecodeError, VideoFeatureExtractionPipeline
+from bsp_hf import BSPModel, PartialVideoWarning, VideoDecodeError, VideoFeatureExtractionPipeline
 from bsp_hf.encoder import video_snippets
 
 # --- what goes wrong ---------------------------------------------------------------------------------------
@@ -91,6 +91,21 @@ def test_a_broken_video_in_a_list_stops_no_other(extract, videos, broken, batch_
         assert result["features"].dtype == np.float32
         assert result["centers_s"].shape == (0,)
         assert result["duration_s"] == 0
+
+
+def test_rows_that_are_not_finite_fail_their_video(checkpoint, videos, caplog):
+    model = BSPModel.from_pretrained(checkpoint)
+    extract = pipeline(TASK, model=model, feature_extractor=tiny_extractor())
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(
+        ValueError, match=r"long.*: 3 of 3 rows that the model gave are not finite"
+    ):
+        extract(videos["long"])
+    (result,) = extract([videos["long"]])
+    assert list(result) == KEYS
+    assert result["features"].shape == (0, 32) and result["complete"] is False
+    assert "not finite" in result["error"]
 
 
 def test_a_video_that_fails_on_the_way_keeps_the_rows_before(extract, videos, monkeypatch):
