@@ -42,7 +42,6 @@ from bsp_hf.pretraining.pretexts import BoundaryWithAction, make_pretext
 from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
 from bsp_hf.training.sampler import EpochSampler
 
-SIZE = 64
 BATCH = 16
 # Of EfficientNet-Lite0: what lies before sees single frames, as ImageNet had them.
 SHIFT_BLOCKS = list(range(8, 16))
@@ -118,14 +117,14 @@ STARTS = ("random", "imagenet", "imagenet-shifted")
 class Material:
     """The trimmed clips, decoded once."""
 
-    def __init__(self, data: Path, work: Path):
+    def __init__(self, data: Path, work: Path, size: int):
         folder = data / "actions_mini"
         found, _ = count_frames(scan_video_folder(folder, folder / "splits.csv"), cache=work / "counts.json")
         self.train, self.held_out = split_sources(found)
         self.names = tuple(sorted({source.label for source in self.train}))
-        self.augmentation = SpatialAugmentation(SIZE)
+        self.augmentation = SpatialAugmentation(size)
         # Large enough that the smallest random crop is not enlarged.
-        self.store = FrameStore(work / "frames", short_side=round(SIZE / min(self.augmentation.scales)))
+        self.store = FrameStore(work / "frames", short_side=round(size / min(self.augmentation.scales)))
 
     def clips(
         self, variant: Variant, extractor: BSPFeatureExtractor, seed: int, is_held_out: bool, **options
@@ -140,10 +139,13 @@ class Material:
         return PretextClips(sources, pretext, extractor, augmentation, self.store, seed=seed, **options)
 
 
-def load_extractor(init_from: str) -> BSPFeatureExtractor:
+def load_extractor(args: argparse.Namespace) -> BSPFeatureExtractor:
     """Return the preprocessing of the initial weights, at the size of this comparison."""
-    size = {"size": {"shortest_edge": SIZE}, "crop_size": {"height": SIZE, "width": SIZE}}
-    return BSPFeatureExtractor.from_pretrained(init_from, **size)
+    size = {
+        "size": {"shortest_edge": args.size},
+        "crop_size": {"height": args.size, "width": args.size},
+    }
+    return BSPFeatureExtractor.from_pretrained(args.init_from, **size)
 
 
 def build_model(args: argparse.Namespace, variant: Variant, label_names: tuple[str, ...], seed: int):
@@ -185,7 +187,7 @@ class KeptFeatures(nn.Module):
 
 def train(name: str, seed: int, args: argparse.Namespace, material: Material) -> dict:
     """Train a variant, save its encoder and return its record."""
-    variant, extractor = variants()[name], load_extractor(args.init_from)
+    variant, extractor = variants()[name], load_extractor(args)
     clips = material.clips(variant, extractor, seed, is_held_out=False)
     model = build_model(args, variant, clips.pretext.label_names, seed)
     keeper = None
@@ -300,9 +302,9 @@ def load_encoder(name: str, seed: int, args: argparse.Namespace) -> nn.Module:
 
 def read_videos(args: argparse.Namespace, material: Material) -> dict[str, list[probes.FramesToProbe]]:
     """Return the videos of every kind."""
-    store = FrameStore(args.work / "frames", short_side=SIZE)
+    store = FrameStore(args.work / "frames", short_side=args.size)
     return {
-        "joins": probes.join_videos(material.held_out, store),
+        "joins": probes.join_videos(material.held_out, store, args.size),
         "sim": probes.sim_videos(args.data / "untrimmed_sim", store),
         "quva": probes.quva_videos(args.data / "untrimmed_real", store),
     }
@@ -321,7 +323,7 @@ def read_features(
                 for kind in videos}  # fmt: skip
     path = args.work / "features" / f"{name}-{seed}.npz"
     if not path.exists():
-        extractor, device = load_extractor(args.init_from), torch.device("cpu")
+        extractor, device = load_extractor(args), torch.device("cpu")
         dtype = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
         model = prepare_encoder(load_encoder(name, seed, args), extractor, dtype, device)
         rows = {
@@ -380,7 +382,7 @@ def compare_all(args: argparse.Namespace, base: str) -> dict:
 
 def shortcuts(name: str, args: argparse.Namespace, material: Material) -> dict:
     """Measure what a variant's clips give away."""
-    variant, extractor = variants()[name], load_extractor(args.init_from)
+    variant, extractor = variants()[name], load_extractor(args)
     held_out = material.clips(variant, extractor, 12345, is_held_out=True)
     # Cropped like held-out clips: what shallow classifiers find is the most that they could.
     train_clips = PretextClips(
@@ -409,6 +411,7 @@ def main() -> None:
     parser.add_argument(
         "names", nargs="*", help="variants; for probe also random, imagenet, packaged encoders and A+B"
     )
+    parser.add_argument("--size", type=int, default=64, help="pixels of the square that encoders see")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--init_from", default="lite0-imagenet", help="folder of an image encoder")
     parser.add_argument("--data", type=Path)
@@ -425,7 +428,7 @@ def main() -> None:
             path.write_text(json.dumps(compare_all(args, base), indent=1) + "\n")
         return
     args.work.mkdir(parents=True, exist_ok=True)
-    material = Material(args.data, args.work)
+    material = Material(args.data, args.work, args.size)
     if args.step == "shortcuts":
         for name in args.names:
             once(

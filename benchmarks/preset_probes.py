@@ -43,7 +43,9 @@ def _starts(num_frames: int, stride: int) -> np.ndarray:
     return np.arange(0, num_frames - SNIPPET_FRAMES + 1, stride)
 
 
-def join_videos(sources: list[TrimmedVideo], store: FrameStore, num_videos: int = 40) -> list[FramesToProbe]:
+def join_videos(
+    sources: list[TrimmedVideo], store: FrameStore, size: int, num_videos: int = 40
+) -> list[FramesToProbe]:
     """Concatenate parts of held-out clips; half of the groups train the probe, the others test it."""
     rng = np.random.default_rng(0)
     classes = sorted({source.label for source in sources})
@@ -58,8 +60,8 @@ def join_videos(sources: list[TrimmedVideo], store: FrameStore, num_videos: int 
             length = min(source.num_frames, int(rng.integers(24, 65)))
             start = int(rng.integers(source.num_frames - length + 1))
             frames = store.read(source, np.arange(start, start + length))
-            top, left = (frames.shape[1] - 64) // 2, (frames.shape[2] - 64) // 2
-            parts.append(frames[:, top : top + 64, left : left + 64])
+            top, left = ((side - size) // 2 for side in frames.shape[1:3])
+            parts.append(frames[:, top : top + size, left : left + size])
             labels += [classes.index(source.label)] * length
         edges = np.cumsum([len(part) for part in parts])
         starts = _starts(int(edges[-1]), 4)

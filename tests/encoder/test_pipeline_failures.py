@@ -98,9 +98,7 @@ def test_rows_that_are_not_finite_fail_their_video(checkpoint, videos, caplog):
     extract = pipeline(TASK, model=model, feature_extractor=tiny_extractor())
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(
-        ValueError, match=r"long.*: 3 of 3 rows that the model gave are not finite"
-    ):
+    with pytest.raises(ValueError, match=r"long.*: 3 of 3 rows that the model gave are not finite"):
         extract(videos["long"])
     (result,) = extract([videos["long"]])
     assert list(result) == KEYS

@@ -60,7 +60,7 @@ def test_a_text_encoder_lies_in_the_folder(text_encoder, tmp_path):
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(ValueError, match="vocabulary of 9 numbers, there is one of 5"):
+    with pytest.raises(ValueError, match="of 9 numbers, there is one of 5"):
         QueryReader(config_of("lgi"), vocabulary=QueryVocabulary(("door",)))
     with pytest.raises(ValueError, match=r"query vectors are 2 wide, the network reads word_dim=6"):
         QueryReader(config_of("tan"), word_vectors=WordVectors(["door"], np.ones((1, 2))))
