@@ -149,7 +149,7 @@ def _evaluate_detection(
     predicted = set(found.video_ids) & set(truth.video_ids)
     excluded = tuple(set(truth.video_ids) - predicted) if options.only_predicted else ()
     rule = options.rule or DETECTION_RULES[0]
-    scores = _score_segments(truth, found, task == "thumos", excluded, rule)
+    scores = _score_segments(truth.without_videos(excluded), found, task == "thumos", rule)
     return EvaluationReport(
         task,
         scores.metrics,
@@ -242,7 +242,6 @@ def _score_segments(
     truth: SegmentTable,
     found: SegmentTable,
     is_thumos: bool,
-    excluded: Collection[Hashable] = (),
     rule: str = DETECTION_RULES[0],
 ) -> Scores:
     """Score by the benchmark's protocol: mAP over its thresholds by a rule, AR@100 and AUC."""
@@ -273,7 +272,7 @@ def _score_segments(
             f"mAP leaves out {len(truth) - len(instances)} repeated or empty instances, as {rule} does"
         )
     metric = thumos_map if is_thumos else activitynet_map
-    scores = metric(instances, known, excluded_video_ids=excluded)
+    scores = metric(instances, known)
     metrics = {"average_map": scores.average_map}
     metrics |= {
         f"map@{threshold:g}": float(value)
@@ -284,7 +283,7 @@ def _score_segments(
         notes.append(
             f"AR and AUC count {len(found) - len(proposals)} segments that stand under several classes once"
         )
-    recall = proposal_recall(truth, proposals, excluded_video_ids=excluded)
+    recall = proposal_recall(truth, proposals)
     metrics |= {"auc": recall.auc, "ar@100": float(recall.average_recall[-1])}
     return Scores(metrics, tuple(notes))
 

@@ -88,6 +88,21 @@ def test_absent_videos_count_as_missed_or_are_left_out(folder, tmp_path):
     assert report.coverage == "scored on 3 of 4 videos" and report.metrics["average_map"] == 1
 
 
+def test_a_class_of_absent_videos_alone_is_left_out_with_them(tmp_path):
+    labels = {"there": "run", "absent": "jump"}
+    content = {
+        name: {"duration": 9, "subset": "test", "segments": [{"start": 1, "end": 5, "label": label}]}
+        for name, label in labels.items()
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    found = [{"label": label, "score": 0.5, "segment": [1, 5]} for label in labels.values()]
+    (tmp_path / "results.json").write_text(json.dumps({"results": {"there": found}}))
+    options = EvaluationOptions(subset="test", only_predicted=True)
+    report = evaluate_files(tmp_path / "results.json", tmp_path / "annotations.json", "detection", options)
+    assert report.metrics["average_map"] == 1 and report.coverage == "scored on 1 of 2 videos"
+    assert any("1 classes that the annotations lack" in note for note in report.notes)
+
+
 @pytest.mark.parametrize("task", ["detection", "thumos", "grounding", "actionness", "boundaries"])
 @pytest.mark.parametrize("name", ["durations", "tasks"])
 def test_a_file_that_is_named_and_not_there_is_refused_for_every_task(task, name, folder, tmp_path):
