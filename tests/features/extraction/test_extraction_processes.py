@@ -151,7 +151,14 @@ def test_ctrl_c_ends_the_installed_command_which_then_goes_on(clips, tiny_encode
     words = ["extract", videos, "--model", tiny_encoder, "--output", output, "--num-workers", num_workers]
     command = [sys.executable, tmp_path / "bsp-hf", *map(str, words)]
     options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "stdin": subprocess.DEVNULL, "text": True}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, **options)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell has its background jobs ignore Ctrl-C, and so their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )
     until_s = time.monotonic() + 120
     while not (output / "001.npy").exists() and time.monotonic() < until_s:
         time.sleep(0.01)
