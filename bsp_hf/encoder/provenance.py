@@ -118,6 +118,8 @@ _VIDEO = (*_ATTENTION, "num_channels", "num_frames", "image_size", "intermediate
 _ENCODER = ("backbone_config", "num_frames", "shift_div", "shift_place", "shift_blocks")
 # Fields that came after features had been stored: left out where they are None, which is how it was before.
 _LATER_FIELDS = frozenset({"shift_blocks"})
+# What earlier releases of transformers call a field.
+FORMER_NAMES = {"qv_bias": "qkv_bias"}
 # The fields of a config that change a feature, by model type. Named one by one, so that a field that a later
 # release of transformers adds leaves stored features valid. A type that is added needs its own row.
 FEATURE_FIELDS: dict[str, tuple[str, ...]] = {
@@ -299,6 +301,7 @@ def _model_settings(value: Any) -> Any:
         return value
     # A model that is not known here comes with what is no default only, and new fields are defaults.
     names = FEATURE_FIELDS.get(value["model_type"], value.keys() - _GENERAL_FIELDS)
+    value = {name: value[former] for name, former in FORMER_NAMES.items() if former in value} | value
     return {
         name: _model_settings(value[name])
         for name in (*names, "model_type")

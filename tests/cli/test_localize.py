@@ -105,7 +105,7 @@ def test_what_cannot_be_is_refused(folder):
     assert "none of json, csv, activitynet" in said
     for senseless in (["--batch-size", 0], ["--top-k", -1], ["--threshold", 2], ["--threshold", "nan"]):
         said = plain(bsp("localize", video, "--model", folder / "gtad", *senseless, code=2))
-        assert senseless[0] in said and "Traceback" not in said
+        assert senseless[0].strip("-") in said and "Traceback" not in said
     for device in ("gpu", "mps", "cuda:7"):
         said = bsp("localize", video, "--model", folder / "gtad", "--device", device, code=2)
         assert said.startswith(f"Error: device {device}: ") and said.count("\n") == 1

@@ -18,7 +18,7 @@ from support.bad_muxers import (
     set_sample_durations_to_zero,
     write_packets,
 )
-from support.rendered import read_all, read_number, read_numbers
+from support.rendered import read_all, read_number, read_numbers, skip_avi_of_old_muxers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, open_video, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
@@ -195,6 +195,8 @@ def test_the_first_frame_is_time_zero_however_late_it_comes(render):
     ],
 )
 def test_reordered_pictures_without_showing_times_come_at_a_constant_rate(render, tmp_path, codec, name):
+    if name.endswith("avi"):
+        skip_avi_of_old_muxers()
     options = {"x265-params": "log-level=none"} if codec == "libx265" else None
     source = "source.avi" if name.endswith("avi") else "source.mp4"
     path = render(source, 40, codec=codec, b_frames=3, codec_options=options)

@@ -1,6 +1,7 @@
 """What people have, as lists of videos: ids, ranges, collisions, and what cannot be used."""
 
 import http.server
+import inspect
 import io
 import os
 import pickle
@@ -445,11 +446,16 @@ def server(tmp_path):
 def test_a_file_that_changed_on_a_server_has_another_stamp(server, tmp_path):
     """Over HTTP, fsspec's own key is the address alone."""
     pytest.importorskip("aiohttp")
+    import fsspec.implementations.http
+
     url, headers = server
     (tmp_path / "a.mp4").write_bytes(bytes(300_000))
     (item,) = find_videos(f"{url}/a.mp4").items
     stamps = [item.origin.stamp()]
-    for change in ({"ETag": '"1"'}, {"ETag": '"2"'}, {"ETag": '"2"', "Last-Modified": "Fri, 01 Jan 2021"}):
+    changes = [{"ETag": '"1"'}, {"ETag": '"2"'}]
+    if "Last-Modified" in inspect.getsource(fsspec.implementations.http):  # old ones do not pass it on
+        changes.append({"ETag": '"2"', "Last-Modified": "Fri, 01 Jan 2021"})
+    for change in changes:
         headers.update(change)
         stamps.append(item.origin.stamp())
         assert item.origin.stamp() == stamps[-1]
@@ -458,7 +464,7 @@ def test_a_file_that_changed_on_a_server_has_another_stamp(server, tmp_path):
     for data in (bytes(299_999) + b"x", bytes(300_001)):
         (tmp_path / "a.mp4").write_bytes(data)
         stamps.append(item.origin.stamp())
-    assert len(set(stamps)) == 6
+    assert len(set(stamps)) == len(stamps)
 
 
 def test_unknown_addresses_say_so():
