@@ -18,7 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClass
 
 import bsp_hf
 from bsp_hf.files import atomic_file, atomic_write_text
-from bsp_hf.localization.boundaries.response import boundary_response, default_threshold, pick_boundaries
+from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries, settle_threshold
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 from bsp_hf.pretraining.rendering.clips import render_long_video
@@ -96,7 +96,7 @@ def main() -> None:
     # The classifier that pre-training leaves behind answers the question itself.
     classifier = AutoModelForVideoClassification.from_pretrained(model)
     response = boundary_response(classifier, extractor, video, settings.stride_frames, kinds=settings.kinds)
-    threshold = default_threshold(classifier.config) if settings.threshold is None else settings.threshold
+    threshold = settle_threshold(classifier.config, settings.threshold)
     found = pick_boundaries(response, threshold, settings.min_gap_s)
     report = {"video": video.name, "boundaries_s": found.round(3).tolist()}
     logger.info("changes at %s s", ", ".join(f"{time_s:.2f}" for time_s in found) or "no")

@@ -77,8 +77,8 @@ class PackagedSettings:
     max_simulated: int = option(4, "clips of a class of the one simulated robot table, which are half of all")
 
 
-def collect_clips(settings: PackagedSettings, folder: Path) -> Path:
-    """Write a folder of the clips to train on, with its table; return it."""
+def collect_clips(settings: PackagedSettings, folder: Path) -> None:
+    """Write a folder of the clips to train on, with its table."""
     with open(settings.clips_dir / "splits.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     rendered = render_action_clips()
@@ -107,7 +107,6 @@ def collect_clips(settings: PackagedSettings, folder: Path) -> Path:
             table.writeheader()
             table.writerows(kept)
     logger.info("%d clips of %d classes", len(kept), len({row["class"] for row in kept}))
-    return folder
 
 
 def pretrain(settings: PackagedSettings, task: str) -> Path:

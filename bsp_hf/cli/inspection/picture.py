@@ -115,8 +115,8 @@ def timeline(
 
     from bsp_hf.localization.boundaries.response import (
         boundary_response,
-        default_threshold,
         pick_boundaries,
+        settle_threshold,
     )
     from bsp_hf.visualization import plot_boundary_response
 
@@ -124,7 +124,7 @@ def timeline(
 
     truth = read_boundaries(boundaries)
     classifier = AutoModelForVideoClassification.from_pretrained(model)
-    threshold = default_threshold(classifier.config) if threshold is None else threshold
+    threshold = settle_threshold(classifier.config, threshold)
     response = boundary_response(
         classifier,
         AutoFeatureExtractor.from_pretrained(model),

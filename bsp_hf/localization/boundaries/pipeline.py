@@ -15,8 +15,8 @@ from .response import (
     NO_BOUNDARY,
     BoundaryResponse,
     boundary_probabilities,
-    default_threshold,
     pick_boundaries,
+    settle_threshold,
 )
 
 
@@ -112,7 +112,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         kinds: Sequence[str] | None = None,
     ) -> Any:
         """Pick the peaks of the response."""
-        threshold = default_threshold(self.model.config) if threshold is None else threshold
+        threshold = settle_threshold(self.model.config, threshold)
         joined = super().postprocess(model_outputs, return_tensors=False, keep_failure=keep_failure)
         numbers = {label: int(number) for label, number in (self.model.config.label2id or {}).items()}
         counted = [kind for kind in numbers if kind != NO_BOUNDARY] if kinds is None else list(kinds)

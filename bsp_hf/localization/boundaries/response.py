@@ -95,9 +95,9 @@ def boundary_probabilities(model: PreTrainedModel, pixel_values: torch.Tensor) -
     return logits.float().softmax(-1)
 
 
-def default_threshold(config: PreTrainedConfig) -> float:
-    """Return the smallest response that a boundary of this classifier should have."""
-    return float(getattr(config, "boundary_threshold", 0.5))
+def settle_threshold(config: PreTrainedConfig, given: float | None) -> float:
+    """Return the smallest response of a boundary: the given one, or that of the classifier's config."""
+    return float(getattr(config, "boundary_threshold", 0.5)) if given is None else given
 
 
 def calibrate_threshold(responses: np.ndarray) -> float:
