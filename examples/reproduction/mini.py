@@ -93,7 +93,8 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
         "r18": Backbone("ResNet-18 of half the width, from scratch", ("--backbone", "resnet18", *narrow), ()),
         "r50": Backbone("ResNet-50 of half the width, from scratch", ("--backbone", "resnet50", *narrow), ()),
     }
-    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words)
+    aliases = {"boundary": f"boundary-{settings.synthesis}"}
+    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words, aliases)
     joined, episodes = joined_videos(data, work, settings.num_videos), episode_videos(data, work)
     return Study(
         name="mini",
@@ -105,7 +106,6 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
             if dataset.name in settings.kinds
         ),
         backbones={"main": "start", "ablation": "start", "shallow": "r18", "deep": "r50"},
-        aliases={"boundary": f"boundary-{settings.synthesis}"},
         seeds=settings.seeds or 3,
         claim_seeds=settings.claim_seeds or max(5, settings.seeds or 0),
         width=settings.width,

@@ -123,7 +123,8 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
             ("r50", "ResNet-50", settings.resnet50),
         )
     }
-    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words)
+    aliases = {"boundary": f"boundary-{settings.synthesis}"}
+    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words, aliases)
     datasets = {name: make(data, work) for name, make in DATASETS.items()}
     view = View("paper", "As in the paper", {name: datasets[folder] for name, folder in FOLDERS.items()})
     return Study(
@@ -132,7 +133,6 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
         trainer=trainer,
         views=(view,),
         backbones={"main": "r50", "ablation": "r18", "shallow": "r18", "deep": "r50"},
-        aliases={"boundary": f"boundary-{settings.synthesis}"},
         seeds=settings.seeds or 1,
         claim_seeds=settings.claim_seeds or settings.seeds or 1,
         width=None,

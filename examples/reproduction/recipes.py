@@ -97,6 +97,7 @@ class Trainer:
         options (`tuple[str, ...]`): Of every training: data, length, optimizer.
         launch (`tuple[str, ...]`): What starts a script.
         extra (`tuple[str, ...]`): Options of the user, which come last and hold.
+        aliases (`Mapping[str, str]`): Recipes that are the same as others here, and trained once.
     """
 
     work: Path
@@ -104,6 +105,11 @@ class Trainer:
     options: tuple[str, ...]
     launch: tuple[str, ...] = ("python",)
     extra: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe(self, name: str) -> str:
+        """Return the recipe that stands for one here."""
+        return self.aliases.get(name, name)
 
     def folder(self, encoder: Encoder) -> Path:
         return self.work / "encoders" / encoder.name
@@ -113,7 +119,7 @@ class Trainer:
         recipe, folder = RECIPES[encoder.recipe], self.folder(encoder)
         teachers = {}
         for role, name in recipe.teachers.items():
-            teacher = Encoder(encoder.backbone, name, encoder.seed)
+            teacher = Encoder(encoder.backbone, self.recipe(name), encoder.seed)
             self.add(plan, teacher)
             teachers[role] = self.folder(teacher)
         words = [*self.launch, recipe.script, *self.options]

@@ -72,7 +72,6 @@ class Study:
         views (`tuple[View, ...]`): Fillings of the tables.
         backbones (`Mapping[str, str]`): Names of the trainer's backbones by their part: `"main"`,
             `"ablation"`, `"shallow"` and `"deep"`.
-        aliases (`Mapping[str, str]`): Recipes that are the same as others here.
         seeds (`int`): Seeds of a row.
         claim_seeds (`int`): Seeds of a row that a claim rests on.
         width (`int`, *optional*): Width that features are reduced to; not at all by default.
@@ -89,7 +88,6 @@ class Study:
     trainer: Trainer
     views: tuple[View, ...]
     backbones: Mapping[str, str]
-    aliases: Mapping[str, str]
     seeds: int
     claim_seeds: int
     width: int | None
@@ -110,7 +108,7 @@ class Study:
         return self.backbones[(row and row.backbone) or table.backbone]
 
     def encoder(self, backbone: str, stream: Stream, seed: int) -> Encoder:
-        return Encoder(backbone, self.aliases.get(stream.recipe, stream.recipe), seed + stream.seed_offset)
+        return Encoder(backbone, self.trainer.recipe(stream.recipe), seed + stream.seed_offset)
 
     def row_name(self, backbone: str, streams: Sequence[Stream], seed: int) -> str:
         return "+".join(self.encoder(backbone, stream, seed).name for stream in streams)
