@@ -26,7 +26,7 @@ from reproduction.boundary_table import BoundaryTable
 from reproduction.figures import FIGURES, add_figure_2, add_figure_4
 from reproduction.plan import Plan, Records
 from reproduction.probe_table import ProbeTable
-from reproduction.report import EXTRAS, RecordedStudy, evidence_page, write_tables
+from reproduction.report import EXTRAS, RecordedStudy, draw_tables, evidence_page, write_tables
 from reproduction.study import Study
 from reproduction.tables import TABLES
 
@@ -198,6 +198,7 @@ def write_report(settings: ReproductionSettings) -> None:
         study = make_study(run)
         found.append(RecordedStudy(study, Records(path.parent), make_extras(study, run)))
     atomic_write_text(settings.report, evidence_page(found, settings.results / "presets"))
+    draw_tables(found, settings.report.with_name("images"))
 
 
 def main() -> None:

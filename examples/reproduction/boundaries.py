@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
 import bsp_hf  # noqa: F401  registers the models
-from bsp_hf.encoder.video import VideoReader
 from bsp_hf.features import read_track
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
 
-SIDE = 48
+from .signals import Curve
+
 # Two boundaries lie at least so far apart, and one is found if it is at most so far off.
 MIN_GAP_S, TOLERANCE_S = 0.4, 0.25
 NUM_THRESHOLDS = 60
@@ -26,14 +24,6 @@ LONGEST_S = 1e5
 Peaks = tuple[np.ndarray, np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """How much a video changes: `values` `(num_points,)` at `times_s` `(num_points,)`, ascending."""
-
-    times_s: np.ndarray
-    values: np.ndarray
-
-
 @dataclass(frozen=True)
 class BoundaryVideo:
     """A video and its boundaries; `is_training` says whether a threshold may be chosen on it."""
@@ -42,57 +32,6 @@ class BoundaryVideo:
     path: Path
     boundaries_s: tuple[float, ...]
     is_training: bool
-
-
-def frame_curves(path: Path) -> dict[str, Curve]:
-    """Return the curves of a video that need no network.
-
-    `frame differences`: mean absolute difference of grey values. `colour histograms`: half the L1 distance of
-    histograms of 8 hues, 4 saturations and 4 values. `content`: mean absolute difference of hue, saturation
-    and value, the measure of PySceneDetect's content detector. `adaptive`: the same over its mean in the two
-    frames before and after, the idea of its adaptive detector.
-    """
-    times_s, grey, hsv = [], [], []
-    with VideoReader(path) as reader:
-        for frame in reader:
-            image = Image.fromarray(np.asarray(frame.image)).resize((SIDE, SIDE), Image.Resampling.BOX)
-            times_s.append(frame.time_s)
-            grey.append(np.asarray(image.convert("L"), dtype=np.float32))
-            hsv.append(np.asarray(image.convert("HSV"), dtype=np.int16))
-    if len(times_s) < 2:
-        raise ValueError(f"{path} has {len(times_s)} frames; a change needs two.")
-    times = np.array(times_s)
-    between = (times[1:] + times[:-1]) / 2
-    histograms = np.stack([_histogram(picture) for picture in hsv])
-    content = np.array([_hsv_difference(one, two) for one, two in pairwise(hsv)])
-    curves = {
-        "frame differences": np.abs(np.diff(np.stack(grey), axis=0)).mean((1, 2)) / 255,
-        "colour histograms": np.abs(np.diff(histograms, axis=0)).sum(1) / 2,
-        "content": content,
-        "adaptive": _over_surroundings(content),
-    }
-    return {name: Curve(between, values) for name, values in curves.items()}
-
-
-def _histogram(picture: np.ndarray) -> np.ndarray:
-    levels = picture // np.array([32, 64, 64])
-    numbers = levels[..., 0] * 16 + levels[..., 1] * 4 + levels[..., 2]
-    return np.bincount(numbers.ravel(), minlength=128) / numbers.size
-
-
-def _hsv_difference(one: np.ndarray, two: np.ndarray) -> float:
-    gap = np.abs(one - two)
-    gap[..., 0] = np.minimum(gap[..., 0], 256 - gap[..., 0])  # hue is a circle
-    return float(gap.mean()) / 255
-
-
-def _over_surroundings(values: np.ndarray, reach: int = 2) -> np.ndarray:
-    padded = np.pad(values, reach, mode="edge")
-    others = [
-        padded[reach + offset : reach + offset + len(values)] for offset in range(-reach, reach + 1) if offset
-    ]
-    # A still picture that changes a little is no cut.
-    return values / (np.mean(others, axis=0) + 0.02)
 
 
 def feature_curve(track_path: Path) -> Curve:

@@ -1,10 +1,16 @@
 """The table of boundaries found: without a network, by features of encoders, by the boundary classifier."""
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+
+from bsp_hf import pretrained_path
+from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from .boundaries import (
     BoundaryVideo,
@@ -12,13 +18,15 @@ from .boundaries import (
     boundary_scores,
     feature_curve,
     find_peaks,
-    frame_curves,
     response_reader,
 )
 from .plan import Plan, Records, Step, read_json
 from .recipes import Stream
 from .scoring import Truth
+from .signals import DETECTORS, frame_curves
 from .study import Cell, Dataset, Study
+
+logger = logging.getLogger("reproduce")
 
 WITHOUT_NETWORK = ("frame differences", "colour histograms", "content", "adaptive")
 ENCODERS = {
@@ -28,7 +36,10 @@ ENCODERS = {
     "BSP, feature differences": "boundary",
 }
 CLASSIFIER = "BSP, boundary response"
-ROWS = (*WITHOUT_NETWORK, *ENCODERS, CLASSIFIER)
+PACKAGED = f"{DEFAULT_DETECTOR} as shipped, boundary response"
+# Not of a seed: what needs no training of this study.
+FIXED = (*DETECTORS, PACKAGED)
+ROWS = (*WITHOUT_NETWORK, *ENCODERS, CLASSIFIER, *FIXED)
 KINDS = {
     "joined": "joins of concatenated clips (cuts and fades)",
     "episodes": "phase boundaries of continuous episodes, no cut",
@@ -50,11 +61,20 @@ class BoundaryTable:
     datasets: Mapping[str, Dataset]
 
     def add(self, plan: Plan) -> None:
+        for name, detector in DETECTORS.items():
+            if not detector.is_installed:
+                logger.warning("the row %s is left out; pip install %s", name, detector.package)
         for kind, dataset in self.datasets.items():
             if dataset.make is not None:
                 plan.add(dataset.make)
             words = ("find_boundaries", kind, str(dataset.videos), "--without_network")
             plan.add(Step(f"boundaries/{kind}/without-network", words, lambda kind=kind: self._frames(kind)))
+            for name, read in self._fixed().items():
+                words = ("find_boundaries", kind, str(dataset.videos), "--by", name)
+                step = Step(
+                    _fixed_name(kind, name), words, lambda kind=kind, read=read: self._peaks(kind, read)
+                )
+                plan.add(step)
             for seed in range(self.study.seeds):
                 for recipe in ENCODERS.values():
                     encoder = self.study.encoder(self.study.backbones["main"], Stream(recipe), seed)
@@ -95,8 +115,22 @@ class BoundaryTable:
         )
 
     def _response(self, kind: str, model: Path) -> dict:
-        videos, read = self.videos(kind), response_reader(model)
-        return boundary_scores(videos, {video.video_id: read(video.path) for video in videos})
+        return self._peaks(kind, response_reader(model))
+
+    def _fixed(self) -> dict[str, Callable[[Path], Peaks]]:
+        """Return what finds boundaries in a file, by row; detectors that are not installed are left out."""
+        found: dict[str, Callable[[Path], Peaks]] = {
+            name: lambda path, read=detector.read: find_peaks(read(path))
+            for name, detector in DETECTORS.items()
+            if detector.is_installed
+        }
+        found[PACKAGED] = lambda path: _packaged_reader()(path)
+        return found
+
+    def _peaks(self, kind: str, read: Callable[[Path], Peaks]) -> dict:
+        videos, started = self.videos(kind), time.process_time()
+        peaks = {video.video_id: read(video.path) for video in videos}
+        return {**boundary_scores(videos, peaks), "processor_s": round(time.process_time() - started, 1)}
 
     def videos(self, kind: str) -> list[BoundaryVideo]:
         """Return the videos of a kind with their boundaries."""
@@ -120,6 +154,9 @@ class BoundaryTable:
         if row in WITHOUT_NETWORK:
             found = [records.result(f"boundaries/{kind}/without-network")]
             done = [result[row] for result in found if result is not None]
+        elif row in FIXED:
+            found = [records.result(_fixed_name(kind, row))]
+            done = [result for result in found if result is not None]
         else:
             done = []
             for seed in range(self.study.seeds):
@@ -134,6 +171,15 @@ class BoundaryTable:
         if not done:
             return None
         return Cell(tuple(r["f1"] for r in done), tuple(r["num_videos"] for r in done))
+
+
+@cache
+def _packaged_reader() -> Callable[[Path], Peaks]:
+    return response_reader(Path(pretrained_path(DEFAULT_DETECTOR)))
+
+
+def _fixed_name(kind: str, row: str) -> str:
+    return f"boundaries/{kind}/{row.partition(' as')[0].replace(' ', '-')}"
 
 
 def boundaries_file(annotations: Path) -> Path:

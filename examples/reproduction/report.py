@@ -1,7 +1,9 @@
 """Tables and the page of evidence as Markdown, from records alone."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ from .boundary_table import KINDS, ROWS, BoundaryTable
 from .figures import FIGURES
 from .markdown import markdown_table
 from .plan import Records
+from .plots import Panel, draw_dots
 from .preset_records import preset_tables
 from .probe_table import MEASURES, ProbeTable
 from .probe_table import ROWS as PROBE_ROWS
 from .probes import QUESTIONS
-from .scoring import rank_correlation
+from .scoring import RESULT_FILES, rank_correlation
 from .study import Cell, Study, View
-from .tables import CHAIN, TABLES, Row, Table
+from .tables import BOTH, CHAIN, TABLES, Row, Table
+
+logger = logging.getLogger("reproduce")
 
 INTRODUCTION = Path(__file__).with_name("evidence_head.md")
 CAPTION = (
@@ -155,6 +160,40 @@ def fill_boundaries(table: BoundaryTable, records: Records) -> str:
     return markdown_table(head, lines)
 
 
+def table_panels(study: Study, records: Records, table: Table) -> list[Panel]:
+    """Return what a picture of a table shows: of every localizer and view the metric of comparisons."""
+    panels = []
+    for view in study.views:
+        for localizer, (*_, metric) in RESULT_FILES.items():
+            cells = {}
+            for row in study.rows(table):
+                for number, column in enumerate(table.columns):
+                    if column.metric == metric and localizer == (column.localizer or row.localizer):
+                        cell = study.cell(records, view, table, row, number)
+                        if cell is not None:
+                            cells[row.method] = cell
+            if cells:
+                panels.append(Panel(f"{localizer}, {view.name}: {metric}", cells))
+    return panels
+
+
+def picture_name(study: Study, name: str) -> str:
+    return f"evidence_{study.name}_{name}.png"
+
+
+def draw_tables(recorded: Sequence["RecordedStudy"], folder: Path) -> None:
+    """Draw every table that has records, as the page shows it; without matplotlib only say so."""
+    if find_spec("matplotlib") is None:
+        logger.warning("no pictures are drawn: pip install matplotlib")
+        return
+    for one in recorded:
+        for table in TABLES.values():
+            panels = table_panels(one.study, one.records, table)
+            if panels:
+                ours = [row.method for row in table.rows if row.streams == BOTH]
+                draw_dots(panels, heading(table), folder / picture_name(one.study, table.name), ours)
+
+
 def has_any(study: Study, records: Records, view: View, table: Table) -> bool:
     """Return whether a record of a table is there."""
     return any(
@@ -258,6 +297,11 @@ def evidence_page(recorded: Sequence[RecordedStudy], presets: Path) -> str:
             for study, records in studies
             for view in study.views
             if has_any(study, records, view, table)
+        ]
+        filled += [
+            f"![Table {table.name}, a dot for each seed](images/{picture_name(study, table.name)})"
+            for study, records in studies
+            if table_panels(study, records, table)
         ]
         parts += filled or [NOT_RECORDED]
     for name, extra in EXTRAS.items():

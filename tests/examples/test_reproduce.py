@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reproduction import boundaries, concatenation, mini, paper, scoring
+import torch
+from PIL import Image
+from reproduction import boundaries, concatenation, mini, paper, scoring, signals
 from reproduction.features import Components
 from reproduction.plan import Plan, Records, RunLock, Step, read_json
 from reproduction.report import (
     EXTRAS,
     RecordedStudy,
     describe_correlation,
+    draw_tables,
     evidence_page,
     fill_table,
     format_cell,
@@ -409,13 +412,26 @@ def test_cuts_are_found_without_a_network(tmp_path):
     cuts = (18, 41)
     path = write_texture(tmp_path / "v.mp4", 60, seed=3, cuts=cuts, most=1)
     expected_s = [(cut - 0.5) / 20 for cut in cuts]  # between the frames on both sides
-    for name, curve in boundaries.frame_curves(path).items():
+    for name, curve in signals.frame_curves(path).items():
         times_s, _ = boundaries.find_peaks(curve)
         assert sorted(times_s[:2]) == pytest.approx(expected_s, abs=0.03), name
 
 
+def test_transnet_answers_every_frame_by_the_middle_of_a_window(monkeypatch):
+    class Brightness(torch.nn.Module):  # the logit of a frame is its red value, whatever its neighbours are
+        def forward(self, frames):
+            assert frames.shape[1:] == (signals.WINDOW, 27, 48, 3) and frames.dtype == torch.uint8
+            return frames[..., 0, 0, :1].float() / 10, {}
+
+    monkeypatch.setattr(signals, "_transnet", Brightness)
+    values = np.arange(130, dtype=np.uint8)
+    frames = np.broadcast_to(values[:, None, None, None], (130, 27, 48, 3))
+    found = signals.transnet_probabilities(frames)
+    assert found == pytest.approx(1 / (1 + np.exp(values / -10.0)), abs=1e-6)
+
+
 def test_of_two_peaks_that_are_too_near_the_higher_stays():
-    curve = boundaries.Curve(np.arange(8) / 10, np.array([0, 3, 0, 5, 0, 0, 0, 4.0]))
+    curve = signals.Curve(np.arange(8) / 10, np.array([0, 3, 0, 5, 0, 0, 0, 4.0]))
     times_s, heights = boundaries.find_peaks(curve, min_gap_s=0.35)
     assert times_s.tolist() == [0.3, 0.7] and heights.tolist() == [5, 4]
 
@@ -485,6 +501,13 @@ def test_recorded_tables_stand_on_the_page_of_evidence(study, tmp_path):
     assert f"| ImageNet |{' 25.00 |' * 6} 1 | 7, 7, 7, 7, 7, 7 |" in page
     assert "| frame differences | - | - | - | 50.00 | 1 | -, -, -, 6 |" in page
     assert "probe 60 min" in page and "run on cpu" in page
+    assert "![Table 5, a dot for each seed](images/evidence_mini_5.png)" in page
+
+    draw_tables([RecordedStudy(study, records, extras)], tmp_path / "images")
+    # As above.
+    drawn = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert drawn == [f"evidence_mini_{name}.png" for name in ("1", "4", "5", "7", "presets")]
+    assert all(Image.open(tmp_path / "images" / name).size[0] > 300 for name in drawn)
 
 
 @pytest.mark.slow  # so that a new record is found, but does not fail every other change
