@@ -15,7 +15,7 @@ from .application import app
 # The panels of `bsp-hf --help` in its order, and their folders. Each command is a function in the file of its
 # name, or an application with commands of its own.
 _PANELS = {
-    ("Pre-training", "pretraining"): ("synth", "pretrain"),
+    ("Pre-training", "pretraining"): ("synth", "prepare", "pretrain"),
     ("Features", "features"): ("extract", "export"),
     ("Localization", "localization"): ("localize", "eval"),
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),

@@ -95,7 +95,7 @@ class BoundaryClipsBuilder(datasets.GeneratorBasedBuilder):
         plan = clip.draw.plan
         boundary_s = None
         if plan.boundary_frame:
-            fps = clips.store.index(clips.catalog.sources[plan.sources[0]]).fps
+            fps = clips.store.fps(clips.catalog.sources[plan.sources[0]])
             boundary_s = plan.boundary_frame * (plan.spacing or clips.pretext.synthesis.frame_stride) / fps
         # Streamed rows are not rounded to the columns' 32 bits, stored ones are; so round both.
         return {

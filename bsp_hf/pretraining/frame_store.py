@@ -13,6 +13,7 @@ from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.files import atomic_file
 
+from .prepared_store import PackedFrames, PreparedFile
 from .sources import TrimmedVideo
 
 # An index is small, but making one means reading the whole file's packets.
@@ -35,6 +36,9 @@ class FrameStore:
 
     def read(self, source: TrimmedVideo, frames: np.ndarray) -> np.ndarray:
         """Return frames of a video, numbered as displayed: uint8 `(num_frames, height, width, 3)`, a copy."""
+        if isinstance(source.origin, PackedFrames):
+            _check_frames(source, frames, source.num_frames)
+            return source.origin.read(frames.tolist())
         if self.folder is None:
             index = self.index(source)
             _check_frames(source, frames, index.num_frames)
@@ -50,6 +54,8 @@ class FrameStore:
 
     def index(self, source: TrimmedVideo) -> FrameIndex:
         """Return the times and keyframes of a video, made once."""
+        if isinstance(source.origin, PreparedFile):
+            return source.origin.index()
         stamp = source.stamp
         if stamp not in self._indices:
             if len(self._indices) >= _MOST_INDICES:
@@ -58,10 +64,16 @@ class FrameStore:
                 self._indices[stamp] = index_frames(video)
         return self._indices[stamp]
 
+    def fps(self, source: TrimmedVideo) -> float:
+        """Return the average frames per second of a video."""
+        if isinstance(source.origin, PackedFrames):
+            return source.origin.fps
+        return self.index(source).fps
+
     def _decode_all(self, source: TrimmedVideo, path: Path) -> None:
         num_frames = self.index(source).num_frames
         with source.open() as opened, VideoReader(opened) as video:
-            images = (self._shrink(frame.image) for frame in islice(video, num_frames))
+            images = (shrink_frame(frame.image, self.short_side) for frame in islice(video, num_frames))
             first = next(images)
             with atomic_file(path) as temporary:
                 # One frame after the other, so that no more of the video is ever in memory.
@@ -74,15 +86,16 @@ class FrameStore:
                     reason = f"frame {number + 1} of {num_frames} does not decode"
                     raise VideoDecodeError(str(source.path), reason)
 
-    def _shrink(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        scale = self.short_side / min(height, width)
-        if scale >= 1:
-            return image
-        size = (round(height * scale), round(width * scale))
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-        return pixels[0].permute(1, 2, 0).numpy()
+
+def shrink_frame(image: np.ndarray, short_side: int, multiple_of: int = 1) -> np.ndarray:
+    """Return a frame whose shorter side has so many pixels at most, and both sides a multiple of a number."""
+    scale = min(1.0, short_side / min(image.shape[:2]))
+    size = tuple(max(1, round(side * scale / multiple_of)) * multiple_of for side in image.shape[:2])
+    if size == image.shape[:2]:
+        return image
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    return pixels[0].permute(1, 2, 0).numpy()
 
 
 def _check_frames(source: TrimmedVideo, frames: np.ndarray, num_frames: int) -> None:

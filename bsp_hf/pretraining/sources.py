@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,15 +18,17 @@ from bsp_hf.encoder.video import index_frames
 from bsp_hf.encoder.video_source import VideoDecodeError, VideoSource
 from bsp_hf.files import atomic_write_text
 from bsp_hf.videos.items import LocalFile, VideoOrigin
-from bsp_hf.videos.tables import read_table
+from bsp_hf.videos.tables import TableRow, has_column, read_table
 from bsp_hf.videos.walk import VIDEO_SUFFIXES, walk_videos
+
+from .prepared_store import PackedFrames, PreparedFile, is_prepared, read_prepared
 
 logger = logging.getLogger(__name__)
 
 _SPLITS = {
     "train": "train",
     "training": "train",
-    **dict.fromkeys(("test", "testing", "val", "valid", "validation", "eval"), "test"),
+    **dict.fromkeys(("test", "testing", "val", "valid", "validate", "validation", "eval"), "test"),
 }
 _COUNTS_BETWEEN_SAVES = 1000
 
@@ -125,11 +127,23 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
     others beside them. Videos outside a class folder have no class. With a table, its rows say all.
 
     The table is a CSV file with a column `file` or `file_name` (relative to `video_dir`), `class` or `label`,
-    and optionally `split` (`train`, or `test` / `val` / `validation`) and `group`.
+    and optionally `split` (`train`, or `test` / `val` / `validation`) and `group`; or one of Kinetics' own
+    lists (`label`, `youtube_id`, `time_start`, `time_end`, `split`), whose videos are found by their names in
+    any folder, and may be missing. A folder that `bsp-hf prepare` has written has a table of its own, with
+    all frames counted.
     """
     root = Path(video_dir)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; pass the one that holds CLASS/clip.mp4 files.")
+    if is_prepared(root):
+        if metadata is not None:
+            raise ValueError(f"{root} was prepared, and keeps its own table; leave out {metadata}.")
+        return [
+            TrimmedVideo(
+                root / video.name, video.label, video.group, video.split, video.num_frames, video.origin
+            )
+            for video in read_prepared(root)
+        ]
     if metadata is not None:
         return _read_sources(root, Path(metadata))
     names = [path.relative_to(root) for path in walk_videos(root)]
@@ -156,8 +170,17 @@ def scan_video_folder(video_dir: str | Path, metadata: str | Path | None = None)
 
 def _read_sources(root: Path, table: Path) -> list[TrimmedVideo]:
     sources: dict[Path, TrimmedVideo] = {}
-    for row in read_table(table, needed=("file", "label")):
-        name, split = row["file"], row["split"].lower()
+    is_kinetics = has_column(table, "youtube_id")
+    by_stem = {path.stem: path for path in walk_videos(root)} if is_kinetics else {}
+    num_missing = 0
+    for row in read_table(table, needed=("id",) if is_kinetics else ("file", "label")):
+        name, split, group = row["file"], row["split"].lower(), row["group"]
+        if is_kinetics:
+            found = _find_kinetics(row, by_stem)
+            if found is None:  # gone from YouTube before it was downloaded
+                num_missing += 1
+                continue
+            name, group = found.relative_to(root).as_posix(), row["id"]
         path = root / name
         if not path.resolve().is_relative_to(root.resolve()):
             raise ValueError(f"{row.place}: {name} leaves the folder {root}.")
@@ -169,10 +192,27 @@ def _read_sources(root: Path, table: Path) -> list[TrimmedVideo]:
             raise ValueError(
                 f"{row.place}: split {row['split']!r} is unknown; use one of {', '.join(_SPLITS)}."
             )
-        sources[path] = TrimmedVideo(path, row["label"], row["group"] or name, _SPLITS.get(split, ""))
+        sources[path] = TrimmedVideo(path, row["label"], group or name, _SPLITS.get(split, ""))
+    if num_missing and not sources:
+        raise ValueError(
+            f"{root} holds none of the {num_missing} videos of {table}; they are looked for as "
+            "ID_START_END.mp4, with six digits for either second, or ID.mp4, in any folder."
+        )
+    if num_missing:
+        logger.warning("%s: %d of its videos are not in %s", table, num_missing, root)
     if not sources:
         raise ValueError(f"{table} has no row below its header.")
     return [sources[path] for path in sorted(sources)]
+
+
+def _find_kinetics(row: TableRow, by_stem: Mapping[str, Path]) -> Path | None:
+    """Return the file of a row of Kinetics' own lists, under any of the names that its downloaders write."""
+    names = [row["id"]]
+    start_s, end_s = row.read_seconds("start_s"), row.read_seconds("end_s")
+    if start_s is not None and end_s is not None:
+        span = round(start_s), round(end_s)
+        names = ["{}_{:06d}_{:06d}".format(row["id"], *span), "{}_{}_{}".format(row["id"], *span), *names]
+    return next((by_stem[name] for name in names if name in by_stem), None)
 
 
 def split_sources(
@@ -219,6 +259,9 @@ def count_frames(
     counts = _read_counts(cache)
     todo, num_frames, broken = [], dict[int, int](), dict[int, str]()
     for number, source in enumerate(sources):
+        if isinstance(source.origin, PackedFrames | PreparedFile):
+            num_frames[number] = source.num_frames  # counted when it was written
+            continue
         try:
             known = counts.get(source.stamp)
         except OSError as error:

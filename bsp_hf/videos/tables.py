@@ -10,9 +10,9 @@ from bsp_hf.files import guess_encoding
 # What a column may be called, for extraction and pre-training alike.
 _COLUMNS = {
     "file": ("file", "file_name", "path", "video"),
-    "id": ("id", "video_id"),
-    "start_s": ("start_s", "start"),
-    "end_s": ("end_s", "end"),
+    "id": ("id", "video_id", "youtube_id"),
+    "start_s": ("start_s", "start", "time_start"),
+    "end_s": ("end_s", "end", "time_end"),
     "label": ("class", "label"),
     "split": ("split",),
     "group": ("group",),
@@ -52,9 +52,20 @@ def read_table(path: Path, needed: Sequence[str] = ("file",)) -> Iterator[TableR
                 place = f"{path}, line {reader.line_num}"
                 missing = [columns[meaning] for meaning in needed if row[columns[meaning]] is None]
                 values = {meaning: (row.get(columns.get(meaning, "")) or "").strip() for meaning in _COLUMNS}
-                if missing or not values["file"]:
-                    raise ValueError(f"{place}: the row lacks {(missing or [columns['file']])[0]}.")
+                if "file" in columns and not values["file"]:
+                    missing.append(columns["file"])
+                if missing:
+                    raise ValueError(f"{place}: the row lacks {missing[0]}.")
                 yield TableRow(place, values)
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}.") from error
+
+
+def has_column(path: Path, name: str) -> bool:
+    """Return whether the first line of a table names a column."""
+    try:
+        with path.open(encoding=guess_encoding(path), newline="") as file:
+            return name in next(csv.reader(file), [])
     except (csv.Error, UnicodeError) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}.") from error
 

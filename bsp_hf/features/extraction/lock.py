@@ -105,6 +105,18 @@ class JobLock:
         _release(descriptor, file)
 
 
+@contextmanager
+def lock_file(file: Path, conflict: str) -> Iterator[None]:
+    """Lock a file, which is made for it, or raise a [`JobConflictError`] that says `conflict`."""
+    descriptor = _try_lock(file)
+    if descriptor is None:
+        raise JobConflictError(conflict)
+    try:
+        yield
+    finally:
+        _release(descriptor, file)
+
+
 def _scratch_of(file: Path) -> Path:
     return file.with_suffix("")
 
