@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	@# torch first and pinned: left to the resolver, a newer build with CUDA libraries would be fetched.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,quality]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test,quality,docs]"
 	touch $@
 
 test: $(READY)
@@ -54,10 +54,10 @@ quality: $(READY)
 	$(BIN)/lint-imports
 
 docs: $(READY)
-	$(BIN)/python docs/make_api_reference.py
+	$(BIN)/mkdocs build --strict --quiet
 
 wheel: $(READY)
 	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(DEMO) dist
+	rm -rf $(VENV) $(LOWEST) $(DEMO) dist site

@@ -2,8 +2,10 @@
 
 import ast
 import contextlib
-import importlib.util
+import importlib
+import inspect
 import io
+import json
 import re
 import runpy
 import sys
@@ -12,8 +14,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from support.doc_pages import PAGES, ROOT, commands_of, snippets, words_of
+from support.doc_pages import NOTEBOOKS, PAGES, ROOT, commands_of, snippets, words_of
+from support.docstrings import contradictions, docstring_of, methods_of, omissions
 
+import bsp_hf
+import bsp_hf.features
+import bsp_hf.metrics
+import bsp_hf.visualization
 from bsp_hf.training.command_line import parse_settings
 
 # Options of what starts a script, not of the script.
@@ -135,14 +142,55 @@ def test_documented_commands_and_their_options_exist(page):
                 assert not unknown, f"{page.name}: {word} has no {unknown}"
 
 
-@pytest.mark.slow  # so that a changed docstring is found, but does not fail every other change
-def test_the_api_reference_says_what_the_docstrings_say():
-    spec = importlib.util.spec_from_file_location("make_api_reference", ROOT / "docs/make_api_reference.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    for name, text in maker.pages().items():
-        written = (ROOT / "docs" / "api" / name).read_text(encoding="utf-8")
-        assert written == text, f"docs/api/{name} is old; run: python docs/make_api_reference.py"
+FACES = [bsp_hf, bsp_hf.features, bsp_hf.metrics, bsp_hf.visualization]
+
+
+def test_every_public_name_stands_in_the_reference_once_with_its_docstring():
+    shown = []
+    for page in sorted((ROOT / "docs" / "reference").glob("*.md")):
+        for path in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M):
+            module, _, name = path.rpartition(".")
+            shown.append(getattr(importlib.import_module(module), name))
+    offered = {f"{face.__name__}.{name}": getattr(face, name) for face in FACES for name in face.__all__}
+    offered.pop("bsp_hf.__version__")
+    missing = [path for path, value in offered.items() if not any(value is other for other in shown)]
+    assert missing == [], f"add `::: {missing[0]}` to a page of docs/reference/"
+    documented = [value for value in shown if inspect.isclass(value) or inspect.isfunction(value)]
+    assert len({id(value) for value in documented}) == len(documented) > 100
+    for value in documented:
+        # Defaults stand in the signature, which the page shows.
+        faults = [fault for fault in omissions(value.__name__, value) if "defaults to" not in fault]
+        faults += contradictions(value.__name__, value)
+        faults += [
+            f"{value.__name__}.{name} has no docstring"
+            for name, method in (methods_of(value) if inspect.isclass(value) else ())
+            if not docstring_of(method)
+        ]
+        assert faults == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_hold_no_outputs_and_open_in_colab(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    repository = re.search(r"^repo_url: https://github.com/(\S+)$", (ROOT / "mkdocs.yml").read_text(), re.M)[
+        1
+    ]
+    place = path.relative_to(ROOT).as_posix()
+    badge = f"(https://colab.research.google.com/github/{repository}/blob/main/{place})"
+    assert badge in "".join(cells[0]["source"])
+    assert f"@ git+https://github.com/{repository}" in "".join(cells[1]["source"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path):
+    """`make docs` shows what they print here."""
+    pytest.importorskip("nbclient")
+    from notebooks import run
+
+    printed = [output.get("text", "") for cell in run(path).cells for output in cell.get("outputs", ())]
+    assert any(printed)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/decisions.md"])

@@ -111,6 +111,9 @@ def find_missing_videos(
         prefix (`str`, *optional*, defaults to `""`): What stands in front of an id in names.
         file_format (`str`, *optional*): Format of the files of `opentad`.
 
+    Returns:
+        `tuple`: Ids.
+
     Raises:
         FeatureFileError: If an HDF5 file of many videos is damaged.
         ValueError: If the layout or format is unknown.
