@@ -4,6 +4,8 @@ It lies outside the package, because importing `bsp_hf` registers with transform
 program that begins here leaves that to the commands that need it: `bsp-hf --help` need not wait.
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
 
 def main() -> None:
     """Run the command line."""

@@ -50,7 +50,7 @@ from extraction_peers import NEEDS_PACKAGES, PEERS, SNIPPET, PublishedTSM, write
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, ExtractionEngine
 from bsp_hf.encoder.video_snippets import VideoSnippets, encode_clips, to_pixel_values
 from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16
-from bsp_hf.features.engine.malloc import keep_freed_memory
+from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretraining.rendering.motions import MOTION_NAMES, Stretch
 from bsp_hf.pretraining.rendering.scenes import render_shot
 

@@ -52,7 +52,7 @@ def extract(path: Path, threads: int) -> None:
     from transformers import ResNetConfig
 
     from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel, ExtractionEngine
-    from bsp_hf.features.engine.malloc import keep_freed_memory
+    from bsp_hf.malloc import keep_freed_memory
 
     keep_freed_memory()  # as the command does
     torch.manual_seed(0)

@@ -17,8 +17,8 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
 from bsp_hf import pretrained_path
-from bsp_hf.features.engine.malloc import keep_freed_memory
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 TOLERANCE_S = 0.3

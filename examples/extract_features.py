@@ -13,6 +13,9 @@ Ends with status 0 if every video is done, 1 if some failed (`failures.csv` says
 is done.
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
+# isort: split
 import logging
 import sys
 from dataclasses import dataclass, field, replace
@@ -25,7 +28,7 @@ from accelerate.utils import parse_flag_from_env
 
 from bsp_hf import extract_features
 from bsp_hf.features import ExtractionSettings, read_tracks
-from bsp_hf.features.engine.malloc import keep_freed_memory
+from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.options import option

@@ -8,6 +8,9 @@ them. Writes `features.npz`, `features.png`, `boundaries.json` and `boundaries.p
 takes about a minute on two CPU cores at the default stride of one frame.
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
+# isort: split
 import json
 import logging
 from dataclasses import dataclass, field

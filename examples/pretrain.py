@@ -12,6 +12,9 @@ The paper's setting (Kinetics-400, some days on 8 GPUs) is
         --backbone resnet50 --init_from microsoft/resnet-50 --epochs 50 --batch_size 16 --num_workers 16
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
+# isort: split
 import logging
 from functools import partial
 
@@ -140,7 +143,7 @@ def main() -> None:
         total_batch,
         accelerator.mixed_precision,
     )
-    log = TrainingLog(accelerator, progress, steps.total, "pre-training")
+    log = TrainingLog(accelerator, progress, steps.total, "pre-training", settings.max_replaced_share)
     model.train()
     while progress.steps_done < steps.total:
         train_clips.set_epoch(progress.epoch)
@@ -160,7 +163,7 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            log.add_batch(output.loss, settings.batch_size, **kept)
+            log.add_batch(output.loss, settings.batch_size, batch["replaced"], **kept)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()

@@ -15,6 +15,9 @@ With --teacher_features DIR the teachers run once: DIR keeps their features of t
 epoch shows these clips. All else is as in `examples/pretrain.py`, the exact resuming too.
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
+# isort: split
 import logging
 from functools import partial
 
@@ -214,7 +217,7 @@ def main() -> None:
 
     # Every batch divides by what an average one holds, so that processes and accumulated batches add up.
     num_actions = settings.batch_size * pretext.action_share(train_clips.cases)
-    log = TrainingLog(accelerator, progress, steps.total, settings.fusion)
+    log = TrainingLog(accelerator, progress, steps.total, settings.fusion, settings.max_replaced_share)
     model.train()
     while progress.steps_done < steps.total:
         train_clips.set_epoch(0 if settings.teacher_features else progress.epoch)
@@ -234,7 +237,7 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
             progress.batches_done += 1
-            log.add_batch(output.loss, settings.batch_size, **kept)
+            log.add_batch(output.loss, settings.batch_size, batch["replaced"], **kept)
             if not accelerator.sync_gradients:
                 continue
             schedule.step()

@@ -19,6 +19,9 @@ that epoch in the benchmark's official layout. Kill it whenever you like: the sa
 stopped, exactly.
 """
 
+import bsp_hf_threads  # noqa: F401  # before torch
+
+# isort: split
 import json
 import logging
 import math

@@ -24,7 +24,7 @@ def test_the_wheel_holds_the_package_and_its_examples(tmp_path):
     pytest.importorskip("hatchling")
     names = build("wheel", tmp_path)
     tracked = subprocess.run(
-        ["git", "ls-files", "bsp_hf", "bsp_hf_command.py", "examples"],
+        ["git", "ls-files", "bsp_hf", "bsp_hf_command.py", "bsp_hf_threads.py", "examples"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ class PretextClip:
     frames: np.ndarray  # uint8 `(num_frames, height, width, 3)`, RGB, C-contiguous
     target: int | np.ndarray  # a class, or float32 `(num_frames,)`
     draw: ClipDraw
+    num_failed: int = 0  # earlier draws, whose videos could not be decoded
 
 
 class PretextClips(Dataset):
@@ -147,17 +148,17 @@ class PretextClips(Dataset):
         for attempt in range(_MOST_ATTEMPTS - 1):
             draw = self.plan(index, attempt, epoch)
             try:
-                return self.render(draw)
+                return replace(self.render(draw), num_failed=attempt)
             # The last two: files that have disappeared, or been cut, since their frames were counted.
             except (VideoDecodeError, FileNotFoundError, IndexError) as error:
                 logger.warning("another source replaces one that cannot be read: %s", error)
-        return self.render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
+        last = self.render(self.plan(index, _MOST_ATTEMPTS - 1, epoch))
+        return replace(last, num_failed=_MOST_ATTEMPTS - 1)
 
     def render(self, draw: ClipDraw) -> PretextClip:
         """Decode and join the frames of what [`~PretextClips.plan`] returned; its generator goes on."""
         parts = []
-        for number, frames in zip(draw.plan.sources, draw.plan.frames, strict=True):
-            images = self.store.read(self.catalog.sources[number], frames)
+        for images in self._read_shots(draw.plan):
             if self.augmentation is None:
                 pixels = self.extractor.resize_and_crop(images)
             else:
@@ -166,12 +167,26 @@ class PretextClips(Dataset):
         frames = np.ascontiguousarray(render_clip(draw.plan, parts))
         return PretextClip(frames, self.pretext.target(draw.case, draw.anchor, draw.plan, self.catalog), draw)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:  # Any: a tensor or an int
-        """Return `pixels`, uint8 `(num_frames, 3, height, width)`, `labels` and `index`.
+    def _read_shots(self, plan: ClipPlan) -> list[np.ndarray]:
+        """Decode the frames of every shot; of shots of one video, together."""
+        images: dict[int, np.ndarray] = {}
+        places = []
+        wanted: dict[int, list[int]] = {}
+        for number, frames in zip(plan.sources, plan.frames, strict=True):
+            first = len(wanted.setdefault(number, []))
+            wanted[number] += frames.tolist()
+            places.append((number, slice(first, first + len(frames))))
+        for number, all_frames in wanted.items():
+            images[number] = self.store.read(self.catalog.sources[number], np.array(all_frames))
+        return [images[number][place] for number, place in places]
 
-        Labels are an int or float32 `(num_frames,)`.
+    def __getitem__(self, index: int) -> dict[str, Any]:  # Any: a tensor or an int
+        """Return `pixels`, uint8 `(num_frames, 3, height, width)`, `labels`, `index` and `replaced`.
+
+        Labels are an int or float32 `(num_frames,)`; `replaced` says whether another source took the place of
+        one that cannot be decoded.
         """
         clip = self.read(index)
         labels = torch.from_numpy(clip.target) if isinstance(clip.target, np.ndarray) else clip.target
         pixels = torch.from_numpy(clip.frames).permute(0, 3, 1, 2)
-        return {"pixels": pixels, "labels": labels, "index": index}
+        return {"pixels": pixels, "labels": labels, "index": index, "replaced": clip.num_failed > 0}

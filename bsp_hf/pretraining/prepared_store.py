@@ -88,7 +88,7 @@ class PackedFrames:
     def read(self, frames: Sequence[int]) -> np.ndarray:
         """Return frames by their number, uint8 `(len(frames), height, width, 3)`, RGB."""
         try:
-            cells = _open_shard(self.shard).get_batch(self.row).column("frames")
+            cells = open_shard(self.shard).get_batch(self.row).column("frames")
             pictures = cells.flatten().field("bytes")
             return np.stack(
                 [
@@ -103,7 +103,8 @@ class PackedFrames:
 
 
 @lru_cache(_MOST_OPEN)
-def _open_shard(path: Path) -> Any:  # Any: a pyarrow.ipc.RecordBatchFileReader
+def open_shard(path: Path) -> Any:  # Any: a pyarrow.ipc.RecordBatchFileReader
+    """Return a reader of a shard, whose record batches are one video each."""
     import pyarrow
 
     return pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))

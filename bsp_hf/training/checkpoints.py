@@ -32,6 +32,8 @@ class TrainingProgress:
     batches_done: int = 0  # of this epoch, by this process
     steps_done: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)  # Any: JSON values
+    clips_drawn: int = 0
+    clips_replaced: int = 0  # of them, those whose videos do not decode
     # Two runs are the same whatever time they took. Interruptions, and what they undid, are left out.
     wall_s: float = field(default=0.0, compare=False)
     cpu_s: float = field(default=0.0, compare=False)  # of the main process and its finished children
@@ -53,9 +55,9 @@ class TrainingProgress:
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set the fields."""
+        """Set the fields; those that an older checkpoint lacks stay."""
         for item in fields(self):
-            setattr(self, item.name, state[item.name])
+            setattr(self, item.name, state.get(item.name, getattr(self, item.name)))
 
 
 class _Stateful(Protocol):

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from bsp_hf.malloc import keep_freed_memory
+
 
 class LaunchSettings(Protocol):
     """The settings of any training script that accelerate needs to know."""
@@ -24,8 +26,9 @@ def start_accelerator(
     """Set up processes, precision, seeds, and logging of the package and the script, by the main process.
 
     Accelerate's launcher, configuration file or environment decide what the settings leave open; afterwards
-    the settings hold what is in effect.
+    the settings hold what is in effect. The process keeps the memory that it frees.
     """
+    keep_freed_memory()
     given = settings.gradient_accumulation_steps
     accelerator = Accelerator(
         cpu=settings.cpu,

@@ -17,16 +17,31 @@ from .finite import check_finite
 logger = logging.getLogger(__name__)
 
 
+# The share of clips that were replaced is judged as if a run had at least so many.
+_CLIPS_TO_JUDGE = 1000
+
+
+class BrokenDataError(ValueError):
+    """More videos than the run admits do not decode."""
+
+
 class TrainingLog:
     """Keeps the mean losses and the scores of a run: in its history, its trackers, and on the screen.
 
     Make it when the training starts, after a checkpoint was loaded. Calls are made by every process alike.
-    About 20 means are logged, and one at least every 50 steps; the bar is called `description`.
+    About 20 means are logged, and one at least every 50 steps; the bar is called `description`. A run of
+    which more than `most_replaced_share` of the clips had to be replaced is stopped.
     """
 
     def __init__(
-        self, accelerator: Accelerator, progress: TrainingProgress, total_steps: int, description: str
+        self,
+        accelerator: Accelerator,
+        progress: TrainingProgress,
+        total_steps: int,
+        description: str,
+        most_replaced_share: float = 1.0,
     ):
+        self.most_replaced_share = most_replaced_share
         self.accelerator, self.progress, self.total_steps = accelerator, progress, total_steps
         self.log_every = max(1, min(50, total_steps // 20))
         self.bar = tqdm(
@@ -36,10 +51,18 @@ class TrainingLog:
             disable=not shows_progress(accelerator),
         )
         self._losses: dict[str, list[Tensor]] = {}
+        self._replaced: list[Tensor] = []
         self._restart_clock()
 
-    def add_batch(self, loss: Tensor, num_clips: int, **other_losses: Tensor) -> None:
-        """Count a batch of `num_clips` in each process, and the scalar losses of this one."""
+    def add_batch(
+        self, loss: Tensor, num_clips: int, replaced: Tensor | None = None, **other_losses: Tensor
+    ) -> None:
+        """Count a batch of `num_clips` in each process, and the scalar losses of this one.
+
+        `replaced`, bool `(num_clips,)`, says of which clips the videos did not decode.
+        """
+        if replaced is not None:
+            self._replaced.append(replaced.sum())
         for name, value in {"loss": loss, **other_losses}.items():
             self._losses.setdefault(name, []).append(value.detach())
         self._num_clips += num_clips * self.accelerator.num_processes
@@ -57,6 +80,7 @@ class TrainingLog:
             name: self.accelerator.gather(torch.stack(losses)).mean().item()
             for name, losses in self._losses.items()
         }
+        self._count_replaced()
         loss = means["loss"]
         rate = self._num_clips / (time.perf_counter() - self._started)
         self._write({"step": step, **means, "learning_rate": learning_rate, "clips_per_s": rate})
@@ -65,6 +89,26 @@ class TrainingLog:
             logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, self.total_steps, loss, rate)
         self._losses = {}
         self._restart_clock()
+
+    def _count_replaced(self) -> None:
+        if not self._replaced:
+            return
+        found = int(self.accelerator.gather(torch.stack(self._replaced).sum()[None]).sum())
+        self._replaced = []
+        progress = self.progress
+        progress.clips_drawn += self._num_clips
+        progress.clips_replaced += found
+        if found:
+            shown = progress.clips_replaced, progress.clips_drawn
+            logger.warning("%d of %d clips were replaced: their videos do not decode", *shown)
+        # A single file must not end a run that has just begun.
+        share = progress.clips_replaced / max(progress.clips_drawn, _CLIPS_TO_JUDGE)
+        if share > self.most_replaced_share:
+            raise BrokenDataError(
+                f"{progress.clips_replaced} of {progress.clips_drawn} clips had videos that do not decode, "
+                f"more than --max_replaced_share {self.most_replaced_share:g} allows; the warnings above "
+                "name the files. Repair or leave them out, or raise the share."
+            )
 
     def write_scores(self, scores: dict[str, Any]) -> None:
         """Log an evaluation: JSON values, of which trackers get the floats; its time is not training."""

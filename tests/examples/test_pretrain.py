@@ -156,6 +156,7 @@ def test_two_steps_make_a_folder_that_auto_classes_read(workplace):
     ]
     record = json.loads((workplace / "smoke" / "training_record.json").read_text())
     assert record["num_sources"] == {"training": 20, "held_out": 20} and record["clips_seen"] == 8
+    assert record["clips_replaced"] == 0
     assert "examples/pretrain.py" in record["command"] and record["time"]["wall_s"] > 0
     assert record["encoder"]["feature_dim"] == 64 and record["hardware"]["device"] == "cpu"
     card = (workplace / "smoke" / "README.md").read_text()

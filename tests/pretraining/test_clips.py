@@ -303,6 +303,7 @@ def test_another_source_replaces_one_that_does_not_decode(sources, caplog):
             clip, plan = clips.read(index), untouched.plan(index)
             assert clip.target == plan.case
             names = [clips.catalog.sources[source].group for source in plan.plan.sources]
+            assert clips[index]["replaced"] == (clip.num_failed > 0) == ("run/0.mp4" in names)
             if "run/0.mp4" in names:
                 replaced += 1
                 shown = [clips.catalog.sources[source].group for source in clip.draw.plan.sources]
@@ -332,6 +333,24 @@ def test_another_source_replaces_one_that_disappears_or_shrinks(change, keeps_fr
 
 def test_items_know_their_index(sources):
     assert boundary_clips(sources)[5]["index"] == 5
+
+
+def test_shots_of_one_video_are_decoded_together(sources):
+    asked = []
+
+    class Spy(FrameStore):
+        def read(self, source, frames):
+            asked.append((source.group, len(frames)))
+            return super().read(source, frames)
+
+    clips = boundary_clips(sources, store=Spy())
+    plan = clips.plan(0)
+    ahead, behind, other = np.array([3, 4]), np.array([9, 4, 5]), np.array([0])
+    plan = plan._replace(plan=replace(plan.plan, sources=(1, 0, 1), frames=(ahead, other, behind), cuts=()))
+    shots = clips._read_shots(plan.plan)
+    assert [read_numbers(shot) for shot in shots] == [[3, 4], [0], [9, 4, 5]]
+    groups = [source.group for source in clips.catalog.sources]
+    assert asked == [(groups[1], 5), (groups[0], 1)]
 
 
 def test_rotten_data_set_raises_instead_of_searching_for_ever(sources):

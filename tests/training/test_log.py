@@ -7,7 +7,7 @@ import torch
 
 from bsp_hf.training.checkpoints import TrainingProgress
 from bsp_hf.training.finite import NotFiniteError
-from bsp_hf.training.log import TrainingLog
+from bsp_hf.training.log import BrokenDataError, TrainingLog
 
 
 class TwoProcesses(SimpleNamespace):
@@ -109,3 +109,43 @@ def test_the_rate_counts_the_clips_of_all_processes_and_no_evaluation(monkeypatc
     log.write_scores({})  # ends at 100 s, and what came before is not counted
     run_step(log, progress, 1.0, 1.0, ends_mean=True)  # 2 batches of 4 clips, 2 processes, 2 seconds
     assert progress.history[-1]["clips_per_s"] == 8.0
+
+
+class Alone(TwoProcesses):
+    num_processes = 1
+
+    def gather(self, values):
+        return values
+
+
+def test_replaced_clips_are_counted_and_too_many_stop_the_run(caplog):
+    progress = TrainingProgress()
+    log = TrainingLog(Alone(tracked=[]), progress, 400, "training", most_replaced_share=0.05)
+    for number in range(300):
+        replaced = torch.zeros(10, dtype=torch.bool)
+        replaced[: 1 if number < 100 else 0] = True  # a tenth of the first thousand
+        log.add_batch(torch.tensor(1.0), 10, replaced)
+        progress.steps_done += 1
+        if number == 59:
+            with pytest.raises(
+                BrokenDataError, match=r"60 of 600 clips .* more than --max_replaced_share 0.05"
+            ):
+                log.end_step(0.5)
+            assert "60 of 600 clips were replaced" in caplog.text
+            break
+        log.end_step(0.5)
+    # 50 of 1000 are the share itself, however few clips there were.
+    assert (progress.clips_drawn, progress.clips_replaced) == (600, 60)
+    other = TrainingProgress()
+    other.load_state_dict(progress.state_dict())
+    assert other == progress
+    other.load_state_dict({"epoch": 3})  # of before they were counted
+    assert (other.epoch, other.clips_replaced) == (3, 60)
+
+
+def test_replaced_clips_of_all_processes_are_added():
+    log, progress = log_of(total_steps=20)
+    log.add_batch(torch.tensor(1.0), 4, torch.tensor([True, False, False, False]))
+    progress.steps_done += 1
+    log.end_step(0.5)
+    assert (progress.clips_drawn, progress.clips_replaced) == (8, 4)  # 1 here, 1 + 2 there

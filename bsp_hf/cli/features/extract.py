@@ -65,7 +65,7 @@ def extract(
         model = find_model(model, DEFAULT_ENCODER)
     with report_errors():
         from bsp_hf import extract_features
-        from bsp_hf.features.engine.malloc import keep_freed_memory
+        from bsp_hf.malloc import keep_freed_memory
 
         keep_freed_memory()
         # One line now and then where no terminal shows the bar.

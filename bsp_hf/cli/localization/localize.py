@@ -68,7 +68,7 @@ def localize(
         model = find_model(model, DEFAULT_DETECTOR)
     with report_errors():
         from bsp_hf.features.engine.fast_encoder import check_device
-        from bsp_hf.features.engine.malloc import keep_freed_memory
+        from bsp_hf.malloc import keep_freed_memory
 
         keep_freed_memory()
         check_device(device)

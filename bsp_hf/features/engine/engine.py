@@ -56,7 +56,7 @@ class ExtractionEngine:
 
     On processors with AVX2 and no more, 3x3 convolutions in float32 are computed by Winograd's method;
     features move by rounding only. In bfloat16 the cosine to float32 is above 0.999 on real video. A program
-    that does nothing else gains some percent by `bsp_hf.features.engine.malloc.keep_freed_memory()`.
+    that does nothing else gains some percent by `bsp_hf.malloc.keep_freed_memory()`.
 
     Several threads may call one engine at a time.
 

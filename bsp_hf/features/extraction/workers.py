@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bsp_hf.encoder.video_source import PartialVideoWarning
-from bsp_hf.features.engine.malloc import keep_freed_memory
 from bsp_hf.features.resampling import rescale
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.files import check_checkpoint_files
+from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.videos.datasets import DatasetCell
 from bsp_hf.videos.items import VideoBytes, VideoItem
 

@@ -43,6 +43,7 @@ def describe_run(
         },
         "steps_done": progress.steps_done,
         "clips_seen": progress.steps_done * clips_per_step,
+        "clips_replaced": progress.clips_replaced,
         "history": list(progress.history),
         "command": describe_command(),
         "commit": describe_commit(),

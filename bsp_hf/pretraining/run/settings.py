@@ -76,6 +76,7 @@ class PretrainingSettings:
     # moved folder is the same data, and the precision in effect is accelerate's to say.
     free_to_change: ClassVar[frozenset[str]] = frozenset(
         {"output_dir", "video_dir", "metadata", "frame_cache", "cpu", "num_workers", "mixed_precision"}
+        | {"max_replaced_share"}
         | {"preset", "epochs", "max_steps", "eval_every", "save_every", "report_to", "restart"}
     )
 
@@ -89,6 +90,9 @@ class PretrainingSettings:
     metadata: Path | None = option(None, "CSV: file, class, and optionally split and group")
     eval_fraction: float = option(0.1, "share of groups held out, without a split")
     num_workers: int = option(0, "processes that decode")
+    max_replaced_share: float = option(
+        0.05, "share of clips whose videos do not decode, each replaced by another, above which a run stops"
+    )
     frame_cache: Path | None = option(None, "folder for decoded frames; trades disk for decoding")
     short_side: int = option(256, "pixels of the shorter side, for the encoder's users")
     augmentation: str = option(
@@ -172,7 +176,7 @@ class PretrainingSettings:
         for name in ("weight_decay", "momentum", "start_features_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must not be negative.")
-        for name in ("eval_fraction", "dropout", "warmup_share"):
+        for name in ("eval_fraction", "dropout", "warmup_share", "max_replaced_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
         repeats = self.case_repeats

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from bsp_hf.features.engine.malloc import keep_freed_memory
+from bsp_hf.malloc import keep_freed_memory
 
 FAULTS = """
 import resource, sys, threading, torch
-from bsp_hf.features.engine.malloc import keep_freed_memory
+from bsp_hf.malloc import keep_freed_memory
 print(sys.argv[1] == "keep" and keep_freed_memory())
 def count():
     for _ in range(24):  # the heap grows by a block some two to seven times before one is found free
