@@ -41,6 +41,11 @@ from .localization.lgi.configuration_lgi import LGIConfig as LGIConfig
 from .localization.lgi.modeling_lgi import LGIForVideoGrounding as LGIForVideoGrounding
 from .localization.localizer.folder import save_localizer_folder as save_localizer_folder
 from .localization.localizer.segments import LocalizedSegments as LocalizedSegments
+from .localization.segments.clips import write_clips as write_clips
+from .localization.segments.segmenting import segment_video as segment_video
+from .localization.segments.types import SegmentedVideo as SegmentedVideo
+from .localization.segments.types import VideoSegment as VideoSegment
+from .localization.segments.writing import write_segments as write_segments
 from .localization.tan.configuration_tan import TANConfig as TANConfig
 from .localization.tan.modeling_tan import TANForVideoGrounding as TANForVideoGrounding
 from .localization.video_grounding import VideoGroundingPipeline as VideoGroundingPipeline

@@ -17,7 +17,7 @@ from .application import app
 _PANELS = {
     ("Pre-training", "pretraining"): ("synth", "prepare", "pretrain"),
     ("Features", "features"): ("extract", "export"),
-    ("Localization", "localization"): ("localize", "eval"),
+    ("Localization", "localization"): ("segment", "localize", "eval"),
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
     ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }

@@ -25,6 +25,7 @@ _EXTRA_USES = {
     "trackio": "training curves in Trackio",
     "onnx": "export to ONNX",
     "demo": "the demo page",
+    "otio": "segments for editing programs",
 }
 _LEAST_FREE_GB = 2.0
 _PACKAGE_PARENT = Path(__file__).resolve().parents[3]

@@ -1,0 +1,1 @@
+"""Videos to segments without labels: kinds of change, file formats, clips."""
