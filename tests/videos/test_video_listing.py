@@ -1,12 +1,17 @@
 """What people have, as lists of videos: ids, ranges, collisions, and what cannot be used."""
 
+import bz2
+import gzip
 import http.server
 import inspect
 import io
+import lzma
 import os
 import pickle
 import tarfile
 import threading
+import time
+import tracemalloc
 
 import fsspec
 import pytest
@@ -385,6 +390,67 @@ def test_a_cut_or_damaged_compressed_archive_is_named(tmp_path, kind):
         found = find_videos(path)
         assert len(found.items) < 3
         assert any(video.name == str(path) for video in found.unusable)
+
+
+def write_zeros(path, kind, headers, num_bytes):
+    """Write an archive of some headers and many zeros; it is small."""
+    opener = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}[kind]
+    with opener(path, "wb") as file:
+        for header in headers:
+            file.write(header)
+        for _ in range(num_bytes >> 20):
+            file.write(bytes(1 << 20))
+
+
+def header_of(name, size, kind=tarfile.REGTYPE):
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", pytest.param("xz", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [header_of("a.mp4", 1 << 29), header_of("b.mp4", 5)],
+        [header_of("a.mp4", 1 << 60)],
+        [header_of("name", 1 << 29, tarfile.GNUTYPE_LONGNAME)],
+        [header_of("facts", 1 << 29, tarfile.XHDTYPE)],
+    ],
+    ids=["zeros", "exabytes", "name", "facts"],
+)
+def test_an_archive_that_unpacks_to_far_more_than_it_is_costs_nothing(tmp_path, kind, headers):
+    write_zeros(tmp_path / f"bomb.tar.{kind}", kind, headers, 1 << 22)
+    add_whole = tmp_path / "whole.tar"
+    with tarfile.open(add_whole, "w") as archive:
+        add(archive, "x.mp4")
+    started_s = time.process_time()
+    tracemalloc.start()
+    found = find_videos(f"{tmp_path}/*.tar*")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [item.video_id for item in found.items] == ["x"]
+    (bomb,) = found.unusable
+    assert bomb.name == str(tmp_path / f"bomb.tar.{kind}") and "claims" in bomb.reason
+    assert peak < 20 << 20 and time.process_time() - started_s < 5
+
+
+@pytest.mark.slow
+def test_an_archive_of_endless_headers_ends(tmp_path):
+    path = tmp_path / "many.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(140):
+            file.write(header_of("notes.txt", 0) * 1024)
+    started_s = time.process_time()
+    (bomb,) = find_videos(path).unusable
+    assert bomb.name == str(path) and "claims" in bomb.reason
+    assert time.process_time() - started_s < 20
+
+
+def test_a_header_of_an_archive_that_is_not_packed_claims_no_memory(tmp_path):
+    (tmp_path / "x.tar").write_bytes(header_of("facts", 1 << 40, tarfile.XHDTYPE) + bytes(2048))
+    found = find_videos(tmp_path / "x.tar")
+    assert not found.items and found.unusable
 
 
 # --- addresses ---------------------------------------------------------------------------------------------
