@@ -21,7 +21,12 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClass
 
 import bsp_hf
 from bsp_hf.files import atomic_file, atomic_write_text
-from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries, settle_threshold
+from bsp_hf.localization.boundaries.response import (
+    DEFAULT_GAP_S,
+    boundary_response,
+    pick_boundaries,
+    settle_threshold,
+)
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 from bsp_hf.pretraining.rendering.clips import render_long_video
@@ -49,7 +54,9 @@ class FindBoundariesSettings:
         default=None,
         metadata={"help": "boundary types to look for, e.g. diff-class same-class for cuts; default: all"},
     )
-    min_gap_s: float = field(default=0.6, metadata={"help": "seconds that two boundaries lie apart at least"})
+    min_gap_s: float = field(
+        default=DEFAULT_GAP_S, metadata={"help": "seconds that two boundaries lie apart at least"}
+    )
     seed: int = field(default=7, metadata={"help": "of the rendered video; training clips use 0"})
 
     def __post_init__(self) -> None:

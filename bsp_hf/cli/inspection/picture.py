@@ -93,7 +93,9 @@ def timeline(
     threshold: Annotated[
         float | None, Option(help="Smallest response of a picked boundary; default: the encoder's own.")
     ] = None,
-    min_gap_s: Annotated[float, Option(help="Seconds that two boundaries lie apart.")] = 0.6,
+    min_gap_s: Annotated[
+        float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
+    ] = None,
     kinds: Annotated[
         str | None, Option(help="Boundary types to look for, with commas; all by default.")
     ] = None,
@@ -114,6 +116,7 @@ def timeline(
     from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
     from bsp_hf.localization.boundaries.response import (
+        DEFAULT_GAP_S,
         boundary_response,
         pick_boundaries,
         settle_threshold,
@@ -132,7 +135,7 @@ def timeline(
         stride_frames,
         kinds=kinds.split(",") if kinds else None,
     )
-    picked_s = pick_boundaries(response, threshold, min_gap_s)
+    picked_s = pick_boundaries(response, threshold, DEFAULT_GAP_S if min_gap_s is None else min_gap_s)
     frames, frame_times_s = _spread_frames(video, response.duration_s) if film_strip else (None, None)
     figure = plot_boundary_response(
         response.times_s,

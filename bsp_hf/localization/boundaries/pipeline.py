@@ -12,6 +12,7 @@ from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 
 from .response import (
+    DEFAULT_GAP_S,
     NO_BOUNDARY,
     BoundaryResponse,
     boundary_probabilities,
@@ -108,7 +109,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         return_tensors: bool = False,
         keep_failure: bool = False,
         threshold: float | None = None,
-        min_gap_s: float = 0.5,
+        min_gap_s: float = DEFAULT_GAP_S,
         kinds: Sequence[str] | None = None,
     ) -> Any:
         """Pick the peaks of the response."""
@@ -129,6 +130,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
             _describe(response, probabilities, counted, threshold, min_gap_s),
             duration_s=joined["duration_s"],
             error=joined["error"] or _too_short(response, joined["snippet_frames"]),
+            complete=joined["complete"],
             times_s=response.times_s,
             scores=response.response,
         )

@@ -13,6 +13,9 @@ from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.video_snippets import VideoSnippets, to_pixel_values
 
+DEFAULT_GAP_S = 0.5
+# Responses that differ by less are equally high.
+_EVEN = 0.01
 NO_BOUNDARY = BoundaryType.SAME_SPEED.label
 
 
@@ -109,12 +112,15 @@ def calibrate_threshold(responses: np.ndarray) -> float:
     return max(0.5, float(np.quantile(responses, 0.99))) if len(responses) else 0.5
 
 
-def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = 0.5) -> np.ndarray:
+def pick_boundaries(
+    response: BoundaryResponse, threshold: float = 0.5, min_gap_s: float = DEFAULT_GAP_S
+) -> np.ndarray:
     """Return the peaks of a response.
 
     Every window that holds a boundary answers to it, so a boundary shows as a plateau as long as a window.
-    Peaks are therefore looked for after smoothing with a triangle of that length, whose top is the
-    plateau's middle; of two that are too near, the one of the higher response stays.
+    Plateaus are therefore looked for after smoothing with a triangle of that length. Each is judged by its
+    highest response, and lies where the response is that high, near the top of the smooth one; of two that
+    are too near, the one of the higher response stays.
 
     Args:
         response (`BoundaryResponse`): From [`boundary_response`].
@@ -124,25 +130,40 @@ def pick_boundaries(response: BoundaryResponse, threshold: float = 0.5, min_gap_
     Returns:
         `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.
     """
-    smooth = _smooth(response)
+    half = _half_window(response)
+    smooth = _smooth(response.response, half)
     around = np.pad(smooth, 1, constant_values=-np.inf)
-    is_peak = (smooth >= around[:-2]) & (smooth >= around[2:])
-    kept: list[float] = []
+    peaks = np.flatnonzero((smooth >= around[:-2]) & (smooth >= around[2:]))
+    tops = np.array([_find_top(response.response, smooth, int(peak), half) for peak in peaks], dtype=int)
+    kept: list[int] = []  # windows
     # By the response itself: the smooth one of a broad hump may exceed that of a sharp cut beside it.
-    for index in np.lexsort((-smooth, -response.response)):
-        if response.response[index] < threshold or not is_peak[index]:
-            continue
-        time_s = response.times_s[index]
-        if all(abs(time_s - other) >= min_gap_s for other in kept):
-            kept.append(float(time_s))
-    return np.array(sorted(kept))
+    for top in tops[np.lexsort((-smooth[peaks], -response.response[tops]))].tolist():
+        gaps_s = np.abs(response.times_s[kept] - response.times_s[top])
+        if response.response[top] >= threshold and top not in kept and (gaps_s >= min_gap_s).all():
+            kept.append(top)
+    return response.times_s[sorted(kept)]
 
 
-def _smooth(response: BoundaryResponse) -> np.ndarray:
+def _find_top(response: np.ndarray, smooth: np.ndarray, peak: int, half: int) -> int:
+    """Return the window of a plateau with about its highest response that is nearest to the smooth peak."""
+    first = last = peak
+    while first > max(0, peak - half) and smooth[first - 1] <= smooth[first]:
+        first -= 1
+    while last < min(len(smooth) - 1, peak + half) and smooth[last + 1] <= smooth[last]:
+        last += 1
+    plateau = response[first : last + 1]
+    high = first + np.flatnonzero(plateau >= plateau.max() - _EVEN)
+    return int(high[np.abs(high - peak).argmin()])
+
+
+def _half_window(response: BoundaryResponse) -> int:
     if len(response.times_s) < 2:
-        return response.response
+        return 0
     step_s = float(np.median(np.diff(response.times_s)))
-    half = max(1, round(response.window_s / step_s / 2))
+    return max(1, round(response.window_s / step_s / 2))
+
+
+def _smooth(response: np.ndarray, half: int) -> np.ndarray:
     triangle = half + 1 - np.abs(np.arange(-half, half + 1))
-    padded = np.pad(response.response, half, mode="edge")
+    padded = np.pad(response, half, mode="edge")
     return np.convolve(padded, triangle / triangle.sum(), mode="valid")

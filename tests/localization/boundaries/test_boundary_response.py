@@ -59,6 +59,26 @@ def test_the_middle_of_a_plateau_is_the_boundary():
     assert pick_boundaries(response_of(values)).tolist() == [50 * 0.04]
 
 
+def test_a_plateau_is_judged_by_its_highest_window_and_lies_there():
+    values = np.full(60, 0.1)
+    values[26:34] = 0.85
+    values[31] = 0.945
+    assert pick_boundaries(response_of(values), threshold=0.9).tolist() == pytest.approx([31 * 0.04])
+    values[40:48], values[45] = 0.9, 0.94  # too near, and lower
+    assert pick_boundaries(response_of(values), threshold=0.9, min_gap_s=1).tolist() == [31 * 0.04]
+
+
+def test_every_boundary_lies_on_a_top_of_the_response():
+    values = np.random.default_rng(0).random(400).astype(np.float32)
+    values = np.convolve(values, np.ones(5) / 5, mode="same")
+    response = response_of(values)
+    found = pick_boundaries(response, threshold=0.5, min_gap_s=0)
+    rows = np.searchsorted(response.times_s, found)
+    assert len(found) > 20 and len(set(found)) == len(found)
+    for row in rows:
+        assert values[row] >= values[max(0, row - 1) : row + 2].max() - 0.011
+
+
 def test_a_slope_is_no_boundary_however_high_it_is():
     values = np.zeros(150)
     values[20:120] = np.linspace(0.55, 1, 100)  # four seconds
