@@ -28,10 +28,14 @@ class HubPreTrainedModel(PreTrainedModel):
         """Load a model as [`PreTrainedModel.from_pretrained`] does, and remember what it was loaded from."""
         name = pretrained_model_name_or_path
         places = {key: kwargs[key] for key in ("revision", "cache_dir", "subfolder") if key in kwargs}
+        place = os.path.join(str(name), kwargs.get("subfolder") or "").rstrip("/")
         try:
             loaded: Any = super().from_pretrained(name, *args, **kwargs)
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(f"{place}: config.json: it has other sizes than model.safetensors.") from error
         except SafetensorError as error:
-            place = os.path.join(str(name), kwargs.get("subfolder") or "").rstrip("/")
             raise OSError(
                 f"{place}: the weights cannot be read from model.safetensors ({error}); is it complete?"
             ) from error

@@ -9,6 +9,8 @@ from bsp_hf.localization.localizer.config import LocalizerConfig
 from .alignment import AlignmentGeometry
 
 STEM_GROUPS = 4
+# Twenty times what is published.
+_MOST_STEPS, _MOST_SAMPLES, _MOST_EXPANSION = 4096, 1 << 24, 100
 TIME_AXES = ("rescaled", "windows")
 
 
@@ -121,6 +123,18 @@ class GTADConfig(LocalizerConfig):
                 )
         if self.max_duration > self.num_steps:
             raise ValueError(f"max_duration={self.max_duration} must not exceed num_steps={self.num_steps}.")
+        if self.num_steps > _MOST_STEPS:  # every step is compared with every other
+            raise ValueError(f"num_steps={self.num_steps} must be at most {_MOST_STEPS}.")
+        if self.expansion_ratio > _MOST_EXPANSION:
+            raise ValueError(f"expansion_ratio={self.expansion_ratio} must be at most {_MOST_EXPANSION}.")
+        num_bins = self.num_inner_bins + 2 * self.num_context_bins
+        num_samples = num_bins * max(1, self.inner_sampling_ratio, self.context_sampling_ratio)
+        if self.num_steps * self.max_duration * num_samples > _MOST_SAMPLES:
+            raise ValueError(
+                f"num_steps={self.num_steps} times max_duration={self.max_duration} times {num_samples} "
+                "(num_inner_bins and num_context_bins, times inner_sampling_ratio or context_sampling_ratio) "
+                f"must be at most {_MOST_SAMPLES}."
+            )
         if self.num_neighbors > self.num_steps:
             raise ValueError(
                 f"num_neighbors={self.num_neighbors} must not exceed num_steps={self.num_steps}."

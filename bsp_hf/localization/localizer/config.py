@@ -1,14 +1,19 @@
 """Base of the localizers' configs: the features that a localizer was trained on."""
 
+import reprlib
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
+from bsp_hf.encoder.frame_times import LEAST_FPS, MOST_FPS
 from bsp_hf.features.encoder_record import EncoderRecord
 
+# Far above what is published, far below what would fill a memory.
+_LARGEST, _MOST_ENTRIES, _MOST_LAYERS = 1_000_000, 1000, 1000
 # Task of the pipeline of each kind of localizer, by the type of its config.
 LOCALIZER_TASKS = {
     "gtad": "temporal-action-localization",
@@ -56,12 +61,22 @@ class LocalizerConfig(PreTrainedConfig):
         """Make a config of a dict; errors name the folder and file that it was read from."""
         name = kwargs.get("name_or_path")
         try:
+            for field in ("id2label", "label2id"):
+                if not isinstance(config_dict.get(field) or {}, dict):
+                    raise ValueError(f"{field}={reprlib.repr(config_dict[field])} must be a JSON object.")
+            numbers = [*(config_dict.get("id2label") or {}), *(config_dict.get("label2id") or {}).values()]
+            if not all(str(number).isdecimal() for number in numbers):
+                raise ValueError(
+                    "id2label and label2id must hold whole numbers and the names of the classes."
+                )
             return super().from_dict(config_dict, **kwargs)
         except (StrictDataclassError, AttributeError, KeyError, TypeError, ValueError) as error:
             if not name:
                 raise
             reason = error.__cause__ if isinstance(error, StrictDataclassError) else error
-            raise ValueError(f"{name}: config.json: {reason or error}") from error
+            text = " ".join(str(reason or error).split())
+            text = text if len(text) <= 450 else f"{text[:250]} ... {text[-200:]}"
+            raise ValueError(f"{name}: config.json: {text}") from error
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return what `config.json` holds: everything that is not a default, and the names of the classes."""
@@ -70,6 +85,20 @@ class LocalizerConfig(PreTrainedConfig):
             {} if self.default_label is None else {"id2label": self.id2label, "label2id": self.label2id}
         )
         return super().to_diff_dict() | names
+
+    def validate_bounds(self) -> None:
+        """Check that no number or list is so large that the network would take all memory or days."""
+        own = {field.name: field.default for field in fields(self)}
+        for name in own.keys() - {field.name for field in fields(PreTrainedConfig)}:
+            value = getattr(self, name)
+            if isinstance(value, bool) and not isinstance(own[name], bool):
+                raise ValueError(f"{name}={value} must be a number or null.")
+            numbers = value if isinstance(value, list | tuple) else [value]
+            if len(numbers) > _MOST_ENTRIES:
+                raise ValueError(f"{name} has {len(numbers)} entries; at most {_MOST_ENTRIES} are read.")
+            most = _MOST_LAYERS if name.endswith(("_layers", "_blocks")) else _LARGEST
+            if any(isinstance(one, int | float) and not abs(one) <= most for one in numbers):
+                raise ValueError(f"{name}={reprlib.repr(value)} must lie between {-most} and {most}.")
 
     def check_at_least(self, least: int, *names: str) -> None:
         """Check that fields are not below a bound."""
@@ -95,7 +124,8 @@ class LocalizerConfig(PreTrainedConfig):
                     EncoderRecord.from_dict(record)
                 except (TypeError, ValueError) as error:
                     raise type(error)(f"{name}={record!r} is not what EncoderRecord gives: {error}") from None
-        for name in ("feature_fps", "feature_stride_frames"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value} must be positive, or None.")
+        if self.feature_stride_frames is not None:
+            self.check_at_least(1, "feature_stride_frames")
+        if self.feature_fps is not None and not LEAST_FPS <= self.feature_fps <= MOST_FPS:
+            bounds = f"between {LEAST_FPS} and {MOST_FPS}"
+            raise ValueError(f"feature_fps={self.feature_fps} must be {bounds}, or None.")

@@ -9,6 +9,7 @@ from bsp_hf.localization.grounding.configuration import GroundingConfig
 from .proposal_map import proposal_layout
 
 PROPOSAL_KINDS = ("pool", "conv")
+_MOST_CLIPS = 1024
 QUERY_ENCODERS = ("lstm", "sentence")
 
 
@@ -84,7 +85,8 @@ class TANConfig(GroundingConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name in ("scale_layers", "map_kernel_sizes", "map_paddings"):
-            setattr(self, name, list(getattr(self, name)))
+            if isinstance(getattr(self, name), tuple):
+                setattr(self, name, list(getattr(self, name)))
         super().__post_init__(**kwargs)
 
     def validate_fields(self) -> None:
@@ -93,6 +95,8 @@ class TANConfig(GroundingConfig):
         self.check_at_least(1, "word_dim", "text_hidden_dim", "num_text_layers")
         self.check_choice("proposals", PROPOSAL_KINDS)
         self.check_choice("query_encoder", QUERY_ENCODERS)
+        if self.num_clips > _MOST_CLIPS:
+            raise ValueError(f"num_clips={self.num_clips} must be at most {_MOST_CLIPS}.")
         if self.num_rows % self.num_clips:
             raise ValueError(f"num_rows={self.num_rows} must be a multiple of num_clips={self.num_clips}.")
         if not 0 <= self.min_iou < self.max_iou:

@@ -1,5 +1,6 @@
 """A localizer's folder is the old one or the new one, whole, wherever saving is interrupted."""
 
+import json
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ from support.tiny_localizers import (
     tiny_localizer,
     tiny_track,
 )
-from transformers import pipeline
+from transformers import AutoModel, pipeline
 
 from bsp_hf import save_localizer_folder
 from bsp_hf.features import EncoderRecord
@@ -132,6 +133,50 @@ def test_a_damaged_file_of_a_folder_is_named(folders, tmp_path, kind, name, chan
         said = bsp("localize", __file__, "--model", folder, code=2)
         assert f"{folder}: the weights cannot be read from model.safetensors" in said
         assert "Traceback" not in said
+
+
+ABSURD = {
+    "actionness": ("feature_dim", "segment_s", "feature_fps", "feature_stride_frames", "id2label"),
+    "gtad": ("num_steps", "max_duration", "num_inner_bins", "expansion_ratio", "inner_sampling_ratio"),
+    "tan": ("num_clips", "num_rows", "scale_layers", "map_paddings", "nms_threshold", "word_dim"),
+    "lgi": ("num_rows", "vocab_size", "hidden_dim", "local_kernel_size", "dropout", "query_input"),
+}
+VALUES = [
+    1e300,
+    -5,
+    10**9,
+    10**18,
+    10**400,
+    "x" * 9999,
+    [10**9] * 3,
+    [None] * 2000,
+    {"a": 1},
+    True,
+    float("nan"),
+]
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in ABSURD for field in ABSURD[kind]])
+def test_absurd_values_are_one_line_that_names_file_and_field(tmp_path, kind, field):
+    tiny_localizer(kind).config.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    for value in [*VALUES, None]:
+        if value is None and field in ("feature_fps", "feature_stride_frames", "id2label"):
+            continue  # none is one of their values
+        (tmp_path / "config.json").write_text(json.dumps({**content, field: value}))
+        with pytest.raises(ValueError) as error:
+            AutoModel.from_pretrained(tmp_path)
+        said = str(error.value)
+        assert said.startswith(f"{tmp_path}: config.json: ") and field in said, (value, said)
+        assert len(said) < 600 and "\n" not in said
+
+
+def test_sizes_other_than_those_of_the_weights_are_named(tmp_path):
+    tiny_localizer("actionness").save_pretrained(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(text.replace('"feature_dim": 16', '"feature_dim": 70000'))
+    with pytest.raises(ValueError, match=r"config\.json: it has other sizes than model\.safetensors"):
+        AutoModel.from_pretrained(tmp_path)
 
 
 def test_spans_that_are_not_finite_are_no_answer(folders):
