@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 # Codecs whose every picture stands for itself.
 _INTRA_CODECS = "mjpeg prores dnxhd huffyuv ffvhuff utvideo rawvideo png"
@@ -118,6 +119,21 @@ def _starts_with_av1_key(data: bytes) -> bool:
             return data[position] >> 4 & 0b1111 == 0b0001  # show_existing_frame, frame_type, show_frame
         position += size
     return False
+
+
+_END_CODES = {
+    "mpeg1video": (b"\xb7",),
+    "mpeg2video": (b"\xb7",),
+    "mpeg4": (b"\xb1",),
+    "vc1": (b"\x0a",),
+    "h264": (b"\x0a", b"\x0b"),
+    "hevc": (b"\x48\x01", b"\x4a\x01"),
+}
+
+
+def ends_sequence(tail: Any, codec: str) -> bool:  # Any: bytes or a packet of PyAV
+    """Return whether the last bytes of a stream are the code that ends a sequence of pictures."""
+    return bytes(tail).rstrip(b"\0").endswith(tuple(b"\0\0\1" + code for code in _END_CODES.get(codec, ())))
 
 
 def find_nal_length_size(codec: str, extradata: bytes) -> int:

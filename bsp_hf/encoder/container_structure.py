@@ -17,6 +17,7 @@ _MOST_PADDING = 32
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
 
 
 def is_whole(file: BinaryIO, container: str, read_to: int) -> bool | None:
@@ -26,7 +27,7 @@ def is_whole(file: BinaryIO, container: str, read_to: int) -> bool | None:
     """
     size = file.seek(0, 2)
     if container == "yuv4mpegpipe":  # nothing but pictures
-        return size - read_to < _MOST_PADDING
+        return None if size - read_to < _MOST_PADDING else False
     check = _CHECKS.get(container)
     return check(file, size) if check else None
 
@@ -60,10 +61,85 @@ def _check_matroska(file: BinaryIO, size: int) -> bool | None:
 
 
 def _check_flv(file: BinaryIO, size: int) -> bool | None:
-    name = b"\x00\x08filesize\x00"
-    head = _read(file, 0, 4096)
-    (stated,) = struct.unpack_from(">d", head, head.index(name) + len(name))
-    return stated <= size if stated > 0 else None
+    stated = read_flv_value(file, b"filesize")
+    if stated > 0:
+        return stated <= size
+    length = int.from_bytes(_read(file, max(size - 4, 0), 4), "big")  # of the last tag
+    tag = _read(file, max(size - 4 - length, 0), 13)
+    ends = tag[:1] == b"\x09" and tag[11] & 0xF == 7 and tag[12] == 2  # video, H.264, end of sequence
+    return ends or None
+
+
+def read_flv_value(file: BinaryIO, name: bytes) -> float:
+    """Return a number of an FLV file's metadata; 0 if it is not there."""
+    head, key = _read(file, 0, 4096), bytes([0, len(name)]) + name + b"\0"
+    at = head.find(key)
+    return float(struct.unpack_from(">d", head, at + len(key))[0]) if at >= 0 else 0.0
+
+
+def _check_mov(file: BinaryIO, size: int) -> bool | None:
+    """Check a fragmented file, which ends with an index of its fragments or begins with their sizes."""
+    position, num_indices, end, kind = 0, 0, 0, b""
+    while position + 8 <= size:
+        length, kind = struct.unpack(">I4s", _read(file, position, 8))
+        if length == 1:
+            length = int.from_bytes(_read(file, position + 8, 8), "big")
+        length = max(length, 8) if length else size - position
+        if kind == b"sidx":
+            num_indices += 1
+            end = position + length + _sum_references(_read(file, position + 8, length - 8))
+        position += length
+    if position != size:
+        return False
+    return True if kind == b"mfra" else end <= size if num_indices == 1 else None
+
+
+def _sum_references(box: bytes) -> int:
+    """Return how far the fragments reach that a segment index names, from its own end."""
+    at = 28 if box[0] else 20
+    first = int.from_bytes(box[20:28] if box[0] else box[16:20], "big")
+    (count,) = struct.unpack_from(">2xH", box, at)
+    references = struct.unpack_from(">" + "I8x" * count, box, at + 4)
+    return first + sum(reference & 0x7FFFFFFF for reference in references)
+
+
+def _check_program_stream(file: BinaryIO, size: int) -> bool | None:
+    """Walk the packets at the end of an MPEG program stream, from the first pack where that succeeds."""
+    start = max(size - (1 << 18), 0)
+    data = _read(file, start, 1 << 18)
+    for match in re.finditer(b"\0\0\1\xba", data):
+        position = match.start()
+        while data[position : position + 3] == b"\0\0\1":
+            kind = data[position + 3]
+            if kind == 0xB9:  # the end
+                return True
+            if kind == 0xBA:
+                is_mpeg2 = data[position + 4] >> 6 == 1
+                position += 14 + (data[position + 13] & 7) if is_mpeg2 else 12
+            else:
+                position += 6 + int.from_bytes(data[position + 4 : position + 6], "big")
+        if position >= len(data):
+            return None if position == len(data) else False
+    return None
+
+
+def _check_ogg(file: BinaryIO, size: int) -> bool | None:
+    data = _read(file, max(size - (1 << 17), 0), 1 << 17)
+    at = data.rindex(b"OggS")
+    lengths = data[at + 27 : at + 27 + data[at + 26]]
+    if at + 27 + len(lengths) + sum(lengths) != len(data):
+        return False
+    return data[at + 5] & 4 > 0 or None  # the end of a stream
+
+
+def _check_nut(file: BinaryIO, size: int) -> bool | None:
+    length = int.from_bytes(_read(file, max(size - 12, 0), 8), "big")
+    return _read(file, max(size - length, 0), 8) == _NUT_INDEX or None
+
+
+def _check_swf(file: BinaryIO, size: int) -> bool | None:
+    head = _read(file, 0, 8)
+    return int.from_bytes(head[4:], "little") <= size if head[:1] == b"F" else None  # others are compressed
 
 
 def _check_mxf(file: BinaryIO, size: int) -> bool | None:
@@ -75,9 +151,9 @@ def _check_gif(file: BinaryIO, size: int) -> bool:
     return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b";")
 
 
-def _check_dv(file: BinaryIO, size: int) -> bool:
+def _check_dv(file: BinaryIO, size: int) -> bool | None:
     is_50_hz = _read(file, 3, 1)[0] & 0x80
-    return size % (144000 if is_50_hz else 120000) < _MOST_PADDING
+    return None if size % (144000 if is_50_hz else 120000) < _MOST_PADDING else False
 
 
 def _check_apng(file: BinaryIO, size: int) -> bool:
@@ -95,8 +171,8 @@ def _ts_packet_size(file: BinaryIO) -> int | None:
     return sizes[0] if sizes else None
 
 
-def _check_mjpeg(file: BinaryIO, size: int) -> bool:
-    return _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b"\xff\xd9")
+def _check_mjpeg(file: BinaryIO, size: int) -> bool | None:
+    return None if _read(file, max(size - 64, 0), 64).rstrip(b"\x00").endswith(b"\xff\xd9") else False
 
 
 _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
@@ -109,6 +185,11 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
     "apng": _check_apng,
     "dv": _check_dv,
     "mpegts": _check_ts,
+    "mpeg": _check_program_stream,
+    "ogg": _check_ogg,
+    "nut": _check_nut,
+    "swf": _check_swf,
+    "mov,mp4,m4a,3gp,3g2,mj2": _check_mov,
 }
 
 

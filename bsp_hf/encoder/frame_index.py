@@ -9,7 +9,7 @@ import numpy as np
 from .coded_pictures import find_nal_length_size, holds_picture, starts_anew
 from .frame_times import FrameClock
 from .video_file import MOV_CONTAINER, SeekingFailedError, VideoFile
-from .video_records import VideoMetadata, VideoReport
+from .video_records import Completeness, VideoMetadata, VideoReport
 from .video_source import VideoDecodeError
 
 # Codecs whose every packet is one shown frame. Not among them: VP8, which has packets that are never shown.
@@ -34,8 +34,8 @@ class FrameIndex:
         fps (`float`): Average frames per second.
         width (`int`): Width of the frames as shown, in pixels.
         height (`int`): Height of the frames as shown.
-        complete (`bool`): Whether nothing is known to be missing or damaged. Damage inside a picture is
-            seen only by decoding it.
+        complete (`bool` or `"unknown"`): Whether nothing is known to be missing or damaged, as for
+            `VideoReport`. Damage inside a picture is seen only by decoding it.
         reason (`str` or `None`): Why it is not complete.
         pts (`np.ndarray`): int64 `(num_frames,)`, the time stamps; empty where the frames were counted by
             decoding, and then `read_frames` decodes from the start.
@@ -50,7 +50,7 @@ class FrameIndex:
     fps: float
     width: int
     height: int
-    complete: bool
+    complete: Completeness
     reason: str | None
     pts: np.ndarray
     positions: np.ndarray
@@ -125,7 +125,7 @@ def index_packets(opened: VideoFile) -> FrameIndex | str:
         fps=metadata.fps,
         width=metadata.width,
         height=metadata.height,
-        complete=True,
+        complete=opened.ledger.complete,
         reason=None,
         pts=np.array(pts, dtype=np.int64)[positions],
         positions=positions,

@@ -48,7 +48,8 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     - `num_frames` (`int`): Frames that were cut into snippets, at `fps` and between `start_s` and `end_s`.
     - `duration_s` (`float`): From second 0 of the video to the end of what was read.
     - `encoder` (`dict`): id, revision, settings hash and dtype.
-    - `complete` (`bool`): Whether all that was asked for could be read; `error` (`str` or `None`): why not.
+    - `complete` (`bool` or `"unknown"`): Whether all that was asked for could be read, as in `VideoReport`;
+      `error` (`str` or `None`): why not.
 
     One video that cannot be read raises [`VideoDecodeError`] or `OSError`. In a list it does not stop the
     others: its result has the rows that could be made, often none, and says why in `error`.

@@ -142,7 +142,7 @@ class VideoReader:
         return VideoReport(
             num_frames=self._num_frames,
             duration_s=float(self._last_s + self._clock.frame_duration_s),
-            complete=not losses,
+            complete=False if losses else self._opened.ledger.complete,
             reason="; ".join(losses) or None,
             num_corrupt_frames=self._num_corrupt,
             num_repaired_times=self._clock.num_repaired,

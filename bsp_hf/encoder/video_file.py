@@ -16,10 +16,16 @@ from typing import Any, BinaryIO, TypeVar
 import av
 import numpy as np
 
-from .coded_pictures import VopCounter
-from .container_structure import count_blocks, count_empty_chunks, is_whole, restarts_cleanly
+from .coded_pictures import VopCounter, ends_sequence
+from .container_structure import (
+    count_blocks,
+    count_empty_chunks,
+    is_whole,
+    read_flv_value,
+    restarts_cleanly,
+)
 from .frame_times import StampOrder
-from .video_records import VideoMetadata
+from .video_records import Completeness, VideoMetadata
 from .video_source import (
     GuardedFile,
     VideoDecodeError,
@@ -49,6 +55,8 @@ class PacketLedger:
         """Packets of the video stream so far."""
         self.read_to = 0
         """Where in the file the last of them ended."""
+        self.tail = b""
+        """The last bytes of the stream."""
         self.num_hidden = 0
         """How many of them an edit list hides."""
         self.num_surplus = 0
@@ -67,6 +75,7 @@ class PacketLedger:
         self._decode_failure: str | None = None
         self._read_failure: str | None = None
         self._missing: str | None = None
+        self._knows_end = True  # until all has been read
 
     def note_packet(self, packet: Any) -> None:  # Any: a packet of PyAV
         """Count a packet of the video stream that was read."""
@@ -74,6 +83,7 @@ class PacketLedger:
             self._starts_with_keyframe = packet.is_keyframe
         self.num_packets += 1
         self.read_to = (packet.pos or 0) + packet.size
+        self.tail = (self.tail + bytes(memoryview(packet)[-_TAIL_BYTES:]))[-_TAIL_BYTES:]
         self.num_hidden += bool(packet.is_discard)
         self._num_damaged += bool(packet.is_corrupt)
         if self._num_to_join:
@@ -106,21 +116,25 @@ class PacketLedger:
         """Remember the first failure to read on."""
         self._read_failure = self._read_failure or failure
 
-    def settle(self, num_frames: int, num_promised: int, is_whole: bool | None) -> None:
+    def settle(
+        self, num_frames: int, num_promised: int, is_whole: bool | None, *, states_count: bool
+    ) -> None:
         """Compare what came with what was promised, when all has been read.
 
         `num_promised` counts the packets that the container says it holds, hidden ones included; 0 if it does
-        not say. `is_whole` is what the structure of the file says, where it was asked.
+        not say. `is_whole` is what the structure of the file says, where it was asked; `states_count`
+        whether the promise is one for the whole file.
         """
+        self._knows_end = states_count or self.states_end or is_whole is not None
         num_shown = num_promised - self.num_hidden + self.num_surplus
         if num_frames < num_shown:
             self._missing = f"{num_frames} of {num_shown} declared frames came"
-        elif is_whole is False and not self.states_end:
-            self._missing = "the file is cut: it ends before its own structure does"
         elif self.ends_early and not is_whole:
             self._missing = (
                 f"it ends at {float(self._end_s):.2f} s of {float(self._promised_end_s or 0):.2f} s"
             )
+        elif is_whole is False and not self.comes_to_end:
+            self._missing = "the file is cut: it ends before its own structure does"
 
     @property
     def awaits_join(self) -> bool:
@@ -143,10 +157,21 @@ class PacketLedger:
         return self._promised_end_s is not None
 
     @property
+    def comes_to_end(self) -> bool:
+        """Whether the last packet so far ends when the container says that it does, to half a frame."""
+        end_s = self._promised_end_s
+        return end_s is not None and self._end_s + Fraction(1, 2) / self._fps >= end_s
+
+    @property
     def ends_early(self) -> bool:
-        """Whether the last packet so far ends before the container says that it does."""
+        """Whether the last packet so far ends clearly before the container says that it does."""
         end_s = self._promised_end_s
         return end_s is not None and self._end_s + Fraction(3, 2) / self._fps < end_s
+
+    @property
+    def complete(self) -> Completeness:
+        """Whether all was there, as far as it was read."""
+        return False if self.losses else self._knows_end or "unknown"
 
     @property
     def losses(self) -> list[str]:
@@ -171,6 +196,7 @@ class PacketLedger:
         return f"not one frame can be decoded from {self.num_packets} packets{why}"
 
 
+_TAIL_BYTES = 16
 # Containers that hold moving pictures. Not among them: playlists (HLS, DASH, concat), which would open
 # other files, devices, still images and text art.
 _CONTAINERS = (
@@ -410,7 +436,8 @@ class VideoFile:
         except EOFError:
             return []
         except _DAMAGE as error:
-            self.ledger.note_lost_packet(_brief(error))
+            if packet is None or packet.size > _TAIL_BYTES or not ends_sequence(packet, self.codec_name):
+                self.ledger.note_lost_packet(_brief(error))
             self._order.drop_last()
             return []
         self.ledger.note_frames(len(pictures))
@@ -478,9 +505,14 @@ class VideoFile:
     def look_for_missing(self, num_frames: int) -> None:
         """Compare the frames that came, all of them, with what the container has promised."""
         num_promised, whole = self._count_promised(), None
+        # FFmpeg counts the pictures of GIF, and indexes the fragments of mp4, by reading them all.
+        is_mov = self.container_name == MOV_CONTAINER
+        is_fragmented = is_mov and num_promised > self._stream.frames
+        states_count = bool(num_promised) and self.container_name != "gif" and not is_fragmented
         if self.container_name == "avi" and num_frames < num_promised:
             num_promised -= self._examine(partial(count_empty_chunks, stream_index=self._stream_index)) or 0
-        if self.ledger.ends_early or not self.ledger.states_end:  # or nothing changes on the screen any more
+        # A file that ends early is whole if nothing changes on the screen any more.
+        if not (self.ledger.comes_to_end or (is_mov and states_count)):
             check = partial(is_whole, container=self.container_name, read_to=self.ledger.read_to)
             whole = self._examine(check)
             if whole is not False and self.ledger.ends_early and self.container_name == "matroska,webm":
@@ -488,8 +520,10 @@ class VideoFile:
                 number = videos.index(self._stream_index)
                 num_blocks = self._examine(partial(count_blocks, video_number=number))
                 whole = num_blocks is not None and num_blocks <= self.ledger.num_packets
+        if whole is None and ends_sequence(self.ledger.tail, self.codec_name):
+            whole = True
         self.excuse_joins()
-        self.ledger.settle(num_frames, num_promised, whole)
+        self.ledger.settle(num_frames, num_promised, whole, states_count=states_count)
 
     def excuse_joins(self) -> None:
         """Find out whether transport streams were joined where packets seem to be damaged."""
@@ -523,10 +557,12 @@ class VideoFile:
 
     def _find_promised_end(self) -> tuple[Fraction | None, list[Any]]:  # Any: PyAV streams
         """Return where a container without a frame count says it ends, and the streams it says it of."""
-        if self.container_name not in ("matroska,webm", "flv", "asf", "mxf", "rm"):
+        if self.container_name not in ("matroska,webm", "flv", "asf", "mxf", "rm", "gxf"):
             return None, [self._stream]
         if not self._container.duration:
             return None, [self._stream]
+        if self.container_name == "flv" and not self._examine(partial(read_flv_value, name=b"duration")):
+            return None, [self._stream]  # FFmpeg takes that of the last tag then
         end_s = Fraction(self._container.duration, 1_000_000)
         match = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", self._stream.metadata.get("DURATION", ""))
         if match:

@@ -1,8 +1,19 @@
 """What is known of a video: its frames and when they are shown, its header, what came of reading it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Completeness = bool | Literal["unknown"]
+"""Whether all of a video was there; `"unknown"` where its format states neither its length nor its end."""
+
+
+def join_completeness(parts: Iterable[Completeness]) -> Completeness:
+    """Return the completeness of what consists of several parts."""
+    found = set(parts)
+    return False if False in found else "unknown" if "unknown" in found else True
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +72,10 @@ class VideoReport:
     Args:
         num_frames (`int`): Frames decoded so far, before any resampling.
         duration_s (`float`): Seconds from the first of them to the end of the last.
-        complete (`bool`, *optional*, defaults to `True`): Whether all that was asked for was read and nothing
-            is known to be missing or damaged. MPEG, transport and raw streams state no length: where
-            they were cut between two frames, nothing can tell.
+        complete (`bool` or `"unknown"`, *optional*, defaults to `True`): Whether all that was asked for was
+            read and nothing is known to be missing or damaged. `"unknown"` if nothing is missing of what
+            came, but the format says neither how long the video is nor where it ends (MPEG, transport and raw
+            streams, live recordings): a file that was cut between two frames looks the same.
         reason (`str`, *optional*): Why it is not complete.
         num_corrupt_frames (`int`, *optional*, defaults to 0): Frames given out although the decoder had to
             conceal damage in them.
@@ -73,7 +85,7 @@ class VideoReport:
 
     num_frames: int
     duration_s: float
-    complete: bool = True
+    complete: Completeness = True
     reason: str | None = None
     num_corrupt_frames: int = 0
     num_repaired_times: int = 0

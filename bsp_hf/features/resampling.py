@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bsp_hf.encoder.video_records import join_completeness
+
 from .encoder_record import EncoderRecord
 from .track import FeatureTrack, TrackRecord
 
@@ -132,7 +134,7 @@ def concatenate_tracks(tracks: Sequence[FeatureTrack]) -> FeatureTrack:
     record = replace(
         first.record,
         encoder=EncoderRecord.join(encoders),
-        complete=all(track.record.complete for track in tracks),
+        complete=join_completeness(track.record.complete for track in tracks),
         error="; ".join(errors) or None,
         decoder_version=" + ".join(decoders),
     )

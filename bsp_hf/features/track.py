@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bsp_hf.encoder.video_records import Completeness
 from bsp_hf.files import check_video_id
 
 from .encoder_record import EncoderMismatchError, EncoderRecord
@@ -54,7 +55,8 @@ class TrackRecord:
         stride_frames (`int`): Frames from the start of one snippet to that of the next.
         num_frames (`int`): Frames that were read.
         duration_s (`float`): Duration of the video in seconds.
-        complete (`bool`): Whether all of the video could be read.
+        complete (`bool` or `"unknown"`): Whether all of the video could be read; `"unknown"` if its format
+            states neither its length nor its end, so that a cut file looks the same.
         error (`str`, *optional*): Why not.
         decoder_version (`str`, *optional*, defaults to `"unknown"`): What decoded the video.
         rescaled_from (`int`, *optional*): Number of snippets that the rows were interpolated from; none if
@@ -73,7 +75,7 @@ class TrackRecord:
     stride_frames: int
     num_frames: int
     duration_s: float
-    complete: bool
+    complete: Completeness
     error: str | None = None
     decoder_version: str = "unknown"
     rescaled_from: int | None = None
@@ -83,8 +85,8 @@ class TrackRecord:
         check_video_id(self.video_id)
         if not isinstance(self.encoder, EncoderRecord):
             raise TypeError(f"encoder must be an EncoderRecord, got {self.encoder!r}.")
-        if not isinstance(self.complete, bool):
-            raise TypeError(f"complete must be true or false, got {self.complete!r}.")
+        if not isinstance(self.complete, bool) and self.complete != "unknown":
+            raise TypeError(f'complete must be true, false or "unknown", got {self.complete!r}.')
         if not isinstance(self.decoder_version, str) or not isinstance(self.error, str | None):
             raise TypeError(
                 f"decoder_version and error must be text, got {self.decoder_version!r}, {self.error!r}."

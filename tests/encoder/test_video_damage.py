@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import time
 import warnings
 from pathlib import Path
@@ -10,7 +11,15 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from support.bad_muxers import not_coded_vop, set_duration, split_transport_stream, with_gaps, write_packets
+from support.bad_muxers import (
+    PROGRAM_END,
+    not_coded_vop,
+    program_stream,
+    set_duration,
+    split_transport_stream,
+    with_gaps,
+    write_packets,
+)
 from support.rendered import read_all, read_numbers, skip_avi_of_old_muxers
 
 from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
@@ -74,6 +83,121 @@ def test_a_file_cut_inside_a_picture_does_not_pass_for_whole(render, name, optio
             index = index_frames(data[: int(len(data) * share) | 1])
         assert len(frames) == 30 or not report.complete
         assert report.complete is index.complete
+
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov"}
+DASH = {"movflags": "dash+frag_keyframe+empty_moov+skip_trailer"}
+GLOBAL_INDEX = {"movflags": "dash+global_sidx+frag_keyframe+empty_moov"}
+Y4M = {"codec": "rawvideo", "pixel_format": "yuv420p", "container_format": "yuv4mpegpipe"}
+DV = {"codec": "dvvideo", "size": (720, 576), "pixel_format": "yuv420p"}
+RAW_MPEG2 = {"codec": "mpeg2video", "container_format": "mpeg2video"}
+RAW_MPEG4 = {"codec": "mpeg4", "container_format": "m4v"}
+MPEG2_END, END_OF_SEQUENCE = b"\0\0\1\xb7", b"\0\0\1\x0a"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "whole", "cut"),
+    [
+        ("a.ts", {}, "unknown", "unknown"),
+        ("b.ts", {"codec": "mpeg2video"}, "unknown", "unknown"),
+        ("a.h264", {}, "unknown", "unknown"),
+        ("a.m2v", RAW_MPEG2, "unknown", "unknown"),
+        ("a.m4v", RAW_MPEG4, "unknown", "unknown"),
+        ("a.h263", {"codec": "h263", "size": (176, 144), "b_frames": 0}, "unknown", "unknown"),
+        ("a.y4m", Y4M, "unknown", "unknown"),
+        ("a.dv", DV, "unknown", "unknown"),
+        ("a.mjpeg", {"codec": "mjpeg", "container_format": "mjpeg"}, "unknown", "unknown"),
+        ("live.webm", {"codec": "libvpx", "format_options": {"live": "1"}}, "unknown", False),
+        ("dash.mp4", {"format_options": DASH}, "unknown", False),
+        # These say where they end, each in its own way.
+        ("a.mp4", {"format_options": FRAGMENTS}, True, False),
+        ("b.mp4", {"format_options": GLOBAL_INDEX}, True, False),
+        ("a.gif", {"codec": "gif"}, True, False),
+        ("a.ivf", {"codec": "libvpx"}, True, False),
+        ("a.ogv", {"codec": "libvpx"}, True, "unknown"),
+        ("a.mkv", {}, True, False),
+        ("a.mkv", {"audio": "last"}, True, False),
+        ("a.webm", {"codec": "libvpx-vp9"}, True, False),
+        ("a.mp4", {"format_options": {"movflags": "faststart"}}, True, False),
+        ("a.avi", {"codec": "mpeg4"}, True, False),
+        ("a.mxf", {"codec": "mpeg2video"}, True, False),
+        ("a.rm", {"codec": "rv20", "b_frames": 0}, True, False),
+        ("a.nut", {}, True, False),
+        ("a.gxf", {"codec": "mpeg2video", "size": (720, 576)}, True, False),
+        ("a.swf", {"codec": "flv", "b_frames": 0}, True, False),
+        ("a.flv", {}, True, False),
+        ("b.flv", {"format_options": {"flvflags": "no_duration_filesize"}}, True, "unknown"),
+    ],
+)
+def test_a_file_cut_between_two_pictures_is_called_whole_by_nobody(render, name, options, whole, cut):
+    path = render(name, 30, gop=10, **options)
+    data = path.read_bytes()
+    frames, report, _ = read_all(data)
+    assert (len(frames), report.complete, report.reason) == (30, whole, None)
+    assert index_frames(data).complete == whole
+    with av.open(str(path)) as container:
+        starts = [packet.pos for packet in container.demux(video=0) if packet.size and packet.pos]
+    for start in {starts[len(starts) * 4 // 5], starts[-1]}:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frames, report, _ = read_all(data[:start])
+            is_complete = index_frames(data[:start]).complete
+        assert 0 < len(frames) < 30 and report.complete == is_complete == cut
+        assert bool(caught) == (cut is False)
+    with VideoReader(data, end_s=0.2) as video:
+        assert 4 < len(list(video)) < 8 and video.report.complete is True  # all that was asked for
+
+
+@pytest.mark.parametrize("flags", [DASH, GLOBAL_INDEX, FRAGMENTS])
+def test_a_fragmented_file_cut_between_two_fragments_is_not_called_whole(render, flags):
+    data = render("fragments.mp4", 30, gop=10, format_options=flags).read_bytes()
+    at = data.rindex(b"moof") - 4
+    cut = False if flags is GLOBAL_INDEX else "unknown"  # it names all fragments at the beginning
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        frames, report, _ = read_all(data[:at])
+    assert (len(frames), report.complete) == (20, cut) and bool(caught) == (cut is False)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "end"),
+    [
+        ("a.m2v", RAW_MPEG2, MPEG2_END),
+        ("a.m1v", {"codec": "mpeg1video", "container_format": "mpeg1video"}, MPEG2_END + bytes(3)),
+        ("a.m4v", RAW_MPEG4, b"\0\0\1\xb1"),
+        ("a.h264", {}, END_OF_SEQUENCE),
+        ("a.h264", {}, b"\0\0\1\x0b"),
+        ("a.mpg", {"codec": "mpeg2video"}, b"\0\0\1\xb9"),
+    ],
+)
+def test_a_code_that_ends_the_sequence_is_the_end_of_the_file(render, name, options, end):
+    data = render(name, 30, **options).read_bytes()
+    frames, report, _ = read_all(data + end)
+    assert (len(frames), report.complete) == (30, True)
+    assert index_frames(data + end).complete is True
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_program_stream_is_whole_by_its_end_code_alone(render, codec):
+    data = program_stream(render("a.m2v", 30, codec=codec, container_format=codec))
+    packs = [match.start() for match in re.finditer(b"\0\0\1\xba", data)]
+    assert len(packs) == 30
+    for content, complete in ((data, "unknown"), (data[: packs[17]], "unknown"), (data + PROGRAM_END, True)):
+        frames, report, _ = read_all(content)
+        assert len(frames) == content.count(b"\0\0\1\xba")
+        assert report.complete == index_frames(content).complete == complete
+    for lost in (1, 9, packs[-1] - packs[-2]):
+        with pytest.warns(PartialVideoWarning):
+            read_all(data[:-lost])
+
+
+def test_a_program_stream_of_a_disc_is_read(render):
+    data = render("b.mpg", 30, codec="mpeg2video", size=(320, 240)).read_bytes()
+    frames, report, _ = read_all(data)
+    assert len(frames) == 30 and report.complete == "unknown"
+    for lost in (1, 100, 2000):
+        with pytest.warns(PartialVideoWarning):
+            read_all(data[:-lost])
 
 
 def assert_whole(path, slots, num_frames=60):

@@ -32,6 +32,18 @@ BASES = {
     "base.flv": {},
     "base.gif": {"codec": "gif", "fps": 10},
     "base.h264": {},
+    "base.mpg": {"codec": "mpeg2video"},
+    "base.m2v": {"codec": "mpeg2video", "container_format": "mpeg2video"},
+    "base.y4m": {
+        "codec": "rawvideo",
+        "pixel_format": "yuv420p",
+        "container_format": "yuv4mpegpipe",
+        "size": (32, 32),
+    },
+    "base.ogv": {"codec": "libvpx"},
+    "base.nut": {},
+    "base.asf": {"codec": "wmv2", "b_frames": 0},
+    "base.mxf": {"codec": "mpeg2video"},
 }
 
 

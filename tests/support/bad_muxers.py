@@ -143,3 +143,17 @@ def drop_default_duration(path: Path) -> None:
     size = 4 + (data[at + 3] & 0x7F)
     void = b"\xec" + bytes([0x80 | size - 2]) + bytes(size - 2)
     path.write_bytes(data[:at] + void + data[at + size :])
+
+
+PACK_HEADER, VIDEO_PACKET, PROGRAM_END = (
+    bytes.fromhex(code) for code in ("000001ba2100010001800001", "000001e0", "000001b9")
+)
+
+
+def program_stream(raw: Path) -> bytes:
+    """Return a raw MPEG video as an MPEG-1 program stream with a pack for each picture and no end code."""
+    with av.open(str(raw)) as container:
+        pictures = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    return b"".join(
+        PACK_HEADER + VIDEO_PACKET + (len(data) + 1).to_bytes(2, "big") + b"\x0f" + data for data in pictures
+    )

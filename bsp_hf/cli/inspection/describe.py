@@ -119,6 +119,7 @@ def _describe_tracks(path: Path, most: int) -> Facts:
     """Return what the tracks of a folder, data set or HDF5 file have in common, and a list of some."""
     listed: list[str] = []
     incomplete: list[str] = []
+    unknown: list[str] = []
     encoders: dict[str, Facts] = {}
     total_s, num_tracks, num_rows = 0.0, 0, 0
     for track in read_tracks(path):
@@ -128,6 +129,8 @@ def _describe_tracks(path: Path, most: int) -> Facts:
         encoders.setdefault(str(track.record.encoder.to_dict()), track.record.encoder.to_dict())
         if not track.record.complete:
             incomplete.append(track.record.video_id)
+        elif track.record.complete == "unknown":
+            unknown.append(track.record.video_id)
         if len(listed) < most:
             shape = f"{track.num_snippets} x {track.dim}"
             listed.append(f"{track.record.video_id} ({shape}, {track.record.duration_s:.2f} s)")
@@ -143,6 +146,7 @@ def _describe_tracks(path: Path, most: int) -> Facts:
         "duration_s": total_s,
         "videos": [*listed, *([f"and {num_tracks - len(listed)} more"] if num_tracks > len(listed) else [])],
         "incomplete": incomplete or "none",
+        "perhaps_cut": unknown or "none",
         "encoder": next(iter(encoders.values())) if len(encoders) == 1 else list(encoders.values()),
     }
 

@@ -140,6 +140,7 @@ def extract_features(
             places.failures_file,
             waits,
             tuple(loop.replaced),
+            tuple(loop.unknown),
         )
 
 

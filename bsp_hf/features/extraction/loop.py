@@ -67,6 +67,7 @@ class ExtractionLoop:
         self.done: list[str] = []
         self.skipped: list[str] = []
         self.replaced: list[str] = []
+        self.unknown: list[str] = []
         self.failures: list[FailedVideo] = []
 
     def run(self, found: Iterator[VideoItem | UnusableVideo]) -> None:
@@ -203,7 +204,8 @@ class ExtractionLoop:
         self._idle.append(worker)
 
     def _settle_track(self, item: VideoItem, track: FeatureTrack, source: str) -> None:
-        record, is_kept = track.record, track.record.complete or self._settings.keep_partial
+        record = track.record
+        is_kept = bool(record.complete) or self._settings.keep_partial
         try:
             if is_kept:
                 self._job.keep(track, item, source)
@@ -219,6 +221,8 @@ class ExtractionLoop:
         covered_s = max(0.0, record.duration_s - item.start_s)
         if record.complete:
             self.done.append(item.video_id)
+            if record.complete == "unknown":
+                self.unknown.append(item.video_id)
             self._table.clear(item.video_id)
             self._progress.settle(num_rows, covered_s)
         else:

@@ -39,6 +39,8 @@ class ExtractionReport:
             still to be written, by whichever shard ends last.
         replaced (`tuple[str, ...]`, *optional*, defaults to `()`): Ids of those of `done` whose features
             replace those of another file, or of an earlier version of theirs.
+        unknown (`tuple[str, ...]`, *optional*, defaults to `()`): Ids of those of `done` whose format says
+            neither how long they are nor where they end: a cut file would look the same.
     """
 
     output: Path
@@ -52,6 +54,7 @@ class ExtractionReport:
     failures_file: Path
     waits_for_others: bool = False
     replaced: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def snippets_per_s(self) -> float:
@@ -85,6 +88,9 @@ class ExtractionReport:
             lines[0] += f" ({self.snippets_per_s:.1f} snippets/s, {self.times_realtime:.1f} x real time)"
         if self.waits_for_others:
             lines.append("the file of all videos is written by the shard that ends last")
+        if self.unknown:
+            names = ", ".join(map(escape_controls, self.unknown[:_MOST_ROWS]))
+            lines.append(f"{len(self.unknown)} in formats that do not state their end may be cut: {names}")
         if self.replaced:
             names = ", ".join(map(escape_controls, self.replaced[:_MOST_ROWS]))
             lines.append(f"features of {len(self.replaced)} files that have changed were replaced: {names}")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from bsp_hf.encoder.video_records import Completeness
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.storage.formats import read_track
 from bsp_hf.features.track import FeatureTrack, digest_rows
@@ -90,7 +91,7 @@ class JournalEntry:
     start_s: float
     end_s: float | None
     settings: str
-    complete: bool
+    complete: Completeness
     rows_sha256: str
 
     def to_text(self) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bsp_hf.encoder.video_records import join_completeness
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.resampling import rescale_rows
 from bsp_hf.features.storage.formats import load_csv, load_npy, load_npz, load_pt
@@ -235,7 +236,7 @@ def _join(parts: list[ForeignFeatures], layout: str, video_id: str) -> ForeignFe
     record = None
     if len(records) == len(parts):
         encoder = EncoderRecord.join([found.encoder for found in records])
-        complete = all(found.complete for found in records)
+        complete = join_completeness(found.complete for found in records)
         record = replace(records[counts.index(longest)], encoder=encoder, complete=complete)
     return ForeignFeatures(np.concatenate(features, axis=1), record)
 

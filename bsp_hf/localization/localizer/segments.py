@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bsp_hf.encoder.video_records import Completeness
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.suppression import ABSENT, Detections
 
@@ -20,6 +21,8 @@ class LocalizedSegments(list):
         video_id (`str`, *optional*, defaults to `"video"`): Name of the video.
         duration_s (`float`, *optional*, defaults to 0.0): Up to where it was read, in seconds.
         error (`str`, *optional*): Why all of it or the rest could not be read; none if it could.
+        complete (`bool` or `"unknown"`, *optional*, defaults to `True`): Whether the file was whole, as in
+            `VideoReport`; `False` with an error.
         times_s (`np.ndarray`, *optional*): `(num_scores,)`, seconds at which `scores` hold.
         scores (`np.ndarray`, *optional*): `(num_scores,)`, actionness or boundary response along the video.
     """
@@ -30,17 +33,14 @@ class LocalizedSegments(list):
         video_id: str = "video",
         duration_s: float = 0.0,
         error: str | None = None,
+        complete: Completeness = True,
         times_s: np.ndarray | None = None,
         scores: np.ndarray | None = None,
     ) -> None:
         super().__init__(dict(segment) for segment in segments)
         self.video_id, self.duration_s, self.error = video_id, duration_s, error
+        self.complete: Completeness = complete if error is None else False
         self.times_s, self.scores = times_s, scores
-
-    @property
-    def complete(self) -> bool:
-        """True if the whole video could be read."""
-        return self.error is None
 
 
 def describe_detections(
@@ -65,7 +65,7 @@ def describe_detections(
 def result_of(track: FeatureTrack, segments: Iterable[Mapping[str, Any]]) -> LocalizedSegments:
     """Return the segments of a track's video with its name, duration and error."""
     record = track.record
-    return LocalizedSegments(segments, record.video_id, record.duration_s, record.error)
+    return LocalizedSegments(segments, record.video_id, record.duration_s, record.error, record.complete)
 
 
 def only_label(id2label: Mapping[int, str], default: str = "action") -> str:

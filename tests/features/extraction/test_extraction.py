@@ -471,6 +471,21 @@ def test_partial_videos_are_written_only_if_asked_and_never_pass_for_whole(cut_v
     assert extract(cut_video / "cut.mp4", tiny_encoder, tmp_path / "one", keep_partial=True).exit_status == 1
 
 
+@pytest.mark.parametrize("file_format", ["npy", "csv", "arrow", "h5"])
+def test_what_may_be_cut_is_said_to_be_so_and_is_not_extracted_again(tiny_encoder, tmp_path, file_format):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    render_video(folder / "stream.ts", 60, size=(48, 40), gop=10)
+    output = tmp_path / "out"
+    report = extract(folder, tiny_encoder, output, file_format=file_format)
+    assert (report.done, report.unknown, report.exit_status) == (("stream",), ("stream",), 0)
+    assert not report.partial and "1 in formats that do not state their end may be cut: stream" in str(report)
+    (track,) = read_tracks(output)
+    assert (track.record.complete, track.record.error) == ("unknown", None)
+    again = extract(folder, tiny_encoder, output, file_format=file_format)
+    assert (again.done, again.skipped) == ((), ("stream",))
+
+
 def test_a_video_without_a_snippet_says_how_to_get_one(clips, tiny_encoder, tmp_path):
     (failure,) = extract(clips / "c.mkv", tiny_encoder, tmp_path / "out", padding="drop").failed
     assert "there are 5 frames, a snippet has 8" in failure.reason
