@@ -20,8 +20,9 @@ def _check(command, shell=get_ipython(), system=get_ipython().system):
         raise ChildProcessError(f"{command} ended with {shell.user_ns['_exit_code']}")
 get_ipython().system = _check
 """
-# Colours and moves of the cursor; what a line held before it was written anew; what is left of progress bars.
-_HIDDEN = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|^.*\r(?!\n)|^.*\d%\|.*$\n?", re.MULTILINE)
+# Colours, moves of the cursor, and what a line held before it was written anew; then progress bars and blanks.
+_OVERWRITTEN = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|^.*\r", re.MULTILINE)
+_PROGRESS = re.compile(r"^.*\d%\|.*$\n?|^ {40,}", re.MULTILINE)
 
 
 def run(path: Path) -> nbformat.NotebookNode:
@@ -82,5 +83,5 @@ def _shown(outputs: list, stem: str, pictures: dict[str, bytes]) -> list[str]:
             parts.append(data["text/html"])
         elif output.get("name") != "stderr":
             text += output.get("text") or data.get("text/plain", "")
-    text = _HIDDEN.sub("", text.replace("\r\n", "\n")).strip("\n")
+    text = _PROGRESS.sub("", _OVERWRITTEN.sub("", text.replace("\r\n", "\n"))).strip("\n")
     return [f"```text {{ .output }}\n{text}\n```", *parts] if text else parts
