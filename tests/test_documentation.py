@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import io
@@ -167,6 +168,29 @@ def test_every_public_name_stands_in_the_reference_once_with_its_docstring():
             if not docstring_of(method)
         ]
         assert faults == []
+
+
+@pytest.mark.slow
+def test_docstrings_reach_the_reference_with_types_of_the_signature_links_and_help():
+    griffe = pytest.importorskip("griffe")
+    from docstrings import TransformersStyle
+
+    package = griffe.load("bsp_hf", search_paths=[ROOT], extensions=griffe.load_extensions(TransformersStyle))
+    function = package["metrics.activitynet_map"]
+    sections = {part.kind.value: part.value for part in function.docstring.parse("google")}
+    assert [item.name for item in sections["parameters"]] == [item.name for item in function.parameters]
+    assert [str(item.annotation) for item in sections["parameters"]] == [
+        str(item.annotation) for item in function.parameters
+    ]
+    assert "`" not in str(sections["returns"][0].annotation)
+    settings = package["SynthesisConfig"].attributes
+    fields = {item.name: item for item in dataclasses.fields(bsp_hf.SynthesisConfig)}
+    assert settings["half_length"].docstring.value == fields["half_length"].metadata["help"]
+    assert settings["half_length"].value == "4"
+    assert (
+        "[`activitynet_map`][bsp_hf.metrics.activitynet_map]" in package["metrics.thumos_map"].docstring.value
+    )
+    assert "Examples:" in package["BSPModel"].docstring.value
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -20,7 +20,7 @@ def _check(command, shell=get_ipython(), system=get_ipython().system):
         raise ChildProcessError(f"{command} ended with {shell.user_ns['_exit_code']}")
 get_ipython().system = _check
 """
-# Colours, moves of the cursor, and what a line held before it was written anew; then progress bars and blanks.
+# Colours, moves of the cursor, what a line held before it was written anew; then progress bars and blanks.
 _OVERWRITTEN = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|^.*\r", re.MULTILINE)
 _PROGRESS = re.compile(r"^.*\d%\|.*$\n?|^ {40,}", re.MULTILINE)
 
