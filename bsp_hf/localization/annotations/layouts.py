@@ -1,6 +1,7 @@
 """Annotations in any layout: which one a file has, and its reading."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,11 @@ from .detection import activitynet_entries, coin_entries, crosstask_entries, thu
 from .grounding import captions_entries, charades_sta_entries, qvhighlights_entries
 from .plain import plain_json_entries, plain_table_entries
 from .reading import Entry, ReadingOptions, collect_annotations, read_durations, require_files
+from .tools.boris import EXPORT_COLUMNS, boris_entries
+from .tools.cvat import cvat_entries
+from .tools.elan import elan_entries
+from .tools.fiftyone import fiftyone_entries
+from .tools.via import via_entries
 from .types import AnnotationSet
 
 logger = logging.getLogger(__name__)
@@ -54,6 +60,11 @@ ANNOTATION_LAYOUTS: dict[str, Layout] = {
         "a list of {video, start, end, label or sentence}, or {id: {duration, segments, queries}}",
         plain_json_entries,
     ),
+    "boris": Layout("projects of BORIS (.boris), or its table of aggregated events", boris_entries),
+    "elan": Layout("documents of ELAN (.eaf)", elan_entries),
+    "cvat": Layout("XML 1.1 of CVAT; needs the frame rate", cvat_entries),
+    "via": Layout("projects of VIA 3 with temporal segments", via_entries),
+    "fiftyone": Layout("labels.json of FiftyOne's temporal detections", fiftyone_entries),
 }
 
 
@@ -66,6 +77,7 @@ def read_annotations(
     tasks: str | Path | None = None,
     validation_videos: str | Path | None = None,
     keep_ambiguous: bool = False,
+    fps: float | None = None,
     strict: bool = False,
 ) -> AnnotationSet:
     r"""Read an annotation file, plain or gzipped, or CrossTask's folder; by default the layout is detected.
@@ -73,7 +85,8 @@ def read_annotations(
     Bad rows are left out and listed in `problems`, unless `strict` asks for an [`AnnotationError`]. Of
     other files, `durations` is the table of `id` and `length` of `charades-sta`, `tasks` and
     `validation_videos` are the lists of `crosstask`. `subset` names that of layouts with one file a subset;
-    `keep_ambiguous` keeps segments of the class "Ambiguous" of THUMOS14, which is none of its 20.
+    `keep_ambiguous` keeps segments of the class "Ambiguous" of THUMOS14, which is none of its 20; `fps` is
+    the frame rate of layouts that count frames and do not say it (`cvat`, `fiftyone`).
 
     Example:
     ```python
@@ -94,7 +107,7 @@ def read_annotations(
     for file in (tasks, validation_videos):
         if file is not None and layout != "crosstask":
             logger.warning("%s is not read: annotations of the layout %s have no tasks", file, layout)
-    options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous)
+    options = ReadingOptions(subset, durations, tasks, validation_videos, keep_ambiguous, fps)
     entries = ANNOTATION_LAYOUTS[layout].entries(Path(path), options)
     found = replace(collect_annotations(Path(path), entries, strict, keep_ambiguous), layout=layout)
     return found if durations is None else found.with_durations(read_durations(durations))
@@ -107,8 +120,14 @@ def detect_layout(path: str | Path) -> str:
     name = Path(path).name.removesuffix(".gz")
     text = read_text(path)
     first = text.lstrip().partition("\n")[0]
-    if name.endswith(".csv"):
-        columns = set(first.strip().split(","))
+    if name.endswith((".boris", ".eaf")):
+        return "boris" if name.endswith(".boris") else "elan"
+    if name.endswith(".xml"):
+        return "cvat"
+    if name.endswith((".csv", ".tsv")):
+        columns = set(re.split(r"[,\t]", first.strip()))
+        if {*EXPORT_COLUMNS} <= columns:
+            return "boris"
         if {"task", "video", "step"} <= columns:
             return "crosstask"
         return "thumos-table" if "video-name" in columns or "type_idx" in columns else "csv"
@@ -125,6 +144,10 @@ def _detect_json(data: Any) -> str:  # Any: parsed JSON
     if isinstance(data, Mapping) and isinstance(data.get("database"), Mapping):
         is_coin = any(isinstance(r, Mapping) and "annotation" in r for r in data["database"].values())
         return "coin" if is_coin else "activitynet"
+    if isinstance(data, Mapping) and {"attribute", "file", "metadata", "view"} <= data.keys():
+        return "via"
+    if isinstance(data, Mapping) and data.keys() == {"classes", "labels"}:
+        return "fiftyone"
     records = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
     first = next(iter(records), None)
     if isinstance(first, Mapping):

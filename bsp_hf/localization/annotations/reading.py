@@ -79,6 +79,7 @@ class ReadingOptions:
     tasks: str | Path | None = None
     validation_videos: str | Path | None = None
     keep_ambiguous: bool = False
+    fps: float | None = None
 
 
 def collect_annotations(
@@ -378,7 +379,8 @@ def read_table(
 
 def _read_cells(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file that are not blank, as number of the last line and stripped cells."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    delimiter = "\t" if Path(path).name.removesuffix(".gz").endswith(".tsv") else ","
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True, delimiter=delimiter)
     try:
         for cells in reader:
             if cells:
