@@ -241,6 +241,11 @@ class VideoFile:
             # Some cameras give every sample the duration 0: that is no time at all.
             self.has_times = len(stamps) < 2 or stamps[0].timestamp != stamps[len(stamps) - 1].timestamp
             self.fps: Fraction = self._find_fps()
+            length = self._container.duration
+            is_short = length is None or length * self.fps < 2_000_000  # two frames
+            if self.container_name != MOV_CONTAINER and self._stream.start_time is not None and is_short:
+                first = self._read_first_stamps()
+                self.has_times = len(first) < 2 or min(first) != max(first)
             promised_end_s, self._streams_to_read = self._find_promised_end()
             self.ledger = PacketLedger(self.fps, promised_end_s)
             self._order = StampOrder()
@@ -327,8 +332,8 @@ class VideoFile:
             likely = close[0] if close else measured or (None if is_unit else likely)
         return likely or _FALLBACK_FPS
 
-    def _measure_rate(self) -> Fraction | None:
-        """Return frames a second by the stamps of the first packets; None where they cannot be read twice."""
+    def _read_first_stamps(self) -> list[int]:
+        """Return the stamps of the first packets; none where they cannot be read twice."""
         stamps: list[int] = []
 
         def read(source: VideoSource) -> None:
@@ -341,6 +346,11 @@ class VideoFile:
 
         with suppress(*_DAMAGE):  # what came before it counts
             self._reread(read)
+        return stamps
+
+    def _measure_rate(self) -> Fraction | None:
+        """Return frames a second by the stamps of the first packets; None where they do not say."""
+        stamps = self._read_first_stamps()
         span = max(stamps) - min(stamps) if stamps else 0
         if not span:
             return None

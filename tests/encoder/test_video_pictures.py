@@ -4,9 +4,10 @@ import av
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from support.bad_muxers import write_packets
 from support.rendered import numbered_picture, read_all, read_numbers
 
-from bsp_hf.encoder.video import VideoReader, decoder_version, read_frames
+from bsp_hf.encoder.video import VideoReader, decoder_version, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -176,3 +177,33 @@ def test_metadata_tell_what_is_declared(render):
     assert (metadata.pixel_format, metadata.pixel_aspect) == ("yuv420p", 1.0)
     assert "mp4" in metadata.container
     assert decoder_version().startswith(f"PyAV {av.__version__}, libavcodec ")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mkv", {"b_frames": 0}),
+        ("b.mkv", {}),
+        ("c.mkv", {"codec": "libvpx-vp9"}),
+        ("a.webm", {"codec": "libvpx"}),
+        ("a.flv", {"b_frames": 0}),
+        ("a.ts", {"b_frames": 0}),
+        ("a.nut", {"b_frames": 0}),
+    ],
+)
+def test_equal_stamps_are_no_times(render, tmp_path, name, options):
+    path = render(name, 30, **options)
+    equal = write_packets(path, tmp_path / name, lambda packets: [(bytes(packet), 0) for packet in packets])
+    frames, report, metadata = read_all(equal)
+    assert metadata.fps == 25
+    np.testing.assert_allclose([frame.time_s * 25 for frame in frames], range(30))
+    assert report.complete and report.num_repaired_times == 30
+    index = index_frames(equal)
+    np.testing.assert_array_equal(index.times_s, [frame.time_s for frame in frames])
+    np.testing.assert_array_equal(read_frames(equal, [17], index)[0], frames[17].image)
+
+
+def test_a_video_of_one_picture_has_its_time(render):
+    for name, options in (("a.mkv", {}), ("a.ts", {}), ("a.webm", {"codec": "libvpx"})):
+        frames, report, _ = read_all(render(name, 1, **options))
+        assert [frame.time_s for frame in frames] == [0.0] and not report.num_repaired_times
