@@ -1,7 +1,9 @@
 """`bsp-hf localize`: tables on the terminal, files of three layouts, and exit statuses."""
 
 import csv
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,53 @@ def test_boundaries_and_stored_features(folder, tmp_path):
     write_track(tiny_track(), tmp_path / "made.npz")
     said = bsp("localize", tmp_path / "made.npz", "--model", folder / "gtad", code=2)
     assert "come from another encoder" in plain(said)
+
+
+def test_a_folder_of_tracks_is_localized_and_every_row_is_shown(folder, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "videos" / name).symlink_to(folder / "videos" / "levels.mp4")
+    bsp("extract", tmp_path / "videos", "--model", folder / "bsp", "--output", tmp_path / "tracks")
+    said = bsp("localize", tmp_path / "tracks", "--model", folder / "gtad", "--top-k", 14, "--timecodes")
+    assert "a (2.00 s): 14 segments" in said and "b (2.00 s): 14 segments" in said
+    assert len(re.findall(r"^ +0:00:\d\d\.\d{3} +0:00:\d\d\.\d{3}  0\.\d{3}  action$", said, re.M)) == 28
+
+
+def test_boundaries_of_some_kinds_lie_apart_as_asked(folder, tmp_path):
+    command = [
+        "localize",
+        folder / "videos" / "levels.mp4",
+        "--model",
+        folder / "boundaries",
+        "--threshold",
+        0,
+    ]
+    out = tmp_path / "found.json"
+    bsp(*command, "--min-gap-s", 0.9, "--kinds", "diff-class", "--output", out)
+    (video,) = json.loads(out.read_text())["videos"]
+    times_s = [found["time_s"] for found in video["segments"]]
+    assert video["complete"] is True and {found["label"] for found in video["segments"]} == {"diff-class"}
+    assert all(after - before >= 0.9 for before, after in itertools.pairwise(times_s)) and len(times_s) <= 3
+    assert "kinds=['cut'] are none of" in bsp(*command, "--kinds", "cut", code=2)
+    other = [
+        "localize",
+        folder / "videos" / "levels.mp4",
+        "--model",
+        folder / "gtad",
+        "--kinds",
+        "diff-class",
+    ]
+    assert "are for boundaries" in bsp(*other, code=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("out.xml", []), ("out", []), ("out.txt", ["--format", "csv"]), ("out.json", ["--format", "csv"])],
+)
+def test_a_file_of_another_name_is_refused_before_any_work(folder, tmp_path, name, options):
+    said = bsp("localize", folder / "videos" / "levels.mp4", "--output", tmp_path / name, *options, code=2)
+    assert f"{name} must end in" in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_is_refused(folder):

@@ -1,6 +1,8 @@
 """`bsp-hf localize`: the actions, moments, steps or boundaries of videos, in seconds."""
 
 import warnings
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +14,16 @@ from bsp_hf.pretrained import DEFAULT_DETECTOR
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
 from ..early_checks import check_inputs, find_model
 
-_FORMATS = ("json", "csv", "activitynet")
-_SHOWN_ROWS = 10
+# Formats, and the end of a file's name that each goes with.
+_FORMATS = {"json": ".json", "csv": ".csv", "activitynet": ".json"}
 
 
 def localize(
     videos: Annotated[
         list[str],
-        Argument(help="Videos, folders, patterns, lists or tables as of extract; or tracks (.npz, ...)."),
+        Argument(
+            help="Videos, folders, patterns, lists or tables as of extract; or tracks, or a folder of them."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -30,10 +34,16 @@ def localize(
     query: Annotated[
         list[str] | None, Option(help="Sentence to look for; may be given several times.")
     ] = None,
-    output: Annotated[Path | None, Option("--output", "-o", help="File to write the results to.")] = None,
+    output: Annotated[
+        Path | None, Option("--output", "-o", help="File to write the results to: .json or .csv.")
+    ] = None,
     file_format: Annotated[
         str | None,
-        Option("--format", help="json, csv or activitynet (what its evaluator reads); default: by name."),
+        Option(
+            "--format",
+            help="json, csv or activitynet (what its evaluator reads); default: by name.",
+            autocompletion=lambda: list(_FORMATS),
+        ),
     ] = None,
     encoder: Annotated[
         str | None, Option(help="Encoder of the videos; default: the one in the localizer's folder.")
@@ -45,6 +55,17 @@ def localize(
     threshold: Annotated[
         float | None, Option(min=0, max=1, help="Smallest score of an action, step or boundary.")
     ] = None,
+    kinds: Annotated[
+        str | None,
+        Option(
+            help="Boundary types to look for, with commas; default: all that the classifier knows.",
+            autocompletion=lambda: ["diff-class", "same-class", "diff-speed"],
+        ),
+    ] = None,
+    min_gap_s: Annotated[
+        float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
+    ] = None,
+    timecodes: Annotated[bool, Option("--timecodes", help="Show times as hours:minutes:seconds.")] = False,
     batch_size: Annotated[int, Option(min=1, help="Snippets that go through the encoder together.")] = 8,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
 ) -> None:
@@ -57,7 +78,7 @@ def localize(
     \b
     Examples:
       bsp-hf localize match.mp4
-      bsp-hf localize match.mp4
+      bsp-hf localize match.mp4 --timecodes --kinds diff-class,same-class
       bsp-hf localize match.mp4 --model gtad-thumos --output results.json
       bsp-hf localize kitchen.mp4 --model tan-charades --query "a person opens the fridge"
       bsp-hf localize recordings/ --model bsp-tsm-r50 --threshold 0.7 --output cuts.csv
@@ -78,6 +99,8 @@ def localize(
                 f"{model} is for {task}; "
                 + ("it takes no --query." if query else 'pass --query "a sentence".')
             )
+        if task != "video-boundary-detection" and (kinds is not None or min_gap_s is not None):
+            raise ValueError(f"{model} is for {task}; --kinds and --min-gap-s are for boundaries.")
         import transformers
 
         options: dict[str, Any] = {"encoder": encoder, "word_vectors": word_vectors, "device": device}
@@ -85,8 +108,9 @@ def localize(
         make: Any = transformers.pipeline  # Any: its overloads know the tasks of transformers alone
         find = make(task, model=model, **options)
         parameters: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "batch_size": batch_size}
+        parameters |= {"kinds": kinds.split(",") if kinds else None, "min_gap_s": min_gap_s}
         parameters = {key: value for key, value in parameters.items() if value is not None}
-        results, failures = _run(find, videos, query or [], parameters)
+        results, failures = _run(find, videos, query or [], parameters, timecodes)
         if output is not None and results:
             _write(results, output, file_format)
             typer.echo(f"{output}: {sum(len(found) for _, found in results)} rows, {file_format}")
@@ -97,13 +121,17 @@ def localize(
 
 
 def _settle_format(file_format: str | None, output: Path | None) -> str:
-    if file_format is None:
-        return "csv" if output is not None and output.suffix == ".csv" else "json"
-    if file_format not in _FORMATS:
+    if file_format is not None and file_format not in _FORMATS:
         raise ValueError(f"--format {file_format} is none of {', '.join(_FORMATS)}.")
     if output is None:
-        raise ValueError("--format is of a file; pass --output too.")
-    return file_format
+        if file_format is not None:
+            raise ValueError("--format is of a file; pass --output too.")
+        return "json"
+    named = next((name for name, suffix in _FORMATS.items() if suffix == output.suffix), None)
+    if named is None or (file_format is not None and output.suffix != _FORMATS[file_format]):
+        wanted = ".json or .csv" if file_format is None else _FORMATS[file_format]
+        raise ValueError(f"--output {output} must end in {wanted}, which is what is written.")
+    return file_format or named
 
 
 def _task_of(model: str) -> str:
@@ -119,28 +147,33 @@ def _run(
     inputs: list[str],
     queries: list[str],
     parameters: dict[str, Any],
+    timecodes: bool,
 ) -> tuple[list[tuple[str, Any]], list[tuple[str, str]]]:
     """Localize one video after the other, and show each as it is done."""
     from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
-    from bsp_hf.features import read_track
-    from bsp_hf.videos.items import VideoItem
+    from bsp_hf.features import FeatureTrack
+    from bsp_hf.videos.items import UnusableVideo, VideoItem
     from bsp_hf.videos.listing import find_videos
 
-    takes_tracks = find.task != "video-boundary-detection"
-    tracks = [text for text in inputs if Path(text).suffix in (".npy", ".npz", ".pt", ".safetensors")]
+    tracks = [text for text in inputs if _holds_tracks(Path(text))]
+    if tracks and find.task == "video-boundary-detection":
+        raise ValueError(f"{tracks[0]}: a boundary classifier looks at frames, not features; pass the video.")
     videos = [text for text in inputs if text not in tracks]
     found = find_videos(videos) if videos else None
     failures = [] if found is None else [(one.name, one.reason) for one in found.unusable]
-    items: list[str | VideoItem] = [*(found.items if found else ()), *tracks]
+    items: Iterable[VideoItem | FeatureTrack | UnusableVideo] = chain(
+        found.items if found else (), *map(_read_tracks, tracks)
+    )
     results: list[tuple[str, Any]] = []
     for item in items:
-        name = item if isinstance(item, str) else item.video_id
+        if isinstance(item, UnusableVideo):
+            failures.append((item.name, item.reason))
+            continue
+        name = item.record.video_id if isinstance(item, FeatureTrack) else item.video_id
         sentences = {"query": queries} if queries else {}
         try:
-            if isinstance(item, str) and not takes_tracks:
-                raise ValueError("a boundary classifier looks at frames, not at features; pass the video.")
-            if isinstance(item, str):
-                segments = find(read_track(Path(item)), **sentences, **parameters)
+            if isinstance(item, FeatureTrack):
+                segments = find(item, **sentences, **parameters)
             else:
                 part = {"start_s": item.start_s or None, "end_s": item.end_s}
                 with item.origin.open() as source, warnings.catch_warnings():
@@ -151,26 +184,50 @@ def _run(
             failures.append((name, str(error)))
             continue
         for one in segments if queries else [segments]:
-            if not isinstance(item, str):
-                one.video_id = item.video_id
-            results.append((one.video_id, one))
-            _show(one)
+            one.video_id = name
+            results.append((name, one))
+            _show(one, timecodes)
             if one.error:
                 failures.append((one.video_id, one.error))
     return results, failures
 
 
-def _show(found: Any) -> None:  # Any: LocalizedSegments, slow to import
+def _holds_tracks(path: Path) -> bool:
+    """Return whether a path is that of features, or of a folder that holds them and no video."""
+    from bsp_hf.features.storage.suffixes import H5_SUFFIXES, TRACK_SUFFIXES
+    from bsp_hf.videos.walk import walk_files, walk_videos
+
+    if path.suffix in (*H5_SUFFIXES, *TRACK_SUFFIXES) and path.suffix != ".csv":
+        return True
+    if not path.is_dir() or walk_videos(path):
+        return False
+    return any(file.suffix in (*TRACK_SUFFIXES, ".arrow") for file in walk_files(path))
+
+
+def _read_tracks(path: str) -> Iterator[Any]:  # Any: tracks, or an UnusableVideo
+    """Yield the tracks of a file or folder; what is damaged ends them, and is named."""
+    from bsp_hf.features import read_tracks
+    from bsp_hf.videos.items import UnusableVideo
+
+    try:
+        yield from read_tracks(path)
+    except (OSError, ValueError) as error:
+        yield UnusableVideo(path, str(error))
+
+
+def _show(found: Any, timecodes: bool) -> None:  # Any: LocalizedSegments, slow to import
     are_boundaries = any("time_s" in segment for segment in found)
     names = ("boundary", "boundaries") if are_boundaries else ("segment", "segments")
     typer.echo(f"{found.video_id} ({found.duration_s:.2f} s): {len(found) or 'no'} {names[len(found) != 1]}")
-    width = max([len(segment["label"]) for segment in found[:_SHOWN_ROWS]], default=0)
-    for segment in found[:_SHOWN_ROWS]:
+    for segment in found:
         places = ("time_s",) if are_boundaries else ("start_s", "end_s")
-        times = " ".join(f"{segment[place]:9.2f} s" for place in places)
-        typer.echo(f"  {times}  {segment['score']:.3f}  {segment['label']:<{width}}".rstrip())
-    if len(found) > _SHOWN_ROWS:
-        typer.echo(f"  and {len(found) - _SHOWN_ROWS} more")
+        times = [_timecode(segment[place]) if timecodes else f"{segment[place]:9.2f} s" for place in places]
+        typer.echo(f"  {' '.join(times)}  {segment['score']:.3f}  {segment['label']}")
+
+
+def _timecode(time_s: float) -> str:
+    minutes, rest_s = divmod(round(time_s, 3), 60)
+    return f"{int(minutes) // 60:3d}:{int(minutes) % 60:02d}:{rest_s:06.3f}"
 
 
 def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> None:
@@ -213,6 +270,7 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
                     {
                         "video_id": name,
                         "duration_s": found.duration_s,
+                        "complete": found.complete,
                         "error": found.error,
                         "segments": found,
                     }
