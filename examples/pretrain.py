@@ -33,6 +33,7 @@ from bsp_hf.pretraining.run.setup import (
     build_run_data,
     count_steps,
     label_fields,
+    prepare_for_training,
     start_accelerator,
     start_features,
     start_model,
@@ -61,7 +62,8 @@ def evaluate_model(model, loader, extractor, accelerator, pretext):
     losses, logits, labels = [], [], []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
-        output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
+        with accelerator.autocast():  # also of an average, which accelerate has not prepared
+            output = model(extractor.normalize_pixels(batch["pixels"]), labels=batch["labels"])
         losses.append(accelerator.gather_for_metrics(output.loss.repeat(len(batch["labels"]))))
         if pretext.head == "classification":
             gathered = accelerator.gather_for_metrics((output.logits, batch["labels"]))
@@ -92,8 +94,7 @@ def main() -> None:
     pretext = train_clips.pretext
     model = build_model(settings, pretext, extractor.num_frames)
     start = start_features(settings, model, accelerator.device)
-    if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    model, average = prepare_for_training(settings, model, accelerator)
 
     total_batch = settings.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
     sampler = EpochSampler(len(train_clips), settings.seed, multiple_of=total_batch)
@@ -167,12 +168,16 @@ def main() -> None:
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
+            if average is not None:
+                average.update_parameters(accelerator.unwrap_model(model))
             progress.steps_done += 1
             step = progress.steps_done
             is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
             if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
-                scores = evaluate_model(model, eval_loader, extractor, accelerator, eval_clips.pretext)
+                scores = evaluate_model(
+                    average or model, eval_loader, extractor, accelerator, eval_clips.pretext
+                )
                 log.write_scores(scores)
             if is_saved:
                 checkpoints.save()
@@ -181,15 +186,18 @@ def main() -> None:
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
     if progress.steps_done and not log.has_scores:  # resumed where the run ends
-        log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, eval_clips.pretext))
+        log.write_scores(
+            evaluate_model(average or model, eval_loader, extractor, accelerator, eval_clips.pretext)
+        )
     log.close()
 
     if accelerator.is_main_process:
+        trained = average.module if average else accelerator.unwrap_model(model)
         for entry in progress.history:  # the last evaluation is of the weights that are saved
             if "eval_boundary_threshold" in entry:
-                accelerator.unwrap_model(model).config.boundary_threshold = entry["eval_boundary_threshold"]
+                trained.config.boundary_threshold = entry["eval_boundary_threshold"]
         record = describe_run(settings, data, progress, total_batch, accelerator)
-        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
+        save_checkpoint_folder(trained, extractor, settings.output_dir, record)
         save_training_pictures(settings.output_dir, progress.history, pretext.label_names)
         logger.info("saved: AutoModel.from_pretrained(%r) reads it", str(settings.output_dir))
     end_training(accelerator)

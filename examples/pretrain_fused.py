@@ -44,6 +44,7 @@ from bsp_hf.pretraining.run.setup import (
     build_run_data,
     count_steps,
     label_fields,
+    prepare_for_training,
     start_accelerator,
     start_features,
     start_model,
@@ -141,7 +142,9 @@ def evaluate_model(model, loader, extractor, accelerator, teachers, pretext):
     kept, errors = [], []
     loader.set_epoch(0)  # Accelerate counts iterations, which would draw other clips every time.
     for batch in tqdm(loader, desc="evaluating", leave=False, disable=not shows_progress(accelerator)):
-        output = model(**model_inputs(batch, extractor, teachers, None, is_training=False))
+        inputs = model_inputs(batch, extractor, teachers, None, is_training=False)
+        with accelerator.autocast():  # also of an average, which accelerate has not prepared
+            output = model(**inputs)
         if teachers is None:
             boundary, action_logits = output.logits.argmax(-1), output.action_logits
         else:
@@ -176,8 +179,7 @@ def main() -> None:
     teachers = prepare_teachers(settings, data, accelerator) if settings.fusion == "distillation" else None
     model = build_model(settings, pretext, extractor.num_frames, teachers)
     start = start_features(settings, model, accelerator.device)
-    if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+    model, average = prepare_for_training(settings, model, accelerator)
 
     total_batch = settings.batch_size * accelerator.num_processes * settings.gradient_accumulation_steps
     sampler = EpochSampler(len(train_clips), settings.seed, multiple_of=total_batch)
@@ -241,13 +243,15 @@ def main() -> None:
             if not accelerator.sync_gradients:
                 continue
             schedule.step()
+            if average is not None:
+                average.update_parameters(accelerator.unwrap_model(model))
             progress.steps_done += 1
             step = progress.steps_done
             is_saved = step % settings.save_every == 0 and step < steps.total
             log.end_step(schedule.get_last_lr()[0], ends_mean=is_saved)
             if step % (settings.eval_every or steps.per_epoch) == 0 or step == steps.total:
                 log.write_scores(
-                    evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext)
+                    evaluate_model(average or model, eval_loader, extractor, accelerator, teachers, pretext)
                 )
             if is_saved:
                 checkpoints.save()
@@ -256,13 +260,16 @@ def main() -> None:
         else:
             progress.epoch, progress.batches_done = progress.epoch + 1, 0
     if progress.steps_done and not log.has_scores:  # resumed where the run ends
-        log.write_scores(evaluate_model(model, eval_loader, extractor, accelerator, teachers, pretext))
+        log.write_scores(
+            evaluate_model(average or model, eval_loader, extractor, accelerator, teachers, pretext)
+        )
     log.close()
 
     if accelerator.is_main_process:
+        trained = average.module if average else accelerator.unwrap_model(model)
         record = describe_run(settings, data, progress, total_batch, accelerator)
         record |= {"fusion": settings.fusion, "teachers": teachers and teachers[1]}
-        save_checkpoint_folder(accelerator.unwrap_model(model), extractor, settings.output_dir, record)
+        save_checkpoint_folder(trained, extractor, settings.output_dir, record)
         logger.info("saved to %s", settings.output_dir)
     end_training(accelerator)
 

@@ -378,6 +378,21 @@ def test_checkpoints_inside_an_epoch_resume_to_the_same_bits(workplace, uninterr
     assert weights(workplace, "inside") == weights(workplace, uninterrupted)
 
 
+@pytest.mark.slow
+def test_a_moving_average_is_saved_and_resumes_to_the_same_bits(workplace):
+    settings = {"max_steps": 9, "save_every": 4, "eval_every": 9, "ema_decay": 0.9}
+    pretrain(workplace, "average", **settings)
+    code = DIE_AT_BATCH.format(batches_per_epoch=1000, batch=6)
+    command = [sys.executable, "-c", code, str(EXAMPLE), *options(workplace, "average-killed", **settings)]
+    run(command, expected_code=-9)
+    assert "resumed from" in pretrain(workplace, "average-killed", **settings)
+    assert history(workplace, "average-killed") == history(workplace, "average")
+    assert weights(workplace, "average-killed") == weights(workplace, "average")
+    pretrain(workplace, "no-average", **{**settings, "ema_decay": 0.0})
+    assert losses(workplace, "no-average") == losses(workplace, "average")
+    assert weights(workplace, "no-average") != weights(workplace, "average")
+
+
 TWICE = {"dropout": 0.0, "max_steps": 12, "save_every": 5, "eval_every": 6, "learning_rate": 0.02}
 
 

@@ -1,12 +1,15 @@
 """Processes of a run end together, none before the one that saves."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import os, sys, time
@@ -63,3 +66,21 @@ def test_no_process_ends_before_the_main_one_has_saved(tmp_path: Path):
     finally:
         for process in processes:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "machines", "kind"),
+    [("one_gpu", 1, 1, "NO"), ("eight_gpus", 8, 1, "MULTI_GPU"), ("two_nodes", 16, 2, "MULTI_GPU")],
+)
+def test_configuration_files_of_accelerate_are_read_by_it(name, processes, machines, kind):
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    path = ROOT / "examples" / "accelerate" / f"{name}.yaml"
+    config = load_config_from_file(str(path))  # refuses keys that it does not know
+    assert (config.num_processes, config.num_machines) == (processes, machines)
+    assert (config.distributed_type, config.mixed_precision, config.use_cpu) == (kind, "bf16", False)
+    # So are the options of the commands in its comments, behind "accelerate launch".
+    known = {action.dest for action in launch_command_parser()._actions}
+    commands = re.findall(r"accelerate launch (.*?) examples/", path.read_text(encoding="utf-8"))
+    assert {word for line in commands for word in re.findall(r"--(\w+)", line)} <= known

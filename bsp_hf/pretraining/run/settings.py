@@ -130,6 +130,10 @@ class PretrainingSettings:
     start_features_error: str = option("cosine", "1 - cosine, or mean squared error", FEATURE_ERRORS)
     dropout: float = option(0.5, "in front of the classifier")
     gradient_checkpointing: bool = option(False, "compute activations twice, to save memory")
+    sync_batch_norm: bool = option(False, "normalize over the batches of all GPUs together")
+    ema_decay: float = option(
+        0.0, "evaluate and save a moving average of the weights that keeps so much of itself a step; 0: none"
+    )
     output_dir: Path = option(help_text="folder of the encoder and of its checkpoints")
     epochs: int = option(50, "times that every clip is shown")
     max_steps: int | None = option(
@@ -179,6 +183,8 @@ class PretrainingSettings:
         for name in ("eval_fraction", "dropout", "warmup_share", "max_replaced_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"argument --{name}: {getattr(self, name)} must be between 0 and 1.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"argument --ema_decay: {self.ema_decay} must be at least 0 and less than 1.")
         repeats = self.case_repeats
         if repeats is not None and (not repeats or min(repeats) < 0 or sum(repeats) == 0):
             raise ValueError(f"argument --case_repeats: {self.case_repeats} must hold a positive number.")

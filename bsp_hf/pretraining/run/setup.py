@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from transformers import PreTrainedModel
 
 from bsp_hf.encoder.backbones import to_channels_last
@@ -28,6 +30,7 @@ from bsp_hf.pretraining.rendering.clips import render_action_clips
 from bsp_hf.pretraining.sources import count_frames, digest_sources, scan_video_folder, split_sources
 from bsp_hf.pretraining.start_features import StartFeatures
 from bsp_hf.training import launch
+from bsp_hf.training.averaging import average_weights
 from bsp_hf.training.command_line import settings_to_dict
 
 from .settings import PRESETS, PretrainingSettings
@@ -158,6 +161,26 @@ def _build_model(model_class: type[_Model], settings: PretrainingSettings, field
     backbone["hidden_sizes"] = [int(width * settings.width_multiplier) for width in backbone["hidden_sizes"]]
     backbone["embedding_size"] = int(64 * settings.width_multiplier)
     return model_class(model_class.config_class(backbone_config=backbone, **fields))
+
+
+def prepare_for_training(
+    settings: PretrainingSettings, model: _Model, accelerator: Accelerator
+) -> tuple[_Model, AveragedModel | None]:
+    """Return the model as the options have it trained, and the moving average of its weights, if any.
+
+    Call it before accelerate prepares the model. The average is part of every checkpoint.
+    """
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if settings.sync_batch_norm:
+        if accelerator.device.type != "cuda":
+            raise ValueError("--sync_batch_norm needs GPUs; leave it out on a processor.")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if not settings.ema_decay:
+        return model, None
+    average = average_weights(model, settings.ema_decay).to(accelerator.device)
+    accelerator.register_for_checkpointing(average)
+    return model, average
 
 
 def start_features(

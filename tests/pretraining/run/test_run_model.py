@@ -1,6 +1,7 @@
 """Models as the command line asks for them."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,12 @@ from transformers import ResNetConfig, ResNetModel, VideoMAEConfig
 
 from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification
 from bsp_hf.pretraining.run.settings import PretrainingSettings
-from bsp_hf.pretraining.run.setup import _pixel_statistics, label_fields, start_model
+from bsp_hf.pretraining.run.setup import (
+    _pixel_statistics,
+    label_fields,
+    prepare_for_training,
+    start_model,
+)
 from bsp_hf.training.command_line import parse_settings
 
 
@@ -114,3 +120,26 @@ def test_an_image_model_that_is_not_there_is_an_error_before_anything_is_read(op
     (tmp_path / "empty").mkdir()
     with pytest.raises((OSError, ValueError), match="empty"):
         start_model(BSPForBoundaryClassification, parse(option, str(tmp_path / "empty")))
+
+
+def test_batch_norms_are_synchronized_on_gpus_alone_and_weights_keep_their_names():
+    args = parse("--backbone", "resnet18", "--width_multiplier", "0.125", "--sync_batch_norm")
+    model = start_model(BSPForBoundaryClassification, args)
+    names = list(model.state_dict())
+    with pytest.raises(ValueError, match="--sync_batch_norm needs GPUs"):
+        prepare_for_training(args, model, SimpleNamespace(device=torch.device("cpu")))
+    model, average = prepare_for_training(args, model, SimpleNamespace(device=torch.device("cuda")))
+    norms = [
+        module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    assert norms and all(isinstance(module, torch.nn.SyncBatchNorm) for module in norms)
+    assert list(model.state_dict()) == names and average is None
+
+
+def test_an_average_is_part_of_the_checkpoints():
+    args = parse("--backbone", "resnet18", "--width_multiplier", "0.125", "--ema_decay", "0.9")
+    kept = []
+    accelerator = SimpleNamespace(device=torch.device("cpu"), register_for_checkpointing=kept.append)
+    model, average = prepare_for_training(args, start_model(BSPForBoundaryClassification, args), accelerator)
+    assert kept == [average]
+    assert average.module is not model and average.module.config == model.config
