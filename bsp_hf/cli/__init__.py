@@ -17,7 +17,7 @@ from .application import app
 _PANELS = {
     ("Pre-training", "pretraining"): ("synth", "prepare", "pretrain"),
     ("Features", "features"): ("extract", "export"),
-    ("Localization", "localization"): ("segment", "localize", "eval"),
+    ("Localization", "localization"): ("segment", "suggest", "annotations", "localize", "eval"),
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
     ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }

@@ -74,8 +74,8 @@ def segment(
         model = find_model(model, DEFAULT_DETECTOR)
     with report_errors():
         from bsp_hf.features.engine.fast_encoder import check_device
-        from bsp_hf.malloc import keep_freed_memory
         from bsp_hf.localization.segments.segmenting import check_choice, load_detector
+        from bsp_hf.malloc import keep_freed_memory
         from bsp_hf.videos.listing import find_videos
 
         keep_freed_memory()
