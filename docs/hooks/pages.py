@@ -28,8 +28,8 @@ PAGES = {
     "SECURITY.md": "pages/security.md",
     "examples/space/README.md": "pages/demo_page.md",
     **{
-        str(card.relative_to(ROOT)): f"cards/{name}.md"
-        for card in (*ROOT.glob("bsp_hf/pretrained/*/README.md"), *ROOT.glob("model_cards/*.md"))
+        card.relative_to(ROOT).as_posix(): f"cards/{name}.md"
+        for card in sorted((*ROOT.glob("bsp_hf/pretrained/*/README.md"), *ROOT.glob("model_cards/*.md")))
         for name in [card.parent.name if card.name == "README.md" else card.stem]
     },
 }
