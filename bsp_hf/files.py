@@ -197,7 +197,7 @@ def atomic_folder(
     try:
         yield temporary
         if keep_others and path.is_dir():
-            _link_missing(path, temporary, without)
+            link_missing(path, temporary, without)
         for item in temporary.rglob("*"):
             _flush(item)
         _flush(temporary)
@@ -304,14 +304,15 @@ def is_running(pid: int, started_s: float) -> bool:
         return False
 
 
-def _link_missing(old: Path, new: Path, without: Collection[str] = ()) -> None:
+def link_missing(old: Path, new: Path, without: Collection[str] = ()) -> None:
+    """Link, or copy, the files of an old folder that a new one does not have."""
     for item in old.iterdir():
         target = new / item.name
         if any(item.match(pattern) for pattern in without):
             continue
         if item.is_dir() and not item.is_symlink():
             target.mkdir(exist_ok=True)
-            _link_missing(item, target)
+            link_missing(item, target)
         elif not target.exists():
             try:
                 os.link(item, target, follow_symlinks=False)

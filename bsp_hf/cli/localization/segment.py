@@ -52,12 +52,14 @@ def segment(
     min_gap_s: Annotated[float | None, Option(min=0, help="Seconds between two boundaries.")] = None,
     stride_frames: Annotated[int | None, Option(min=1, help="Frames between windows of the encoder.")] = None,
     batch_size: Annotated[int, Option(min=1, help="Windows that go through the encoder together.")] = 8,
+    camera: Annotated[str | None, Option(help="Camera of a LeRobot data set; default: its first.")] = None,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
     force: Annotated[bool, Option("--force", help="Write over files that exist.")] = False,
 ) -> None:
     r"""Divide videos into segments at their cuts, transitions, changes of action and changes of pace.
 
     No labels are needed: the packaged encoder finds the changes. Without --output they are printed only.
+    The folder of a LeRobot v3 data set becomes one with a proposed subtask for every frame.
 
     Exit status: 0 all done, 1 some videos failed, 2 nothing done.
 
@@ -67,6 +69,7 @@ def segment(
       bsp-hf segment match.mp4 --output match.html
       bsp-hf segment videos/ --output segments/ --format json --format edl
       bsp-hf segment match.mp4 --output clips/ --cut copy --min-segment 2
+      bsp-hf segment pusht/ --output pusht-subtasks/ --max-segments 5
     """
     with report_errors(registers=False):
         outputs = _settle_outputs(output, file_format, cut)
@@ -74,6 +77,7 @@ def segment(
         model = find_model(model, DEFAULT_DETECTOR)
     with report_errors():
         from bsp_hf.features.engine.fast_encoder import check_device
+        from bsp_hf.localization.segments.lerobot import is_lerobot
         from bsp_hf.localization.segments.segmenting import check_choice, load_detector
         from bsp_hf.malloc import keep_freed_memory
         from bsp_hf.videos.listing import find_videos
@@ -82,14 +86,26 @@ def segment(
         check_device(device)
         chosen = None if kinds is None else [kind.strip() for kind in kinds.split(",")]
         check_choice(chosen, min_segment, max_segments)
+        given: dict[str, Any] = {
+            "threshold": threshold,
+            "min_gap_s": min_gap_s,
+            "stride_frames": stride_frames,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        given |= {"kinds": chosen, "min_segment_s": min_segment, "max_segments": max_segments}
+        if len(videos) == 1 and is_lerobot(Path(videos[0])):
+            if file_format or cut or outputs.file:
+                raise ValueError(
+                    "a LeRobot data set is written in its own layout; pass a folder as --output."
+                )
+            _segment_lerobot(Path(videos[0]), camera, output, force, model, device, given)
+            return
         found = find_videos(videos)
         if outputs.file is not None and len(found.items) > 1:
             raise ValueError(f"{outputs.file} is one file for {len(found.items)} videos; pass a folder.")
         if not force:
             outputs.check_free([item.video_id for item in found.items])
         failures = [(one.name, one.reason) for one in found.unusable]
-        parameters = {"threshold": threshold, "min_gap_s": min_gap_s, "stride_frames": stride_frames}
-        given = {name: value for name, value in parameters.items() if value is not None}
         detector = load_detector(model, device)
         num_done = 0
         for item in found.items:
@@ -102,9 +118,6 @@ def segment(
                     divided = segment_video(
                         source,
                         detector,
-                        kinds=chosen,
-                        min_segment_s=min_segment,
-                        max_segments=max_segments,
                         start_s=item.start_s,
                         end_s=item.end_s,
                         thumbnails="html" in outputs.formats,
@@ -126,6 +139,30 @@ def segment(
         typer.echo(reason if name in reason else f"{name}: {reason}", err=True)
     if failures:
         raise typer.Exit(SOME_FAILED if num_done else NOTHING_DONE)
+
+
+def _segment_lerobot(
+    folder: Path,
+    camera: str | None,
+    output: Path | None,
+    force: bool,
+    model: str,
+    device: str | None,
+    parameters: dict[str, Any],
+) -> None:
+    from bsp_hf.localization.segments.lerobot import read_lerobot, segment_episodes, write_subtasks
+    from bsp_hf.localization.segments.segmenting import load_detector
+
+    data = read_lerobot(folder, camera)
+    if output is not None and output.exists() and not force:
+        raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+    segments = {}
+    for episode, divided in segment_episodes(data, load_detector(model, device), **parameters):
+        segments[episode.index] = replace(divided, video_id=f"episode {episode.index}")
+        _show(segments[episode.index])
+    if output is not None:
+        count = write_subtasks(data, segments, output)
+        typer.echo(f"{output}: {len(segments)} episodes, subtask_index of {count} subtasks, by {data.camera}")
 
 
 @dataclass(frozen=True)

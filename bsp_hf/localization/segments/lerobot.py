@@ -1,0 +1,189 @@
+"""Proposed subtasks of a LeRobot v3 data set in its own layout; lerobot itself is not needed."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bsp_hf.encoder.video import index_frames
+from bsp_hf.files import atomic_folder, link_missing
+from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
+
+from .segmenting import check_choice, divide_video, find_changes
+from .types import SegmentedVideo
+
+_INFO, _SUBTASKS, _COLUMN = "meta/info.json", "meta/subtasks.parquet", "subtask_index"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """An episode: its number, its rows, and where its video is in a file that holds several."""
+
+    index: int
+    length: int
+    video: Path
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True)
+class LeRobotData:
+    """What a data set says of itself, and its episodes as one camera shows them."""
+
+    folder: Path
+    info: dict[str, Any]
+    camera: str
+    episodes: tuple[Episode, ...]
+
+
+def is_lerobot(folder: Path) -> bool:
+    """Return whether a folder holds a data set of LeRobot."""
+    return (folder / _INFO).is_file() and (folder / "meta").is_dir() and (folder / "data").is_dir()
+
+
+def read_lerobot(folder: Path, camera: str | None = None) -> LeRobotData:
+    """Read the episodes of a data set of version 3; by default as its first camera shows them."""
+    import pyarrow.parquet as parquet
+
+    info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
+    version = str(info.get("codebase_version"))
+    if not version.startswith("v3"):
+        raise ValueError(f"{folder}: its layout is {version}; convert it to v3.0 with lerobot's own script.")
+    if _COLUMN in info.get("features", {}) or (folder / _SUBTASKS).exists():
+        raise ValueError(f"{folder} has subtasks already; remove {_COLUMN} to have others proposed.")
+    cameras = [name for name, one in info.get("features", {}).items() if one.get("dtype") == "video"]
+    chosen = camera or next(iter(cameras), "")
+    if chosen not in cameras:
+        raise ValueError(f"{folder} has no camera {chosen}; it has {', '.join(cameras) or 'none'}.")
+    names = [
+        f"videos/{chosen}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+    ]
+    episodes = []
+    files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
+    if not files:
+        raise ValueError(f"{folder}: meta/episodes holds no parquet file; is the data set complete?")
+    for file in files:
+        missing = {"episode_index", "length", *names} - set(parquet.read_schema(file).names)
+        if missing:
+            raise ValueError(f"{file}: the columns {', '.join(sorted(missing))} are missing.")
+        for row in parquet.read_table(file, columns=["episode_index", "length", *names]).to_pylist():
+            chunk, number, from_s, to_s = (row[name] for name in names)
+            path = info["video_path"].format(video_key=chosen, chunk_index=chunk, file_index=number)
+            episodes.append(Episode(row["episode_index"], row["length"], folder / path, from_s, to_s))
+    return LeRobotData(folder, info, chosen, tuple(sorted(episodes, key=lambda one: one.index)))
+
+
+def segment_episodes(
+    data: LeRobotData,
+    detector: VideoBoundaryDetectionPipeline,
+    *,
+    kinds: Sequence[str] | None = None,
+    min_segment_s: float = 0.0,
+    max_segments: int | None = None,
+    **parameters: Any,  # Any: those of the pipeline
+) -> Iterator[tuple[Episode, SegmentedVideo]]:
+    """Yield each episode with its segments, in its own seconds and frames; a file is read once.
+
+    Where one episode follows another, the encoder sees a cut that is none: changes within half a window of
+    the ends of an episode do not count.
+    """
+    check_choice(kinds, min_segment_s, max_segments)
+    by_file = defaultdict(list)
+    for episode in data.episodes:
+        by_file[episode.video].append(episode)
+    for path, episodes in by_file.items():
+        index = index_frames(path)
+        changes = find_changes(path, index, detector(path, **parameters))
+        half_frame_s = 0.5 / index.fps  # seconds of a table are rounded
+        margin = detector.model.config.num_frames // 2
+        for episode in episodes:
+            start_s, end_s = max(0.0, episode.from_s - half_frame_s), episode.to_s - half_frame_s
+            first, last = np.searchsorted(index.times_s, [start_s, end_s])
+            divided = divide_video(
+                path,
+                index,
+                [one for one in changes if first + margin <= one.frame <= last - margin],
+                kinds=kinds,
+                min_segment_s=min_segment_s,
+                max_segments=max_segments,
+                start_s=start_s,
+                end_s=end_s,
+            )
+            yield episode, _count_from_start(divided, int(first))
+
+
+def _count_from_start(divided: SegmentedVideo, first: int) -> SegmentedVideo:
+    """Return the segments of an episode with its own seconds and frames."""
+    start_s = divided.segments[0].start_s
+    segments = tuple(
+        replace(
+            one,
+            start_s=one.start_s - start_s,
+            end_s=one.end_s - start_s,
+            start_frame=one.start_frame - first,
+            end_frame=one.end_frame - first,
+        )
+        for one in divided.segments
+    )
+    return replace(divided, segments=segments)
+
+
+def write_subtasks(data: LeRobotData, segments: dict[int, SegmentedVideo], output: Path) -> int:
+    """Write a data set with proposed subtasks, and return how many names they have.
+
+    It appears whole, with its videos linked to those of the data set, or copied where that is impossible;
+    the data set itself is left as it is. Every frame gets its `subtask_index`, and `meta/subtasks.parquet`
+    the names `segment 1` and so on, by the place in the episode.
+    """
+    import pandas
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    if output.resolve().is_relative_to(data.folder.resolve()):
+        raise ValueError(f"{output} lies in the data set itself; choose another output.")
+    count = max(len(one.segments) for one in segments.values())
+    with atomic_folder(output) as new:
+        for file in sorted((data.folder / "data").glob("*/*.parquet")):
+            table = parquet.read_table(file)
+            numbers = _number_rows(table, segments)
+            table = table.append_column(_COLUMN, pyarrow.array(numbers, pyarrow.int64()))
+            table = table.replace_schema_metadata(_describe_column(table.schema.metadata))
+            place = new / file.relative_to(data.folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(table, place, compression="snappy")
+        features = {**data.info["features"], _COLUMN: {"dtype": "int64", "shape": [1], "names": None}}
+        (new / "meta").mkdir()
+        info = json.dumps({**data.info, "features": features}, indent=4, ensure_ascii=False)
+        (new / _INFO).write_text(info, encoding="utf-8")
+        names = pandas.Index([f"segment {number + 1}" for number in range(count)], dtype=object)
+        pandas.DataFrame({_COLUMN: np.arange(count)}, index=names).to_parquet(new / _SUBTASKS)
+        link_missing(data.folder, new)
+    return count
+
+
+def _number_rows(table: Any, segments: dict[int, SegmentedVideo]) -> np.ndarray:  # Any: a table of pyarrow
+    """Return the number of the segment in which each row lies."""
+    episodes, frames = (table.column(name).to_numpy() for name in ("episode_index", "frame_index"))
+    numbers = np.zeros(len(frames), np.int64)
+    for episode in np.unique(episodes):
+        if int(episode) not in segments:
+            raise ValueError(f"episode {episode} has rows, but meta/episodes does not hold it.")
+        starts = [one.start_frame for one in segments[int(episode)].segments]
+        rows = episodes == episode
+        numbers[rows] = np.searchsorted(starts, frames[rows], side="right") - 1
+    return numbers
+
+
+def _describe_column(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
+    """Return the metadata of a table with the new column, without which `datasets` would not read it."""
+    kept = dict(metadata or {})
+    if b"huggingface" in kept:
+        described = json.loads(kept[b"huggingface"])
+        described.get("info", {}).get("features", {})[_COLUMN] = {"dtype": "int64", "_type": "Value"}
+        kept[b"huggingface"] = json.dumps(described).encode()
+    kept.pop(b"pandas", None)  # which lists the columns, too
+    return kept
