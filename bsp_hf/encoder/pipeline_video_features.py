@@ -1,7 +1,7 @@
 """`pipeline("video-feature-extraction")`: videos of any length in, their snippet features and times out."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import GeneratorType
 from typing import Any
 
@@ -13,12 +13,22 @@ from transformers.utils import logging
 
 from .frames_in_memory import is_frame
 from .provenance import describe_encoder
+from .thread_pool import map_in_threads
 from .video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
 from .video_source import VideoDecodeError
 
 logger = logging.get_logger(__name__)
 
-_PREPROCESS_PARAMETERS = ("stride_frames", "fps", "padding", "start_s", "end_s", "input_fps", "timeout_s")
+_PREPROCESS_PARAMETERS = (
+    "stride_frames",
+    "fps",
+    "padding",
+    "start_s",
+    "end_s",
+    "input_fps",
+    "timeout_s",
+    "progress",
+)
 
 
 class VideoFeatureExtractionPipeline(ChunkPipeline):
@@ -36,6 +46,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     - `start_s`, `end_s` (`float`): Part of the video, in seconds.
     - `input_fps` (`float`): Rate of frames that are already in memory; needed for these, refused for files.
     - `timeout_s` (`float`): Seconds after which a file that gives nothing is abandoned; 60 by default.
+    - `progress` (`Callable`): Called with the second of the video that was reached, after every snippet.
     - `return_tensors` (`bool`): Features and times as torch tensors instead of numpy arrays.
     - `batch_size` (`int`): Snippets that go through the model together, of one video or several.
     - `num_workers` (`int`): 1 decodes in another process, beside the model.
@@ -105,6 +116,39 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             raise failure
         return result
 
+    def get_iterator(
+        self,
+        inputs: Any,  # Any: as of the parent
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        """Return the results of videos; on a CPU of threads that compute on one core each.
+
+        None of them waits for another, where the threads of one convolution do: for the slowest, on a busy
+        machine.
+        """
+        num_threads = torch.get_num_threads() if self.device.type == "cpu" and not num_workers else 1
+        if num_threads == 1:
+            return super().get_iterator(
+                inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params
+            )
+
+        def run(video: Any) -> dict[str, Any]:
+            chunks = self.preprocess(video, **preprocess_params)
+            share = -(-batch_size // num_threads)
+            rows = map_in_threads(chunks, self._forward_chunks, num_threads=num_threads, batch_size=share)
+            return self.postprocess(list(rows), **postprocess_params)
+
+        return map(run, inputs)
+
+    def _forward_chunks(self, chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        pixel_values = torch.cat([chunk.pop("pixel_values") for chunk in chunks])
+        features = self.forward({"pixel_values": pixel_values})["features"]
+        return [{**chunk, "features": row} for chunk, row in zip(chunks, features, strict=True)]
+
     @property
     def _extractor(self) -> Any:  # Any: ours, or the image processor of another model
         extractor = self.feature_extractor if self.feature_extractor is not None else self.image_processor
@@ -125,6 +169,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         end_s: float | None = None,
         input_fps: float | None = None,
         timeout_s: float = 60.0,
+        progress: Callable[[float], object] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the snippets of one video, ready for the model; the last brings the record of the video."""
         extractor = self._extractor
@@ -145,6 +190,8 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             for snippet in snippets:
                 if waiting is not None:
                     yield waiting
+                if progress is not None:
+                    progress(snippet.center_s)
                 waiting = _chunk(to_pixel_values(extractor, [snippet.images]), snippet.center_s)
         except (VideoDecodeError, OSError) as error:
             failure = (

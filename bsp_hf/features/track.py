@@ -217,6 +217,13 @@ class FeatureTrack:
         """Length of a row."""
         return self.features.shape[1]
 
+    def __repr__(self) -> str:
+        record, times_s = self.record, self.centers_s
+        span = f", {times_s[0]:.2f} to {times_s[-1]:.2f} s" if len(times_s) else ""
+        state = {True: "", False: f", partial: {record.error}", "unknown": ", perhaps cut"}[record.complete]
+        shape = f"{self.num_snippets} snippets x {self.dim} features"
+        return f"<FeatureTrack {record.video_id!r}: {shape}{span}, by {record.encoder}{state}>"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FeatureTrack):
             return NotImplemented

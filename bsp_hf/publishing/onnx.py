@@ -18,6 +18,7 @@ from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.modeling_bsp import BSPForBoundaryRegression
 from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.files import atomic_file
+from bsp_hf.version import install_command
 
 from .folder_check import find_model_class
 
@@ -219,7 +220,7 @@ def _require_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError(f'{error.name} is not installed: pip install "bsp_hf[onnx]"') from error
+        raise ImportError(f"{error.name} is not installed: {install_command('onnx')}") from error
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from bsp_hf.version import install_command
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -24,14 +27,29 @@ _LONG_S = 180.0  # from here on times read better as minutes and seconds
 _TICK_STEPS_S = (30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
+def require_matplotlib() -> None:
+    """Raise an `ImportError` that says how to install matplotlib, if it is not there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"Pictures need matplotlib: {install_command('plot')}") from error
+
+
 def new_figure(width_in: float, height_in: float) -> Figure:
     """Return an empty figure of this size in inches, outside pyplot's global state, with automatic layout."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('Pictures need matplotlib: pip install "bsp_hf[plot]"') from error
-    figure = Figure(figsize=(width_in, height_in), dpi=120, layout="constrained")
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """A figure that notebooks show, though it lies outside pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            with BytesIO() as file:
+                self.savefig(file, format="png")
+                return file.getvalue()
+
+    figure = ShownFigure(figsize=(width_in, height_in), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

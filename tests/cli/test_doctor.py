@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.commands import bsp
 
+from bsp_hf import version as own
 from bsp_hf.cli.inspection import checkup
 from bsp_hf.features.engine import fast_encoder as inference_model
 
@@ -111,16 +112,16 @@ def test_bfloat16_is_what_extraction_goes_by(is_fast, monkeypatch):
     ],
 )
 def test_the_package_is_installed_again_from_where_it_came(origin, command, monkeypatch):
-    monkeypatch.setattr(checkup, "distribution", lambda name: SimpleNamespace(read_text=lambda file: origin))
-    assert checkup._own_install_command("h5").endswith(f"-m pip install {command}")
+    monkeypatch.setattr(own, "distribution", lambda name: SimpleNamespace(read_text=lambda file: origin))
+    assert own.install_command("h5").endswith(f"-m pip install {command}")
 
 
 def test_a_folder_that_was_never_installed_says_so(monkeypatch):
     def fail(name):
         raise PackageNotFoundError(name)
 
-    for name in ("distribution", "requires"):
-        monkeypatch.setattr(checkup, name, fail)
+    monkeypatch.setattr(own, "distribution", fail)
+    monkeypatch.setattr(checkup, "requires", fail)
     (finding,) = checkup.check_package_itself()
     assert finding.state == "problem" and finding.remedy.endswith(f'install -e "{ROOT}"')
 

@@ -1,6 +1,7 @@
 """`bsp-hf picture`: every picture by its command, and the boundaries that it reads."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -137,3 +138,10 @@ def test_boundaries_that_cannot_be_read_are_named(tmp_path):
     path.write_text('{"segments": [[1, 2, 3]]}')
     with pytest.raises(ValueError, match=r"segment is \[1, 2, 3\], expected \[start, end\]\)"):
         read_boundaries(str(path))
+
+
+@pytest.mark.parametrize("command", [["timeline", "v.mp4"], ["clips"], ["features", "v.npz"]])
+def test_a_picture_without_matplotlib_is_refused_before_any_work(command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = bsp("picture", *command, "-o", tmp_path / "out.png", code=2)
+    assert said.startswith("Error: Pictures need matplotlib: ") and "[plot]" in said

@@ -329,3 +329,13 @@ class TestConcatenation:
     def test_nothing_cannot_be_joined(self):
         with pytest.raises(ValueError, match="at least one"):
             concatenate_tracks([])
+
+
+def test_a_track_prints_as_one_line():
+    track = make_track(complete="unknown")
+    said = repr(track)
+    assert said.startswith(
+        f"<FeatureTrack {track.record.video_id!r}: {track.num_snippets} snippets x {track.dim} "
+    )
+    assert said.endswith(", perhaps cut>") and "array" not in said and "\n" not in said
+    assert ", partial: cut off>" in repr(make_track(complete=False, error="cut off"))

@@ -28,3 +28,9 @@ def test_curves_of_a_training_share_their_steps():
     records = [{"step": step, "loss": 1 / step, "lr": 0.1} for step in range(1, 9)]
     figure = plot_training_curves([*records, {"step": 8, "eval_accuracy": 0.4}])
     assert [axes.get_xlim() for axes in figure.axes] == [(0, pytest.approx(8.24))] * 3
+
+
+def test_figures_show_themselves_in_notebooks():
+    from bsp_hf.visualization.style import new_figure
+
+    assert new_figure(2, 1)._repr_png_().startswith(b"\x89PNG")

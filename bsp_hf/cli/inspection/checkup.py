@@ -1,23 +1,20 @@
 """The checks of `bsp-hf doctor`: each returns what it found and the command that fixes it."""
 
-import json
 import os
 import platform
-import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 
-_PIP = f"{shlex.quote(sys.executable)} -m pip"
+from bsp_hf.version import PIP, install_command
+
 _EXTRA_USES = {
     "h5": "HDF5 features",
     "plot": "pictures",
@@ -65,7 +62,7 @@ def check_everything() -> list[Finding]:
             findings += check()
         except Exception as error:  # whatever a broken installation raises
             name = check.__name__.removeprefix("check_").replace("_", " ")
-            remedy = f"{_PIP} install --force-reinstall {package}"
+            remedy = f"{PIP} install --force-reinstall {package}"
             findings.append(Finding(name, "problem", f"{type(error).__name__}: {error}", remedy))
     return findings
 
@@ -94,11 +91,11 @@ def check_package_itself() -> list[Finding]:
         from bsp_hf import __version__
     except Exception as error:  # whatever a broken transformers or torch raises
         text = f"import fails: {type(error).__name__}: {error}"
-        return [Finding("bsp_hf", "broken", text, _own_install_command())]
+        return [Finding("bsp_hf", "broken", text, install_command())]
     text = f"{__version__}, registered with transformers"
     if not _requirements():
         text += f", but it is not installed; it runs from {_PACKAGE_PARENT}"
-        return [Finding("bsp_hf", "problem", text, _own_install_command())]
+        return [Finding("bsp_hf", "problem", text, install_command())]
     return [Finding("bsp_hf", "ok", text)]
 
 
@@ -112,7 +109,7 @@ def check_torchvision() -> list[Finding]:
         import_module("torchvision")
     except Exception as error:  # RuntimeError from its operators, OSError from its libraries
         text = f"{installed} does not load ({error}), which breaks transformers"
-        return [Finding("torchvision", "broken", text, f"{_PIP} uninstall -y torchvision")]
+        return [Finding("torchvision", "broken", text, f"{PIP} uninstall -y torchvision")]
     return [Finding("torchvision", "ok", f"{installed}, not needed")]
 
 
@@ -135,7 +132,7 @@ def check_devices() -> list[Finding]:
         if torch.version.cuda is None:
             text = f"there is an NVIDIA driver, but {build} is built without CUDA"
             remedy = (
-                f"{_PIP} install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"
+                f"{PIP} install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"
             )
             findings.append(Finding("GPU", "problem", text, remedy))
         else:
@@ -167,7 +164,7 @@ def check_decoder() -> list[Finding]:
     from bsp_hf.encoder.video import VideoReader, decoder_version, missing_codecs
     from bsp_hf.pretraining.rendering.files import write_h264_video
 
-    reinstall = f"{_PIP} install --force-reinstall --only-binary av av"
+    reinstall = f"{PIP} install --force-reinstall --only-binary av av"
     written = range(0, 250, 25)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
@@ -196,14 +193,14 @@ def check_extras() -> list[Finding]:
         wrong = [finding for finding in states if finding.state != "ok"]
         names = ", ".join(finding.name for finding in wrong or states)
         if not needed:  # installed before the extra existed
-            findings.append(Finding(f"extra {extra}", "optional", f"for {use}", _own_install_command(extra)))
+            findings.append(Finding(f"extra {extra}", "optional", f"for {use}", install_command(extra)))
         elif not wrong:
             findings.append(Finding(f"extra {extra}", "ok", f"{use} ({names})"))
         else:
             state = "problem" if any(f.state == "problem" for f in wrong) else "optional"
             text = f"for {use}: {'; '.join(f'{f.name} {f.text}' for f in wrong)}"
             wanted = " ".join(f'"{r.name}{r.specifier}"' for r in needed)
-            findings.append(Finding(f"extra {extra}", state, text, f"{_PIP} install {wanted}"))
+            findings.append(Finding(f"extra {extra}", state, text, f"{PIP} install {wanted}"))
     return findings
 
 
@@ -231,22 +228,6 @@ def check_folders() -> list[Finding]:
     return [cache, Finding("Hub", "ok", offline), login]
 
 
-def _own_install_command(extra: str = "") -> str:
-    """Return the command that installs this package again from where it came from."""
-    extras = f"[{extra}]" if extra else ""
-    try:
-        origin = json.loads(distribution("bsp_hf").read_text("direct_url.json") or "{}")
-    except PackageNotFoundError:
-        return f'{_PIP} install -e "{_PACKAGE_PARENT}{extras}"'
-    url = str(origin.get("url", ""))
-    if url.startswith("file://"):
-        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        return f'{_PIP} install {editable}"{url2pathname(urlsplit(url).path)}{extras}"'
-    system = origin.get("vcs_info", {}).get("vcs")
-    place = f" @ {system}+{url}" if system else f" @ {url}" if url else ""
-    return f'{_PIP} install --upgrade "bsp_hf{extras}{place}"'
-
-
 def _requirements() -> list[Requirement]:
     """Return the requirements of the package; none where it is not installed."""
     try:
@@ -256,7 +237,7 @@ def _requirements() -> list[Requirement]:
 
 
 def _check_requirement(requirement: Requirement, state: str, optional: bool = False) -> Finding:
-    wanted = f'{_PIP} install "{requirement.name}{requirement.specifier}"'
+    wanted = f'{PIP} install "{requirement.name}{requirement.specifier}"'
     try:
         installed = version(requirement.name)
     except PackageNotFoundError:

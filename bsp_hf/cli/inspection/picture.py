@@ -13,6 +13,7 @@ from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import register_package, report_errors
 from ..early_checks import check_inputs, find_model
+from ..progress import show_progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,9 +54,13 @@ def _draws(draw: Callable[..., "tuple[Figure, str]"]) -> Callable[..., None]:
 
 
 def _check_output(output: Path) -> None:
-    """Refuse a format that matplotlib does not write before any work is done."""
+    """Refuse a format that matplotlib does not write, or that it is not there, before any work is done."""
     if output.suffix not in _FORMATS:
         raise typer.BadParameter(f"{output} must end in .png, .pdf or .svg.", param_hint="--output")
+    with report_errors(registers=False):
+        from bsp_hf.visualization.style import require_matplotlib
+
+        require_matplotlib()
 
 
 @picture.command("clips")
@@ -121,6 +126,7 @@ def timeline(
         pick_boundaries,
         settle_threshold,
     )
+    from bsp_hf.malloc import keep_freed_memory
     from bsp_hf.visualization import plot_boundary_response
 
     from .picture_inputs import read_boundaries
@@ -128,13 +134,16 @@ def timeline(
     truth = read_boundaries(boundaries)
     classifier = AutoModelForVideoClassification.from_pretrained(model)
     threshold = settle_threshold(classifier.config, threshold)
-    response = boundary_response(
-        classifier,
-        AutoFeatureExtractor.from_pretrained(model),
-        video,
-        stride_frames,
-        kinds=kinds.split(",") if kinds else None,
-    )
+    keep_freed_memory()
+    with show_progress(video.name, video) as progress:
+        response = boundary_response(
+            classifier,
+            AutoFeatureExtractor.from_pretrained(model),
+            video,
+            stride_frames,
+            kinds=kinds.split(",") if kinds else None,
+            progress=progress,
+        )
     picked_s = pick_boundaries(response, threshold, DEFAULT_GAP_S if min_gap_s is None else min_gap_s)
     frames, frame_times_s = _spread_frames(video, response.duration_s) if film_strip else (None, None)
     figure = plot_boundary_response(

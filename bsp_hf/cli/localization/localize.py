@@ -13,6 +13,7 @@ from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
 from ..early_checks import check_inputs, find_model
+from ..progress import show_progress
 
 # Formats, and the end of a file's name that each goes with.
 _FORMATS = {"json": ".json", "csv": ".csv", "activitynet": ".json"}
@@ -176,9 +177,13 @@ def _run(
                 segments = find(item, **sentences, **parameters)
             else:
                 part = {"start_s": item.start_s or None, "end_s": item.end_s}
-                with item.origin.open() as source, warnings.catch_warnings():
+                with (
+                    item.origin.open() as source,
+                    show_progress(name, source) as progress,
+                    warnings.catch_warnings(),
+                ):
                     warnings.simplefilter("ignore", PartialVideoWarning)  # the error below says the same
-                    segments = find(source, **sentences, **part, **parameters)
+                    segments = find(source, **sentences, **part, **parameters, progress=progress)
         except (VideoDecodeError, OSError, ValueError) as error:
             # Each on its own, because a broken video stops no other; what is wrong with all shows at each.
             failures.append((name, str(error)))

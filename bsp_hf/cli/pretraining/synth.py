@@ -55,6 +55,10 @@ def synth(
     with report_errors(registers=False):
         if picture is None and output is None and push_to_hub is None:
             raise ValueError("there is nothing to do; pass --picture, --output or --push-to-hub.")
+        if picture is not None:
+            from bsp_hf.visualization.style import require_matplotlib
+
+            require_matplotlib()
         if output is not None and output.exists():
             raise ValueError(f"{output} exists; delete it, or pass another --output.")
         if split not in (None, "train", "test"):

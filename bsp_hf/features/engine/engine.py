@@ -14,13 +14,13 @@ from transformers import PreTrainedModel
 
 from bsp_hf.encoder.provenance import describe_encoder
 from bsp_hf.encoder.snippets import Snippet
+from bsp_hf.encoder.thread_pool import PoolClock, map_in_threads
 from bsp_hf.encoder.video_snippets import VideoSnippets, blank_pixel_values, encode_clips, to_pixel_values
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.encoder_record import EncoderRecord
 from bsp_hf.features.track import FeatureTrack, check_finite
 
 from .fast_encoder import choose_dtype, prepare_encoder
-from .thread_pool import PoolClock, map_in_threads
 
 _CUDA_THREADS = 4
 _CUDA_BATCH = 32

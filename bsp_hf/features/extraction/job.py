@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bsp_hf.features.engine.fast_encoder import check_device
+from bsp_hf.features.storage.h5 import import_h5py
 from bsp_hf.features.storage.suffixes import H5_SUFFIXES
 from bsp_hf.videos.datasets import is_dataset, iter_dataset
 from bsp_hf.videos.items import UnusableVideo, VideoItem
@@ -92,6 +93,8 @@ def extract_features(
     check_device(settings.device)
     default_format = "h5" if Path(output).suffix in H5_SUFFIXES else "npy"
     settings = replace(settings, file_format=settings.file_format or default_format)
+    if settings.file_format == "h5":
+        import_h5py()  # before there is a folder
     found = None
     if not is_dataset(videos):
         found = find_videos(videos, start_s=settings.start_s, end_s=settings.end_s)

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from tqdm import tqdm
@@ -73,6 +74,12 @@ class ExtractionReport:
             return ALL_DONE
         has_some = self.done or self.skipped or any(video.is_kept for video in self.partial)
         return SOME_FAILED if has_some else NOTHING_DONE
+
+    def __repr__(self) -> str:
+        return f"<ExtractionReport {str(self).splitlines()[0]}>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         counts = [f"{len(self.done)} done"]

@@ -18,6 +18,7 @@ from bsp_hf.files import (
     check_expansion,
     check_video_id,
 )
+from bsp_hf.version import install_command
 
 # Loaders ask for a dataset by its id, so one more group disturbs none of them.
 OWN_GROUP = "_bsp_hf"
@@ -30,7 +31,7 @@ def import_h5py() -> ModuleType:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError('HDF5 files need h5py: pip install "bsp_hf[h5]"') from error
+        raise ImportError(f"HDF5 files need h5py: {install_command('h5')}") from error
     return h5py
 
 

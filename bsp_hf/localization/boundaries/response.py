@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.encoder.snippets import Snippet
+from bsp_hf.encoder.thread_pool import map_in_threads
 from bsp_hf.encoder.video_snippets import VideoSnippets, to_pixel_values
 
 DEFAULT_GAP_S = 0.5
@@ -30,7 +31,6 @@ class BoundaryResponse:
     duration_s: float
 
 
-@torch.inference_mode()
 def boundary_response(
     model: PreTrainedModel,
     extractor: BSPFeatureExtractor,
@@ -72,21 +72,30 @@ def boundary_response(
             f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
     model.eval()
-    times_s: list[float] = []
-    batches: list[np.ndarray] = []
     snippets = VideoSnippets(
         video, extractor, model.config, stride_frames=stride_frames, padding="drop", end_s=end_s
     )
-    windows = iter(snippets)
-    while batch := list(islice(windows, batch_size)):
-        pixel_values = to_pixel_values(extractor, [window.images for window in batch], model.device)
-        batches.append(boundary_probabilities(model, pixel_values).cpu().numpy())
-        times_s.extend(window.center_s for window in batch)
-        if progress is not None:
-            progress(times_s[-1])
-    if not batches:
+
+    def classify(windows: list[Snippet]) -> list[tuple[float, np.ndarray]]:
+        with torch.inference_mode():
+            pixel_values = to_pixel_values(extractor, [window.images for window in windows], model.device)
+            rows = boundary_probabilities(model, pixel_values).cpu().numpy()
+        return [(window.center_s, row) for window, row in zip(windows, rows, strict=True)]
+
+    # Each computes on one core, and none waits for another.
+    num_threads = torch.get_num_threads() if model.device.type == "cpu" else 1
+    times_s: list[float] = []
+    rows: list[np.ndarray] = []
+    for time_s, row in map_in_threads(
+        iter(snippets), classify, num_threads=num_threads, batch_size=-(-batch_size // num_threads)
+    ):
+        times_s.append(time_s)
+        rows.append(row)
+        if progress is not None and (len(rows) - 1) % batch_size == 0:
+            progress(time_s)
+    if not rows:
         raise ValueError(f"{video} is shorter than one window of {snippets.snippet_frames} frames.")
-    probabilities = np.concatenate(batches)
+    probabilities = np.stack(rows)
     response = probabilities[:, [labels[kind] for kind in kinds]].sum(1)
     window_s, duration_s = snippets.snippet_frames / snippets.record["fps"], snippets.record["duration_s"]
     return BoundaryResponse(np.array(times_s), probabilities, response, window_s, duration_s)

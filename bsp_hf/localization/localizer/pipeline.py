@@ -27,7 +27,7 @@ from .tracks import check_track, name_video
 logger = logging.get_logger(__name__)
 
 LOADING_PARAMETERS = ("batch_size", "num_workers")
-EXTRACTION_PARAMETERS = ("padding", "start_s", "end_s", "input_fps", "timeout_s")
+EXTRACTION_PARAMETERS = ("padding", "start_s", "end_s", "input_fps", "timeout_s", "progress")
 
 
 class LocalizationPipeline(Pipeline):
@@ -35,9 +35,9 @@ class LocalizationPipeline(Pipeline):
 
     An input is whatever `pipeline("video-feature-extraction")` takes, a [`FeatureTrack`], a dict with the
     entry `"video"` and what belongs to it, or a list, generator or `KeyDataset` of these. Parameters of the
-    call, or of `pipeline(...)` to hold for every call: `padding`, `start_s`, `end_s`, `input_fps` and
-    `timeout_s` as for features, `batch_size` (snippets that go through the encoder together) and
-    `num_workers` (1 decodes in another process).
+    call, or of `pipeline(...)` to hold for every call: `padding`, `start_s`, `end_s`, `input_fps`,
+    `timeout_s` and `progress` as for features, `batch_size` (snippets that go through the encoder together)
+    and `num_workers` (1 decodes in another process).
 
     Args:
         model (`PreTrainedModel`): The localizer.

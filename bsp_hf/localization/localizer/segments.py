@@ -1,6 +1,7 @@
 """Result of a localization pipeline for one video."""
 
 from collections.abc import Iterable, Mapping
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,10 @@ import numpy as np
 from bsp_hf.encoder.video_records import Completeness
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.suppression import ABSENT, Detections
+
+_SHOWN_ROWS = 20
+# Of the drawing in notebooks, in pixels.
+_WIDTH, _HEIGHT = 640, 60
 
 
 class LocalizedSegments(list):
@@ -41,6 +46,34 @@ class LocalizedSegments(list):
         self.video_id, self.duration_s, self.error = video_id, duration_s, error
         self.complete: Completeness = complete if error is None else False
         self.times_s, self.scores = times_s, scores
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {row.get('time_s', row['start_s']):9.2f} s"
+            + ("" if "time_s" in row else f" {row['end_s']:9.2f} s")
+            + f"  {row['score']:.3f}  {row['label']}"
+            for row in self[:_SHOWN_ROWS]
+        ]
+        rows += [f"  and {len(self) - _SHOWN_ROWS} more"] if len(self) > _SHOWN_ROWS else []
+        rows += [f"  {self.error}"] if self.error else []
+        head = f"<LocalizedSegments {self.video_id!r} ({self.duration_s:.2f} s): {len(self)} found"
+        return "\n".join([head, *rows]) + ">"
+
+    def _repr_html_(self) -> str:
+        """Return a drawing of the segments and scores above the table, for notebooks."""
+        scale = _WIDTH / max(self.duration_s, 1e-9)
+        drawn = [
+            f'<rect x="{row["start_s"] * scale:.1f}" height="{_HEIGHT}" fill="#E69F00" fill-opacity="0.4" '
+            f'width="{max(1.0, (row["end_s"] - row["start_s"]) * scale):.1f}"/>'
+            for row in self
+        ]
+        if self.times_s is not None and self.scores is not None:
+            step = -(-len(self.scores) // _WIDTH) or 1
+            points = zip(self.times_s[::step], self.scores[::step], strict=True)
+            line = " ".join(f"{x * scale:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in points)
+            drawn.append(f'<polyline points="{line}" fill="none" stroke="#0072B2"/>')
+        picture = f'<svg width="{_WIDTH}" height="{_HEIGHT}" style="background:#eee">{"".join(drawn)}</svg>'
+        return f"{picture}<pre>{escape(repr(self)[1:-1])}</pre>"
 
 
 def describe_detections(

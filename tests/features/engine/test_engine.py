@@ -28,10 +28,10 @@ from bsp_hf import (
     FeatureTrack,
     VideoDecodeError,
 )
+from bsp_hf.encoder import thread_pool as worker_pool
 from bsp_hf.encoder import video_snippets
 from bsp_hf.encoder.video_file import VideoFile
 from bsp_hf.features.engine import engine as engine_module
-from bsp_hf.features.engine import thread_pool as worker_pool
 
 TASK = "video-feature-extraction"
 SIZE = (48, 40)

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -797,3 +798,12 @@ def test_jobs_that_start_together_are_one_job(clips, tiny_encoder, finished, tmp
     assert sorted(id_ for report in reports for id_ in report.done) == ["b", "c", "kitchen/a"]
     assert len(reports) >= 1 and len(reports) + len(refusals) == 4
     assert contents(tmp_path / "out") == contents(finished)
+
+
+def test_a_missing_package_is_noticed_before_there_is_a_folder(clips, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    for output, options in ((tmp_path / "out.h5", {}), (tmp_path / "out", {"file_format": "h5"})):
+        with pytest.raises(ImportError, match=r"HDF5 files need h5py: .* -m pip install .*\[h5\]"):
+            extract(clips, tiny_encoder, output, **options)
+    assert list(tmp_path.iterdir()) == []
+    assert extract(clips / "c.mkv", tiny_encoder, tmp_path / "out", stride_frames=4).done

@@ -309,3 +309,18 @@ def test_a_folder_works_in_a_fresh_process(pipes, localizer_folders, levels_vide
     for got, wanted in zip(segments, expected, strict=True):
         assert got["score"] == pytest.approx(wanted["score"], rel=1e-4)
         assert got["start_s"] == pytest.approx(wanted["start_s"], abs=1e-4)
+
+
+def test_segments_print_as_a_table_and_are_drawn_in_notebooks():
+    step = {"label": "<b>step", "score": 0.9, "start_s": 1.0, "end_s": 2.5}
+    times_s, scores = np.linspace(0, 10, 5000), np.linspace(0, 1, 5000)
+    found = LocalizedSegments([step] * 30, "v", 10.0, times_s=times_s, scores=scores)
+    lines = repr(found).splitlines()
+    assert lines[0] == "<LocalizedSegments 'v' (10.00 s): 30 found" and lines[-1] == "  and 10 more>"
+    assert lines[1] == "       1.00 s      2.50 s  0.900  <b>step"
+    shown = found._repr_html_()
+    assert shown.count("<rect") == 30 and "<polyline" in shown and "&lt;b&gt;step" in shown
+    assert len(shown) < 40_000 and "<b>" not in shown
+    boundary = LocalizedSegments([{**step, "time_s": 1.7}], error="cut")
+    assert boundary.complete is False and "\n       1.70 s  0.900  <b>step\n  cut>" in repr(boundary)
+    assert list(LocalizedSegments()) == [] and "0 found" in LocalizedSegments()._repr_html_()

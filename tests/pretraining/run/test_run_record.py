@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from bsp_hf.pretraining.run.record import save_training_pictures
+from bsp_hf.version import install_command
 
 HISTORY = [
     {"step": 1, "loss": 1.5, "learning_rate": 0.1},
@@ -35,5 +36,5 @@ def test_without_matplotlib_a_training_ends_well_and_says_what_is_missing(tmp_pa
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
-    assert 'pip install "bsp_hf[plot]"' in finished.stderr
+    assert f"Pictures need matplotlib: {install_command('plot')}" in finished.stderr
     assert not list(tmp_path.iterdir())
