@@ -106,6 +106,21 @@ def test_events_that_boris_exports_as_a_table(tmp_path, name):
     assert "counts time over several files" in found.problems[0].text
 
 
+def test_events_that_current_releases_of_boris_export(tmp_path):
+    """Columns after `export_events.py` of BORIS 9, whose media file stands behind the times."""
+    columns = (
+        "Observation id,Source,Time offset (s),Media duration (s),FPS (frame/s),Subject,Behavior,Modifier #1"
+    )
+    columns += ",Behavior type,Start (s),Stop (s),Duration (s),Media file name,Image index start"
+    rows = [
+        "first,player #1:/v/a.mp4,0.0,60.0,25.000,,walk,NA,STATE,1.8,8.12,6.32,/v/a.mp4,45",
+        "late,player #1:/v/b.mp4,5.0,60.0,25.000,,walk,NA,STATE,1.8,8.12,6.32,/v/b.mp4,45",
+    ]
+    found = read(tmp_path, "events.csv", "\n".join([columns, *rows]) + "\n")
+    assert list(found.by_id) == ["a"] and spans(found.videos[0]) == [(1.8, 8.12, "walk")]
+    assert found.videos[0].fps == 25 and "has a time offset" in found.problems[0].text
+
+
 def test_a_document_of_elan():
     found = read_annotations(SAMPLES / "kitchen.eaf")
     assert found.layout == "elan" and [video.video_id for video in found.videos] == ["küche 1"]

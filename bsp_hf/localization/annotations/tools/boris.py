@@ -111,6 +111,8 @@ def _export_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
 
 def _export_rows(values: dict[str, str], files: Mapping[str, set[str]], subset: str) -> Iterator[Row]:
     observation, file = values["Observation id"], _first_of(values, _FILE_COLUMNS)
+    if to_number(values.get("Time offset (s)") or 0, "Time offset (s)"):
+        raise BadRowError(f"observation {observation!r} has a time offset; set it to 0 in BORIS.")
     if len(files[observation]) > 1:
         raise BadRowError(
             f"observation {observation!r} counts time over several files; read the project instead."
