@@ -33,7 +33,7 @@ def suggest(
         str | None, Option(help="Boundary classifier: a folder or a Hub id; default: the packaged encoder.")
     ] = None,
     threshold: Annotated[float | None, Option(min=0, max=1, help="Smallest response of a boundary.")] = None,
-    min_gap_s: Annotated[float, Option(min=0, help="Seconds between two boundaries.")] = 0.5,
+    min_gap_s: Annotated[float | None, Option(min=0, help="Seconds between two boundaries.")] = None,
     batch_size: Annotated[int, Option(min=1, help="Windows that go through the encoder together.")] = 8,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
     force: Annotated[bool, Option("--force", help="Write over a file that exists.")] = False,
@@ -76,6 +76,7 @@ def suggest(
             item.video_id: item.name if "://" in item.name else str(Path(item.name).absolute())
             for item in found.items
         }
+        gap: dict[str, Any] = {} if min_gap_s is None else {"min_gap_s": min_gap_s}
         proposed = []
         if known is not None:
             with ExitStack() as opened:
@@ -85,16 +86,14 @@ def suggest(
                     known.videos,
                     detector,
                     threshold=0.5 if threshold is None else threshold,
-                    min_gap_s=min_gap_s,
                     batch_size=batch_size,
+                    **gap,
                 )
         for item in found.items if known is None else ():
             given: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
             try:
                 with item.origin.open() as source:
-                    divided = segment_video(
-                        source, detector, min_gap_s=min_gap_s, batch_size=batch_size, **given
-                    )
+                    divided = segment_video(source, detector, batch_size=batch_size, **given, **gap)
             except (VideoDecodeError, OSError) as error:
                 failures.append((item.name, str(error)))
                 continue

@@ -12,7 +12,7 @@ from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.annotations.types import AnnotatedVideo, Segment
 from bsp_hf.localization.boundaries.correction import corrected_span, fit_boundary_head
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
-from bsp_hf.localization.boundaries.response import NO_BOUNDARY, pick_boundaries
+from bsp_hf.localization.boundaries.response import DEFAULT_GAP_S, NO_BOUNDARY, pick_boundaries
 
 from .types import SegmentedVideo
 
@@ -39,7 +39,7 @@ def suggest_rest(
     detector: VideoBoundaryDetectionPipeline,
     *,
     threshold: float = 0.5,
-    min_gap_s: float = 0.5,
+    min_gap_s: float = DEFAULT_GAP_S,
     batch_size: int = 8,
 ) -> list[AnnotatedVideo]:
     """Propose the segments of videos, and of the rest of those that were corrected in part.
@@ -50,7 +50,7 @@ def suggest_rest(
             behind the last of them counts as not looked at.
         detector: The boundary classifier, whose features the head reads.
         threshold (`float`, *optional*, defaults to 0.5): Smallest probability of a boundary by the head.
-        min_gap_s (`float`, *optional*, defaults to 0.5): Seconds between two boundaries.
+        min_gap_s (`float`, *optional*, defaults to `DEFAULT_GAP_S`): Seconds between two boundaries.
         batch_size (`int`, *optional*, defaults to 8): Windows that go through the encoder together.
 
     Returns:
