@@ -24,7 +24,13 @@ from .tables import BOTH, CHAIN, TABLES, Row, Table
 
 logger = logging.getLogger("reproduce")
 
+FEWEST_ROWS = 4  # whose order is compared with the paper's
+
 INTRODUCTION = Path(__file__).with_name("evidence_head.md")
+SUMMARY_CAPTION = (
+    "Differences in points of each localizer's metric of comparisons (average mAP of gtad, recall@1 at IoU "
+    "0.5 of tan, mean IoU of lgi, pooled average precision of actionness), and p."
+)
 CAPTION = (
     "Cells are means over seeds in percent, in brackets the lowest and the highest seed. *Paper* columns are "
     "the paper's own numbers, at another scale: only the order of rows can be compared."
@@ -90,7 +96,7 @@ def describe_correlation(
             for row in rows
             if (cell := cells[row.method][number]) is not None and row.paper[number] is not None
         ]
-        if len(pairs) >= 2:
+        if len(pairs) >= FEWEST_ROWS:
             ours, papers = zip(*pairs, strict=True)
             value = rank_correlation(ours, papers)
             text = "undefined" if np.isnan(value) else f"{value:.2f}"
@@ -194,6 +200,31 @@ def draw_tables(recorded: Sequence["RecordedStudy"], folder: Path) -> None:
                 draw_dots(panels, heading(table), folder / picture_name(one.study, table.name), ours)
 
 
+def summarize(studies: Sequence[tuple[Study, Records]]) -> str:
+    """Return the chain of claims with its differences, a column for each localizer and kind of videos."""
+    columns: dict[str, list[str]] = {}
+    for study, records in studies:
+        for view in study.views:
+            for table in TABLES.values():
+                if table.comparisons != CHAIN:
+                    continue
+                for comparison, localizer in study.comparisons(table):
+                    name = study.comparison_name(view, table, comparison, localizer)
+                    result = records.result(name)
+                    if result is None:
+                        continue
+                    cells = columns.setdefault(f"{localizer}, {view.name}", ["-"] * len(CHAIN))
+                    gap, p = describe_difference(result)[:2]
+                    cells[CHAIN.index(comparison)] = f"{gap.partition(' ')[0]} (p {p})"
+    if not columns:
+        return ""
+    lines = [
+        [comparison.text, *(cells[place] for cells in columns.values())]
+        for place, comparison in enumerate(CHAIN)
+    ]
+    return markdown_table(["claim", *columns], lines)
+
+
 def has_any(study: Study, records: Records, view: View, table: Table) -> bool:
     """Return whether a record of a table is there."""
     return any(
@@ -290,6 +321,9 @@ def evidence_page(recorded: Sequence[RecordedStudy], presets: Path) -> str:
     for study, records in studies:
         if any(True for _ in records):
             parts.append(f"Recorded at scale `{study.name}`: {describe_runs(records)}")
+    summary = summarize(studies)
+    if summary:
+        parts.append(f"## The claims at a glance\n\n{SUMMARY_CAPTION}\n\n{summary}")
     for table in TABLES.values():
         parts.append(f"## {heading(table)}\n\n`--table {table.name}`: {table.holds}.")
         filled = [

@@ -27,7 +27,7 @@ from reproduction.report import (
 )
 from reproduction.scoring import Truth, paired_difference, rank_correlation
 from reproduction.study import Cell
-from reproduction.tables import TABLES
+from reproduction.tables import CHAIN, TABLES
 from support.made_videos import make_videos
 from support.reproduction_data import make_mini_data, make_paper_data, save_image_network, write_texture
 
@@ -490,8 +490,13 @@ def test_recorded_tables_stand_on_the_page_of_evidence(study, tmp_path):
     result = {name: {"f1": 0.5, "num_videos": 6} for name in ("frame differences", "content")}
     result |= {name: {"f1": 0.75, "num_videos": 6} for name in ("colour histograms", "adaptive")}
     records.write(Step("boundaries/edited/without-network", ("find",), dict), result, 1.0)
+    name = study.comparison_name(study.views[0], TABLES["1"], CHAIN[1], "gtad")
+    result = {"difference": 0.0512, "low": 0.01, "high": 0.09, "p": 0.004}
+    result |= {"num_videos": 30, "num_seeds": 3, "metric": "average_map"}
+    records.write(Step(name, ("compare",), dict), result, 1.0)
 
     page = evidence_page([RecordedStudy(study, records, extras)], tmp_path / "none")
+    assert f"| {CHAIN[1].text} | +5.12 (p 0.004) |" in page and f"| {CHAIN[0].text} | - |" in page
     # Tables share their encoders: only 2, 3, 6 and the other comparison of presets have no row.
     assert page.count("No run is recorded yet.") == 4
     assert "| S cls | 30.97 (29.97-31.97) |" in page
