@@ -4,11 +4,17 @@ It lies outside the package, because importing `bsp_hf` registers with transform
 program that begins here leaves that to the commands that need it: `bsp-hf --help` need not wait.
 """
 
+import sys
+
 import bsp_hf_threads  # noqa: F401  # before torch
 
 
 def main() -> None:
     """Run the command line."""
-    from bsp_hf.cli import main as run
+    try:
+        from bsp_hf.cli import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while something slow is imported; commands say so themselves
+        sys.stderr.write("Stopped.\n")
+        sys.exit(130)

@@ -15,5 +15,6 @@ __all__ = sorted([*_HOMES, "__version__"])
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 # The command finds out what it is asked before it spends the seconds that this takes, and then registers.
-if "bsp_hf_command" not in sys.modules:
+_IS_COMMAND = "bsp_hf_command" in sys.modules or sys.orig_argv[1:3] == ["-m", __name__]
+if not _IS_COMMAND:
     import_module(".registration", __name__).register()

@@ -1,6 +1,6 @@
 """Runs the command line as `python -m bsp_hf`."""
 
-from .cli import main
+from bsp_hf_command import main
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,13 +22,28 @@ _PANELS = {
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
     ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }
+# Of a line of the help: a terminal of 80, less the margin and the mark of a line that goes on.
+_MOST_COLUMNS = 76
 COMMANDS = {name: panel for (panel, _), names in _PANELS.items() for name in names}
 _MODULES = {name: f".{folder}.{name}" for (_, folder), names in _PANELS.items() for name in names}
 
 
 def _help_of(command: Callable[..., None]) -> str:
-    r"""Return the docstring with `\b` as the character it names, which keeps the lines below it apart."""
-    return (inspect.getdoc(command) or "").replace("\\b\n", "\b\n")
+    r"""Return the docstring with `\b` as the character it names, which keeps the lines below it apart.
+
+    Examples that are too long for a terminal of 80 columns go on in the next line, as a shell reads them.
+    """
+    lines = (inspect.getdoc(command) or "").replace("\\b\n", "\b\n").splitlines()
+    return "\n".join(_break_example(line) if line.startswith("  bsp-hf ") else line for line in lines)
+
+
+def _break_example(line: str) -> str:
+    lines = ["  bsp-hf"]
+    for word in re.findall(r"""(?:"[^"]*"|'[^']*'|\S)+""", line)[1:]:
+        if len(lines[-1]) + 1 + len(word) > _MOST_COLUMNS:
+            lines.append("     ")
+        lines[-1] += f" {word}"
+    return " \\\n".join(lines)
 
 
 def _hide_type_of_flags(command: Callable[..., None]) -> None:

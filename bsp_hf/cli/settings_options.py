@@ -1,7 +1,7 @@
 """Options of a command out of a dataclass of settings, so that no option is declared twice."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields, replace
 from functools import wraps
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -61,6 +61,11 @@ def _replace_fields(presets: Mapping[str, Any], values: dict[str, Any], hints: M
     return replace(presets[preset], **given)
 
 
+def _complete(choices: Iterable[Any]) -> Callable[[], list[str]] | None:  # Any: values of an option
+    words = [str(choice) for choice in choices]
+    return (lambda: words) if words else None
+
+
 def _parameter(field: Field, hint: Any, has_default: bool) -> inspect.Parameter:  # Any: an annotation
     text, choices = field.metadata["help"], field.metadata.get("choices", ())
     help_text = f"{text[0].upper()}{text[1:]}{': ' * bool(choices)}{', '.join(map(str, choices))}."
@@ -70,7 +75,7 @@ def _parameter(field: Field, hint: Any, has_default: bool) -> inspect.Parameter:
         hint, default = (str if get_origin(hint) is tuple else hint) | None, None
     # By its own name alone: without it, Typer adds --no-... to a flag.
     names = [f"--{option_name(field).replace('_', '-')}"] if hint is bool else []
-    annotation = Annotated[hint, Option(*names, help=help_text)]
+    annotation = Annotated[hint, Option(*names, help=help_text, autocompletion=_complete(choices))]
     return inspect.Parameter(
         option_name(field), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

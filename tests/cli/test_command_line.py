@@ -1,6 +1,7 @@
 """The command line as a whole: help, order, completion, and what it does not import."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,36 @@ def test_videos_and_features_are_described_without_torch(tmp_path):
     finished = installed_command("info", str(tmp_path / "v1.npz"), str(tmp_path / "v1.mp4"))
     assert finished.returncode == 0 and "3 snippets x 4 features" in finished.stdout
     assert finished.stderr.strip() == "imported: numpy"
+
+
+def test_examples_fit_a_terminal_of_80_columns_and_read_as_they_were():
+    from bsp_hf.cli import _break_example
+
+    line = (
+        '  bsp-hf publish runs/gtad org/gtad --license mit --training-data "ActivityNet v1.3, training" --x y'
+    )
+    broken = _break_example(line)
+    assert broken.count(" \\\n") == 1 and all(len(part) <= 78 for part in broken.splitlines())
+    assert shlex.split(broken.replace("\\\n", "")) == shlex.split(line)
+    assert _break_example("  bsp-hf extract clips/") == "  bsp-hf extract clips/"
+    said = bsp("localize", "--help")
+    assert '--query "a person opens the fridge"' in plain(said).replace("\\ ", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("bsp-hf extract clips --file-format sa", "safetensors"),
+        ("bsp-hf localize v.mp4 --format act", "activitynet"),
+        ("bsp-hf localize v.mp4 --kinds diff-c", "diff-class"),
+    ],
+)
+def test_completion_knows_the_values_of_options(words, value):
+    count = str(len(words.split()) - 1)
+    finished = installed_command(_BSP_HF_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=count)
+    assert value in finished.stdout.split()
+
+
+def test_the_command_runs_as_a_module():
+    finished = subprocess.run([sys.executable, "-m", "bsp_hf", "--version"], capture_output=True, text=True)
+    assert finished.returncode == 0 and finished.stdout.startswith("bsp_hf ")

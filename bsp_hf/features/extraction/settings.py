@@ -24,7 +24,7 @@ class ExtractionSettings:
     )
 
     file_format: str | None = option(
-        None, f"one of {', '.join(TRACK_FORMATS)}; default: npy, or h5 if the output's name ends so"
+        None, "format of the files, by default npy, or h5 if the output's name ends so", choices=TRACK_FORMATS
     )
     stride_frames: int | None = option(
         None, "frames from the start of a snippet to that of the next; default: the checkpoint's"
@@ -32,14 +32,17 @@ class ExtractionSettings:
     fps: float | None = option(None, "frame rate to resample to; default: the checkpoint's, or the video's")
     padding: str | None = option(
         None,
-        "'repeat' the last frame of a last snippet that is not full, or 'drop' it; default: the checkpoint's",
+        "what becomes of a last snippet that is not full; default: the checkpoint's",
+        choices=("repeat", "drop"),
     )
     start_s: float = option(0.0, "first second of each video")
     end_s: float | None = option(None, "end of each video in seconds, exclusive")
     rescale_to: int | None = option(None, "interpolate every track over time to so many rows")
     keep_partial: bool = option(False, "write what can be read of damaged videos, marked as incomplete")
     overwrite: bool = option(False, "delete features of another encoder, other settings or another part")
-    dtype: str = option("auto", "number type to compute in: auto, float32, bfloat16, float16")
+    dtype: str = option(
+        "auto", "number type to compute in", choices=("auto", "float32", "bfloat16", "float16")
+    )
     device: str | None = option(
         None, "where to compute, like cpu or cuda:1; default: the first accelerator, else cpu"
     )
