@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import bsp, plain
+from support.rendered import render_video
 from support.tiny_localizers import boundary_classifier, render_levels, tiny_extractor
 
 from bsp_hf import save_checkpoint_folder
@@ -58,6 +59,14 @@ def test_one_file_is_named_by_its_format_and_not_written_over(run, tmp_path):
     run("--output", tmp_path / "clips", "--cut", "copy", "--max-segments", 2)
     said = run("--output", tmp_path / "clips", "--cut", "copy", code=2)
     assert "exists; delete it" in said
+
+
+def test_an_edl_of_a_rate_without_timecode_says_at_which_to_read_it(folder, tmp_path):
+    path = render_video(tmp_path / "twenty.mp4", 8, fps=20)
+    words = ("--model", folder / "model", "--output", tmp_path / "out.edl")
+    assert "counts 60 frames a second" in bsp("segment", path, *words)
+    path = render_video(tmp_path / "film.mp4", 8, fps=24)
+    assert "frames a second" not in bsp("segment", path, *words, "--force")
 
 
 def test_kinds_and_lengths_are_chosen(run):

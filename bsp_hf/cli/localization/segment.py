@@ -202,12 +202,15 @@ class _Outputs:
     def write(self, divided: "SegmentedVideo", source: Any) -> Iterator[str]:  # Any: what the decoder reads
         """Write the files of a video; yield a line about each."""
         from bsp_hf import write_clips, write_segments
+        from bsp_hf.localization.segments.timelines import edl_rate
 
         for name, path in self.paths_of(divided.video_id).items():
             yield f"{write_segments(divided, path, name)}: {len(divided.segments)} segments, {name}"
         if not divided.has_constant_rate and {"otio", "edl"} & set(self.formats):
             rate = f"{float(divided.frame_rate):.5g}"
             yield f"  the frame rate varies: timelines count the nearest frame at {rate} frames a second"
+        if "edl" in self.formats and (rate_of_edl := edl_rate(divided.frame_rate)) != divided.frame_rate:
+            yield f"  timecode counts {float(rate_of_edl):.5g} frames a second: read the EDL at that rate"
         if self.cut and self.folder is not None:
             mode: Any = self.cut  # Any: checked to be a CutMode
             clips = write_clips(source, divided, self.folder, mode)
