@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from steps import Report
 from transformers import AutoFeatureExtractor, AutoModelForVideoClassification, pipeline
+from uploads import Limits, format_length, refusal
 
 import bsp_hf  # registers everything with transformers
 from bsp_hf import FeatureTrack, VideoReader
+from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.features import write_track
 from bsp_hf.localization.boundaries.response import (
     NO_BOUNDARY,
@@ -23,12 +26,9 @@ from bsp_hf.localization.boundaries.response import (
 
 NUM_THUMBNAILS = 96
 THUMBNAIL_HEIGHT, MOST_WIDTH = 72, 640
+_BATCH_SIZE = 16
 # What reading for the response takes of the whole, for the progress bar.
-_RESPONSE_SHARE = 0.75
-
-
-class UnsuitableVideoError(ValueError):
-    """A video that the page does not take, with a message for the person who brought it."""
+_RESPONSE_SHARE = 0.85
 
 
 @dataclass(frozen=True)
@@ -73,63 +73,59 @@ def load_encoder(name: str) -> Encoder:
     return Encoder(classifier, AutoFeatureExtractor.from_pretrained(name), labels)
 
 
-def check_video(path: Path, longest_s: float, largest_mb: float) -> None:
-    """Refuse what is too large, too long or no video, in words that say what to do."""
-    size_mb = path.stat().st_size / 1e6
-    if size_mb > largest_mb:
-        raise UnsuitableVideoError(
-            f"{path.name} has {size_mb:.0f} MB; this page takes up to {largest_mb:g} MB. "
-            "Make it smaller, for instance with: ffmpeg -i in.mp4 -vf scale=-2:240 out.mp4"
-        )
-    try:
-        with VideoReader(path) as video:
-            declared_s = video.metadata.duration_declared_s
-    except (bsp_hf.VideoDecodeError, OSError) as error:
-        raise UnsuitableVideoError(str(error).replace(str(path), path.name)) from error
-    if declared_s is not None and declared_s > longest_s:
-        raise UnsuitableVideoError(_too_long(path, f"{declared_s:.0f} seconds", longest_s))
+class _ReportingExtraction(VideoFeatureExtractionPipeline):
+    """The feature pipeline, which reports every batch."""
 
+    report: Callable[[], None]
 
-def _too_long(path: Path, length: str, longest_s: float) -> str:
-    return (
-        f"{path.name} is {length} long; this page takes up to {longest_s:g}. "
-        f"Cut a part out, for instance with: ffmpeg -ss 0 -t {longest_s:g} -i in.mp4 -c copy out.mp4"
-    )
+    def _forward(self, model_inputs: dict) -> dict:
+        self.report()
+        return super()._forward(model_inputs)
 
 
 def analyse(
-    path: Path,
-    encoder: Encoder,
-    longest_s: float,
-    stride_frames: int = 2,
-    progress: Callable[[float, str], object] = lambda share, text: None,
+    path: Path, encoder: Encoder, limits: Limits, report: Report = lambda share, text: None
 ) -> Analysis:
-    """Slide the classifier over a video, extract its features and take thumbnails; nothing is written."""
-    with VideoReader(path) as video:
-        length_s = min(video.metadata.duration_declared_s or longest_s, longest_s)
+    """Slide the classifier over a video, extract its features and take thumbnails; nothing is written.
 
-    def reached(time_s: float) -> None:
-        progress(_RESPONSE_SHARE * min(1.0, time_s / length_s), f"{time_s:.0f} of {length_s:.0f} s seen")
-
-    progress(0.0, "reading the video")
+    What `report` raises stops the work.
+    """
     try:
-        # A header may lie about the length or not say it, so reading stops by itself.
+        with VideoReader(path) as video:
+            about = video.metadata
+        length_s = min(about.duration_declared_s or limits.longest_s, limits.longest_s)
+        num_batches = 0
+
+        def reached(time_s: float) -> None:
+            # A header may lie about the frames or not state them, so they are counted here.
+            nonlocal num_batches
+            num_batches += 1
+            limits.check_work(path.name, num_batches * _BATCH_SIZE, about.width * about.height)
+            share = _RESPONSE_SHARE * min(1.0, time_s / length_s)
+            report(share, f"{format_length(time_s)} of {format_length(length_s)} seen")
+
+        report(0.0, "reading the video")
         response = boundary_response(
-            encoder.classifier, encoder.extractor, path, stride_frames, end_s=longest_s + 1, progress=reached
+            encoder.classifier,
+            encoder.extractor,
+            path,
+            batch_size=_BATCH_SIZE,
+            end_s=limits.longest_s + 1,
+            progress=reached,
         )
-        if response.duration_s > longest_s:
-            raise UnsuitableVideoError(_too_long(path, f"more than {longest_s:g} seconds", longest_s))
-        progress(_RESPONSE_SHARE, "extracting features")
+        limits.check_length(path.name, response.duration_s)
         extract = pipeline(
             "video-feature-extraction",
             model=encoder.classifier.base_model,
             feature_extractor=encoder.extractor,
+            pipeline_class=_ReportingExtraction,
         )
+        extract.report = lambda: report(_RESPONSE_SHARE, "extracting features")
         result = extract(str(path), batch_size=8)
-        progress(0.95, "taking thumbnails")
+        report(0.95, "taking thumbnails")
         sprite, times_s, width = take_thumbnails(path, response.duration_s)
     except (bsp_hf.VideoDecodeError, OSError, ValueError) as error:
-        raise UnsuitableVideoError(str(error).replace(str(path), path.name)) from error
+        raise refusal(error, path) from error
     track = FeatureTrack.from_pipeline(result, video_id=path.stem)
     return Analysis(path.name, response, encoder.labels, track, sprite, times_s, width)
 
@@ -163,7 +159,7 @@ def find_boundaries(
     values = whole.probabilities[:, columns].sum(1) if columns else np.zeros(len(whole.times_s), np.float32)
     narrowed = BoundaryResponse(whole.times_s, whole.probabilities, values, whole.window_s, whole.duration_s)
     found = []
-    for time_s in pick_boundaries(narrowed, threshold, min_gap_s=0.6) if columns else ():
+    for time_s in pick_boundaries(narrowed, threshold) if columns else ():
         window = int(np.abs(whole.times_s - time_s).argmin())
         kind = kinds[int(whole.probabilities[window, columns].argmax())]
         found.append(Boundary(float(time_s), float(values[window]), kind))

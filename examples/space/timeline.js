@@ -48,6 +48,28 @@
     cursor.hidden = false;
   });
 
+  // The next boundary in a direction, or none: the arrow keys go there.
+  function boundaryFrom(second, step) {
+    const times = [...document.querySelectorAll(".bsp-marker")].map((marker) => Number(marker.dataset.jumpS));
+    return step > 0 ? times.find((time) => time > second + 0.05) : times.findLast((time) => time < second - 0.05);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const video = player(), focused = event.target;
+    if (!video || event.ctrlKey || event.metaKey || event.altKey) return;
+    const isOurs = focused.closest?.("#timeline, #player") || focused === document.body;
+    if (!isOurs) return; // sliders, fields and buttons keep their keys
+    if (event.key === " ") {
+      if (video.paused) video.play();
+      else video.pause();
+    } else if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+      const second = boundaryFrom(video.currentTime, event.key === "ArrowRight" ? 1 : -1);
+      if (second !== undefined) jump(second);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, true);
+
   // Media events do not bubble, but they can be captured.
   for (const name of ["timeupdate", "seeked"]) document.addEventListener(name, showPlayhead, true);
 })();

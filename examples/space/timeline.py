@@ -28,6 +28,17 @@ def format_time(time_s: float) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
+def render_progress(share: float, text: str) -> str:
+    """Return a bar with what is being done; without a share of the whole it only says that."""
+    bar = f'<progress value="{share:.3f}"></progress>' if share else "<progress></progress>"
+    return f'<div class="bsp-working" role="status">{bar} {escape(text)}</div>'
+
+
+def render_refusal(message: str) -> str:
+    """Return why nothing is shown, and what to do."""
+    return f'<p class="bsp-refusal" role="alert">{escape(message)}</p>'
+
+
 def render_timeline(
     analysis: Analysis, values: np.ndarray, found: Sequence[Boundary], threshold: float
 ) -> str:
@@ -79,6 +90,7 @@ def render_timeline(
 </div>
 <p class="bsp-summary">{summary}</p>
 <div class="bsp-chips">{chips}</div>
+<p class="bsp-keys">Space plays and pauses; the arrow keys jump from boundary to boundary.</p>
 """
 
 
