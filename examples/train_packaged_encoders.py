@@ -28,7 +28,7 @@ from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, BSPModel, 
 from bsp_hf.files import atomic_folder
 from bsp_hf.pretrained import PACKAGED
 from bsp_hf.pretraining.rendering.clips import render_action_clips
-from bsp_hf.publishing.folder import save_checkpoint_folder
+from bsp_hf.publishing.folder import VIDEO_PROCESSOR_FILE, save_checkpoint_folder
 from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
 from bsp_hf.training.environment import describe_command
 from bsp_hf.training.options import option
@@ -159,7 +159,7 @@ def save_in_half_precision(folder: Path, target: Path, model, record: dict) -> N
         model.half().save_pretrained(made, max_shard_size="9MB")
         for code in made.glob("*.py"):
             code.unlink()
-        for name in ("config.json", "preprocessor_config.json"):
+        for name in ("config.json", "preprocessor_config.json", VIDEO_PROCESSOR_FILE):
             content = json.loads((made / name).read_text(encoding="utf-8"))
             for field in ("auto_map", "custom_pipelines"):
                 content.pop(field, None)

@@ -1,8 +1,10 @@
 """Frames to network input: resize, centre crop, scale, normalise; and the snippet settings beside them."""
 
 import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -16,6 +18,7 @@ from transformers.image_processing_utils import BaseImageProcessor, get_size_dic
 
 from .frame_times import exact_rate
 from .frames_in_memory import is_frame, stack_frames
+from .video import VideoReader
 
 PADDING_MODES = ("repeat", "drop")
 _MOST = 10_000  # frames of a snippet, pixels of a side
@@ -231,11 +234,13 @@ class BSPFeatureExtractor(BaseImageProcessor):
 
         Args:
             videos: A clip or a list of clips. A clip is a uint8 array or tensor `(num_frames, height, width,
-                3)`, or a list of PIL images or `(height, width, 3)` arrays.
+                3)`, or a list of PIL images or `(height, width, 3)` arrays. Or the path of a video, of which
+                one snippet is read, from its beginning, as transformers' video-classification pipeline does.
             return_tensors (`str`, *optional*): `"pt"` or `"np"`; without it `pixel_values` is a list of
                 arrays.
             options: `size`, `crop_size`, `image_mean`, `image_std`, `rescale_factor` and every `do_`, for
-                this call only; `None` leaves a setting as it is.
+                this call only; `None` leaves a setting as it is. With a path also `num_frames`, and
+                `do_sample_frames`, which that pipeline passes and which changes nothing.
 
         Returns:
             `BatchFeature`: `pixel_values`, float32 `(batch, num_frames, 3, crop_height, crop_width)`.
@@ -245,6 +250,12 @@ class BSPFeatureExtractor(BaseImageProcessor):
                 different sizes, or an option is out of range.
             TypeError: If the input is neither an array, a tensor nor a list, or an option is unknown.
         """
+        if isinstance(videos, (str, os.PathLike)):
+            options.pop("do_sample_frames", None)
+            num_frames = options.pop("num_frames", None) or self.num_frames
+            with VideoReader(videos) as video:
+                videos = [frame.image for frame in islice(video, num_frames)]
+            videos += videos[-1:] * (num_frames - len(videos))
         settings = self._with_options(options)
         clips = [
             settings.normalize_pixels(settings.resize_and_crop(stack_frames(clip)))

@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelF
 
 # Not from the top: without torchvision, older releases have a stand-in there that raises when it is touched.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .configuration_bsp import BSPConfig
@@ -51,6 +52,7 @@ def register_encoders(default: "DefaultModel | None" = None) -> None:
             image_processor_classes={"pil": BSPFeatureExtractor, "torchvision": BSPFeatureExtractor},
             exist_ok=True,
         )
+        AutoVideoProcessor.register(config, BSPFeatureExtractor, exist_ok=True)
         # Saving a model then also saves the code that loads it where the package is not installed.
         config.register_for_auto_class()
         model.register_for_auto_class("AutoModel")

@@ -68,6 +68,7 @@ def describe_preprocessing(extractor: BSPFeatureExtractor) -> str:
 
 
 ENCODER_CODE = Path(__file__).resolve().parent.parent / "encoder"
+VIDEO_PROCESSOR_FILE = "video_preprocessor_config.json"
 _PIPELINE_ENTRY = {
     "video-feature-extraction": {
         "impl": "pipeline_video_features.VideoFeatureExtractionPipeline",
@@ -120,15 +121,22 @@ def save_checkpoint_folder(
         if shipped_classes:
             entries["auto_map"] = dict(shipped_classes)
         _update_json(written / "config.json", entries)
-        # Another auto_map key here would make transformers look for a video processor and ask questions.
-        _update_json(
-            written / "preprocessor_config.json",
-            {"auto_map": {"AutoFeatureExtractor": "feature_extraction_bsp.BSPFeatureExtractor"}},
-        )
+        _name_preprocessing(written, "feature_extraction_bsp.BSPFeatureExtractor")
         (written / RECORD_FILE).write_bytes(record_as_json(record))
         if not keeps_card(folder):
             (written / CARD_FILE).write_bytes(render_card(record, folder.resolve().name).encode())
     return folder
+
+
+def _name_preprocessing(folder: Path, code: str) -> None:
+    """Let every Auto class of transformers find the one preprocessing, whose class `code` names."""
+    path = folder / "preprocessor_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    _update_json(path, {"auto_map": {"AutoFeatureExtractor": code, "AutoImageProcessor": code}})
+    settings["video_processor_type"] = settings.pop("image_processor_type")
+    settings |= {"auto_map": {"AutoVideoProcessor": code}}
+    del settings["feature_extractor_type"]
+    (folder / VIDEO_PROCESSOR_FILE).write_bytes(record_as_json(settings))
 
 
 def _update_json(path: Path, changes: dict[str, Any]) -> None:

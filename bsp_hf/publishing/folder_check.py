@@ -23,7 +23,7 @@ from bsp_hf.localization.localizer.encoders import ENCODER_FOLDER, load_encoders
 from bsp_hf.localization.tan.configuration_tan import TANConfig
 from bsp_hf.publishing.cards.files import CARD_FILE, RECORD_FILE
 
-from .folder import ENCODER_CODE
+from .folder import ENCODER_CODE, VIDEO_PROCESSOR_FILE
 
 _CONFIG_FILE = "config.json"
 _PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -105,7 +105,7 @@ def check_folder(folder: str | Path) -> FolderCheck:
     needed = _NEEDED_BY_LOCALIZERS if is_localizer else _NEEDED_BY_ENCODERS
     writer = "save_localizer_folder" if is_localizer else "save_checkpoint_folder"
     problems += [f"{name} is missing; {writer} writes it" for name in needed if name not in names]
-    known = {*_NEEDED_BY_ENCODERS, CARD_FILE}
+    known = {*_NEEDED_BY_ENCODERS, VIDEO_PROCESSOR_FILE, CARD_FILE}
     if config and not is_localizer:
         try:
             code, code_problems = _find_code(folder, names, config)

@@ -13,8 +13,9 @@ from transformers import AutoFeatureExtractor, pipeline
 
 # Not from the top: without torchvision, older releases have a stand-in there.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
-from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf import BSPFeatureExtractor, BSPForBoundaryClassification, VideoReader, save_checkpoint_folder
 from bsp_hf.encoder.frames_in_memory import stack_frames
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -302,7 +303,7 @@ def folder(tmp_path_factory):
     return save_checkpoint_folder(model, extractor, tmp_path_factory.mktemp("checkpoint"))
 
 
-@pytest.mark.parametrize("auto_class", [AutoFeatureExtractor, AutoImageProcessor])
+@pytest.mark.parametrize("auto_class", [AutoFeatureExtractor, AutoImageProcessor, AutoVideoProcessor])
 def test_auto_classes_load_it_with_every_setting(auto_class, folder):
     loaded = auto_class.from_pretrained(folder)
     assert type(loaded) is BSPFeatureExtractor
@@ -331,6 +332,21 @@ def test_stock_video_classification_pipeline_works(folder, tmp_path):
     assert {score["label"] for score in scores} == {"diff-class", "same-class", "diff-speed", "same-speed"}
     assert sum(score["score"] for score in scores) == pytest.approx(1, abs=1e-5)
     assert scores[0]["score"] > scores[-1]["score"] + 1e-3
+
+
+def test_a_file_is_read_as_the_stock_pipeline_asks_of_a_video_processor(folder, tmp_path):
+    video = render_video(tmp_path / "video.mp4", 20, size=(64, 48))
+    processor = AutoVideoProcessor.from_pretrained(folder)
+    read = processor(str(video), num_frames=8, do_sample_frames=True, return_tensors="pt")
+    with VideoReader(video) as frames:
+        images = [frame.image for frame in frames]
+    assert torch.equal(read.pixel_values, processor(images[:8], return_tensors="pt").pixel_values)
+    assert (
+        processor(video, num_frames=25, return_tensors="pt").pixel_values.shape[1] == 25
+    )  # the last repeats
+    assert processor(video, return_tensors="pt").pixel_values.shape[1] == 6  # its own
+    with pytest.raises(TypeError, match="num_frames"):
+        processor(images, num_frames=8)
 
 
 @pytest.mark.parametrize("shape", [(2, 4096), (4096, 2), (1, 4096), (3, 999)])

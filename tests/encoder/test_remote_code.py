@@ -41,7 +41,8 @@ class NoPackage:
 sys.meta_path.insert(0, NoPackage())
 import numpy as np, torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, pipeline
-from transformers import AutoModelForVideoClassification
+from transformers import AutoImageProcessor, AutoModelForVideoClassification
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor  # the other needs torchvision
 
 job = json.load(open(sys.argv[1]))
 clips = torch.from_numpy(np.load(job["clips"]))
@@ -65,6 +66,11 @@ for name, folder in job["folders"].items():
         facts[f"{name}.encoder"] = track["encoder"]
         facts[f"{name}.error"] = extract([job["video"], "nothing.mp4"])[1]["error"]
     if name == "published":
+        for auto_class in (AutoImageProcessor, AutoVideoProcessor):
+            processor = auto_class.from_pretrained(folder, **trust)
+            results[auto_class.__name__] = processor(frames, return_tensors="pt")["pixel_values"]
+        scores = pipeline("video-classification", model=folder, **trust)(job["video"], top_k=4)
+        facts["classification"] = {score["label"]: score["score"] for score in scores}
         again = job["again"]
         AutoModelForVideoClassification.from_pretrained(folder, **trust).save_pretrained(again)
         AutoFeatureExtractor.from_pretrained(folder, **trust).save_pretrained(again)
@@ -169,6 +175,14 @@ def test_a_folder_saved_again_without_the_package_keeps_its_pipeline(without_pac
     np.testing.assert_array_equal(results["again.track"], results["published.track"])
 
 
+def test_stock_use_of_a_published_classifier_works_without_the_package(folders, video, without_package):
+    results, facts = without_package
+    for auto_class in ("AutoImageProcessor", "AutoVideoProcessor"):
+        np.testing.assert_array_equal(results[auto_class], results["published.pixel_values"])
+    scores = pipeline("video-classification", model=str(folders["published"]))(str(video), top_k=4)
+    assert facts["classification"] == {score["label"]: pytest.approx(score["score"]) for score in scores}
+
+
 def test_code_of_a_folder_runs_only_if_it_is_trusted(folders, without_package):
     for name in folders:
         assert "trust_remote_code" in without_package[1][f"{name}.refusal"]
@@ -199,7 +213,7 @@ def test_a_published_folder_can_be_saved_again_by_its_pipeline(folders, video, t
 def test_published_folder_holds_every_module_the_record_and_no_pickle(folders):
     names = {path.name for path in folders["published"].iterdir()}
     modules = {path.name for path in ENCODER.glob("*.py")} - {"__init__.py"}
-    data = {"config.json", "preprocessor_config.json", "model.safetensors"}
+    data = {"config.json", "preprocessor_config.json", "video_preprocessor_config.json", "model.safetensors"}
     data |= {"training_record.json", "README.md"}
     assert names == modules | data
     record = json.loads((folders["published"] / "training_record.json").read_text())

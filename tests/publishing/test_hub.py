@@ -2,23 +2,27 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file, save_file
 from support.hub_repositories import Refusal
 from support.loopback_hub import TOKEN, LoopbackHub, serve_hub
+from transformers import AutoModel, AutoModelForVideoClassification
 
 from bsp_hf import (
     BSPConfig,
     BSPFeatureExtractor,
     BSPForBoundaryClassification,
+    pretrained_path,
     publish_folder,
     save_checkpoint_folder,
 )
+from bsp_hf.pretrained import DEFAULT_DETECTOR, PACKAGED
 from bsp_hf.publishing.cards.files import write_card
 from bsp_hf.publishing.hub import RemoteChangedError
 
@@ -361,3 +365,34 @@ def test_impossible_requests(tmp_path, folder):
         publish_folder(tmp_path / "nothing", REPO)
     with pytest.raises(ValueError, match="needs its owner, as in 'org/name'"):
         publish_folder(folder, "name")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_encoders_are_published_whole_and_load_from_what_arrived(name, hub, tmp_path):
+    packaged = Path(pretrained_path(name))
+    auto_class = AutoModelForVideoClassification if name == DEFAULT_DETECTOR else AutoModel
+    record = json.loads((packaged / "training_record.json").read_text())
+    del record["card"]["python_name"]  # from the Hub it has the name of its repository
+    folder = save_checkpoint_folder(
+        auto_class.from_pretrained(packaged),
+        BSPFeatureExtractor.from_pretrained(packaged),
+        tmp_path / name,
+        record,
+    )
+    report = publish(hub, folder)
+    names = {file.path for file in report.files}
+    assert names == {path.name for path in folder.iterdir()}
+    assert {"video_preprocessor_config.json", "README.md", "training_record.json"} <= names
+    arrived = tmp_path / "arrived"
+    arrived.mkdir()
+    for file in names:
+        (arrived / file).write_bytes(hub.read(REPO, file))
+    card = ModelCard.load(arrived / "README.md")
+    assert card.data.license == "apache-2.0" and f'model="{REPO}"' in card.text
+    if name == DEFAULT_DETECTOR:
+        assert "| recall of diff-class | 0.959 |" in card.text
+    pixels = torch.rand(1, 8, 3, 96, 96)
+    with torch.no_grad():
+        first, second = (AutoModel.from_pretrained(place).eval()(pixels) for place in (packaged, arrived))
+    assert torch.equal(first.pooler_output, second.pooler_output)

@@ -5,7 +5,10 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "examples" / "space" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "examples/space/README.md", "skills/bsp-hf/SKILL.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 _COMMAND = re.compile(r"(bsp-hf|accelerate launch|python (examples|benchmarks|docs)/)")
 
