@@ -98,7 +98,7 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "joined.mp4"
         joins_s = join_clips(settings, path)
-        found = find(str(path))
+        found = find(str(path), batch_size=16)
         pictures = draw_pictures(path, found, settings, threshold)
     with atomic_file(settings.output) as temporary:
         pictures[0].save(

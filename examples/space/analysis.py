@@ -1,10 +1,9 @@
-"""What the page does with one video: its boundaries, features, thumbnails, and the files to take home."""
+"""What the page does with one video: its changes, features, thumbnails, and the files to keep."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,28 @@ from transformers import AutoFeatureExtractor, AutoModelForVideoClassification, 
 from uploads import Limits, format_length, refusal
 
 import bsp_hf  # registers everything with transformers
-from bsp_hf import FeatureTrack, VideoReader
+from bsp_hf import FeatureTrack, SegmentedVideo, VideoReader, write_segments
+from bsp_hf.encoder.frame_index import FrameIndex
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
+from bsp_hf.encoder.video import index_frames
 from bsp_hf.features import write_track
-from bsp_hf.localization.boundaries.response import (
-    NO_BOUNDARY,
-    BoundaryResponse,
-    boundary_response,
-    pick_boundaries,
-)
+from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
+from bsp_hf.localization.boundaries.response import NO_BOUNDARY
+from bsp_hf.localization.segments.segmenting import divide_video, find_changes
+from bsp_hf.localization.segments.types import Change
+from bsp_hf.localization.segments.writing import SEGMENT_FORMATS
 
 NUM_THUMBNAILS = 96
 THUMBNAIL_HEIGHT, MOST_WIDTH = 72, 640
+# Changes of a smaller response are not looked at; no encoder is calibrated to less.
+LEAST_THRESHOLD = 0.5
+# A page with thumbnails is what this page itself is; two others need libraries.
+_NEEDS = {"otio": "opentimelineio", "edl": "otio_cmx3600_adapter"}
+FORMATS = {
+    name: f"{kind.description} ({kind.suffix})"
+    for name, kind in SEGMENT_FORMATS.items()
+    if name != "html" and (name not in _NEEDS or find_spec(_NEEDS[name]))
+}
 _BATCH_SIZE = 16
 # What reading for the response takes of the whole, for the progress bar.
 _RESPONSE_SHARE = 0.85
@@ -37,7 +46,6 @@ class Encoder:
 
     classifier: object
     extractor: object
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +53,16 @@ class Analysis:
     """All that the page shows of one video, kept for the session of the visitor who brought it."""
 
     video_name: str
-    response: BoundaryResponse
-    labels: tuple[str, ...]
+    times_s: np.ndarray  # (num_windows,)
+    response: np.ndarray  # (num_windows,)
+    duration_s: float
+    changes: tuple[Change, ...]  # of a response of at least LEAST_THRESHOLD
+    index: FrameIndex
+    encoder_name: str
     track: FeatureTrack
     sprite: bytes  # JPEG, the thumbnails side by side
     thumbnail_times_s: tuple[float, ...]
     thumbnail_width: int
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """A moment at which the video changes."""
-
-    time_s: float
-    score: float
-    kind: str
 
 
 def load_encoder(name: str) -> Encoder:
@@ -70,64 +73,90 @@ def load_encoder(name: str) -> Encoder:
         raise ValueError(
             f"{name} tells {', '.join(labels)} apart; BSP_MODEL needs an encoder with boundaries."
         )
-    return Encoder(classifier, AutoFeatureExtractor.from_pretrained(name), labels)
+    return Encoder(classifier, AutoFeatureExtractor.from_pretrained(name))
 
 
-class _ReportingExtraction(VideoFeatureExtractionPipeline):
-    """The feature pipeline, which reports every batch."""
+class _Reporting:
+    """A pipeline that reports every batch."""
 
-    report: Callable[[], None]
+    report: Callable[[int], None]  # called with the number of windows, by one thread or several
 
     def _forward(self, model_inputs: dict) -> dict:
-        self.report()
+        self.report(len(model_inputs["pixel_values"]))
         return super()._forward(model_inputs)
+
+
+class _ReportingDetection(_Reporting, VideoBoundaryDetectionPipeline):
+    pass
+
+
+class _ReportingExtraction(_Reporting, VideoFeatureExtractionPipeline):
+    pass
 
 
 def analyse(
     path: Path, encoder: Encoder, limits: Limits, report: Report = lambda share, text: None
 ) -> Analysis:
-    """Slide the classifier over a video, extract its features and take thumbnails; nothing is written.
+    """Find the changes of a video, extract its features and take thumbnails; nothing is written.
 
     What `report` raises stops the work.
     """
     try:
+        report(0.0, "reading the video")
         with VideoReader(path) as video:
             about = video.metadata
         length_s = min(about.duration_declared_s or limits.longest_s, limits.longest_s)
-        num_batches = 0
+        batches: list[int] = []
 
-        def reached(time_s: float) -> None:
-            # A header may lie about the frames or not state them, so they are counted here.
-            nonlocal num_batches
-            num_batches += 1
-            limits.check_work(path.name, num_batches * _BATCH_SIZE, about.width * about.height)
-            share = _RESPONSE_SHARE * min(1.0, time_s / length_s)
+        def reached(num_windows: int) -> None:
+            # A header may lie about the frames or not state them, so they are counted here: one a window.
+            batches.append(num_windows)
+            num_frames = sum(batches)
+            limits.check_work(path.name, num_frames, about.width * about.height)
+            time_s = min(num_frames / about.fps, length_s)
+            share = _RESPONSE_SHARE * time_s / length_s
             report(share, f"{format_length(time_s)} of {format_length(length_s)} seen")
 
-        report(0.0, "reading the video")
-        response = boundary_response(
-            encoder.classifier,
-            encoder.extractor,
-            path,
-            batch_size=_BATCH_SIZE,
-            end_s=limits.longest_s + 1,
-            progress=reached,
+        find = pipeline(
+            "video-boundary-detection",
+            model=encoder.classifier,
+            feature_extractor=encoder.extractor,
+            pipeline_class=_ReportingDetection,
         )
-        limits.check_length(path.name, response.duration_s)
+        find.report = reached
+        end_s = limits.longest_s + 1
+        found = find(str(path), batch_size=_BATCH_SIZE, threshold=LEAST_THRESHOLD, end_s=end_s)
+        limits.check_length(path.name, found.duration_s)
+        if not len(found.times_s):
+            raise ValueError(f"{path.name}: {found.error}")
+        report(_RESPONSE_SHARE, "looking at the changes")
+        index = index_frames(path)
+        changes = tuple(find_changes(path, index, found))
         extract = pipeline(
             "video-feature-extraction",
             model=encoder.classifier.base_model,
             feature_extractor=encoder.extractor,
             pipeline_class=_ReportingExtraction,
         )
-        extract.report = lambda: report(_RESPONSE_SHARE, "extracting features")
+        extract.report = lambda num_windows: report(_RESPONSE_SHARE, "extracting features")
         result = extract(str(path), batch_size=8)
         report(0.95, "taking thumbnails")
-        sprite, times_s, width = take_thumbnails(path, response.duration_s)
+        sprite, times_s, width = take_thumbnails(path, found.duration_s)
     except (bsp_hf.VideoDecodeError, OSError, ValueError) as error:
         raise refusal(error, path) from error
-    track = FeatureTrack.from_pipeline(result, video_id=path.stem)
-    return Analysis(path.name, response, encoder.labels, track, sprite, times_s, width)
+    return Analysis(
+        path.name,
+        found.times_s,
+        found.scores,
+        found.duration_s,
+        changes,
+        index,
+        Path(encoder.classifier.name_or_path).name,
+        FeatureTrack.from_pipeline(result, video_id=path.stem),
+        sprite,
+        times_s,
+        width,
+    )
 
 
 def take_thumbnails(path: Path, duration_s: float) -> tuple[bytes, tuple[float, ...], int]:
@@ -150,42 +179,25 @@ def take_thumbnails(path: Path, duration_s: float) -> tuple[bytes, tuple[float, 
     return written.getvalue(), tuple(times_s), width
 
 
-def find_boundaries(
-    analysis: Analysis, kinds: Sequence[str], threshold: float
-) -> tuple[np.ndarray, list[Boundary]]:
-    """Return the response to `kinds` `(num_windows,)` and its peaks, with the likeliest kind of each."""
-    columns = [analysis.labels.index(kind) for kind in kinds]
-    whole = analysis.response
-    values = whole.probabilities[:, columns].sum(1) if columns else np.zeros(len(whole.times_s), np.float32)
-    narrowed = BoundaryResponse(whole.times_s, whole.probabilities, values, whole.window_s, whole.duration_s)
-    found = []
-    for time_s in pick_boundaries(narrowed, threshold) if columns else ():
-        window = int(np.abs(whole.times_s - time_s).argmin())
-        kind = kinds[int(whole.probabilities[window, columns].argmax())]
-        found.append(Boundary(float(time_s), float(values[window]), kind))
-    return values, found
+def divide(analysis: Analysis, kinds: Sequence[str], threshold: float) -> SegmentedVideo:
+    """Return the segments between the changes of some kinds, as `bsp_hf.segment_video` does."""
+    return divide_video(
+        analysis.video_name,
+        analysis.index,
+        [change for change in analysis.changes if change.kind in kinds and change.score >= threshold],
+        times_s=analysis.times_s,
+        scores=analysis.response,
+        threshold=threshold,
+        encoder=analysis.encoder_name,
+        error=analysis.track.record.error,
+    )
 
 
 def write_downloads(
-    analysis: Analysis, found: Sequence[Boundary], threshold: float, folder: Path
+    analysis: Analysis, divided: SegmentedVideo, segment_format: str, folder: Path
 ) -> tuple[Path, Path]:
-    """Write the features with their record and the segments between the boundaries; return both files."""
+    """Write the features with their record and the segments in a format; return both files."""
     stem = Path(analysis.video_name).stem
     features = write_track(analysis.track, folder / f"{stem}.features.npz")
-    duration_s = analysis.response.duration_s
-    edges_s = [0.0, *(boundary.time_s for boundary in found), duration_s]
-    content = {
-        "video": analysis.video_name,
-        "duration_s": round(duration_s, 3),
-        "encoder": analysis.track.record.encoder.to_dict(),
-        "threshold": threshold,
-        "boundaries": [
-            {"time_s": round(b.time_s, 3), "score": round(b.score, 4), "kind": b.kind} for b in found
-        ],
-        "segments": [
-            {"start_s": round(start_s, 3), "end_s": round(end_s, 3)} for start_s, end_s in pairwise(edges_s)
-        ],
-    }
-    segments = folder / f"{stem}.segments.json"
-    segments.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return features, segments
+    path = folder / f"{stem}.segments{SEGMENT_FORMATS[segment_format].suffix}"
+    return features, write_segments(divided, path, segment_format)

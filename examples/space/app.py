@@ -28,13 +28,21 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(SCRATCH / "torch"))
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr  # noqa: E402
-from analysis import Analysis, Encoder, analyse, find_boundaries, load_encoder, write_downloads  # noqa: E402
+from analysis import (  # noqa: E402
+    FORMATS,
+    LEAST_THRESHOLD,
+    Analysis,
+    Encoder,
+    analyse,
+    divide,
+    load_encoder,
+    write_downloads,
+)
 from gradio import processing_utils  # noqa: E402
 from starlette.requests import ClientDisconnect  # noqa: E402
 from steps import Report, run_in_steps  # noqa: E402
 from timeline import (  # noqa: E402
     EMPTY,
-    KIND_NAMES,
     SCRIPT,
     STYLE,
     render_progress,
@@ -51,6 +59,7 @@ from uploads import (  # noqa: E402
 )
 
 from bsp_hf.localization.boundaries.response import settle_threshold  # noqa: E402
+from bsp_hf.localization.segments.types import CHANGE_KINDS  # noqa: E402
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged  # noqa: E402
 from bsp_hf.pretraining.rendering.clips import render_long_video  # noqa: E402
 
@@ -107,7 +116,6 @@ def receive_upload(uploaded: str, report: Report) -> str:
 
 def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
     """Lay the page out and connect it; whatever belongs to one visitor is in `gr.State`."""
-    kinds = [kind for kind in KIND_NAMES if kind in encoder.labels]
     slots = threading.BoundedSemaphore(MAX_USERS)
     off = gr.DownloadButton(interactive=False)
     ready, not_ready = gr.Button(interactive=True), gr.Button(interactive=False)
@@ -131,14 +139,14 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
         finally:
             steps.close()
 
-    def show(analysis: Analysis | None, chosen: list[str], threshold: float) -> tuple:
+    def show(analysis: Analysis | None, chosen: list[str], threshold: float, segment_format: str) -> tuple:
         if analysis is None:
             return EMPTY, off, off
-        values, found = find_boundaries(analysis, chosen, threshold)
+        divided = divide(analysis, chosen, threshold)
         folder = Path(tempfile.mkdtemp(dir=UPLOADS))
-        features, segments = write_downloads(analysis, found, threshold, folder)
+        features, segments = write_downloads(analysis, divided, segment_format, folder)
         return (
-            render_timeline(analysis, values, found, threshold),
+            render_timeline(analysis, divided),
             gr.DownloadButton(value=str(features), interactive=True),
             gr.DownloadButton(value=str(segments), interactive=True),
         )
@@ -157,7 +165,7 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
         except UnsuitableVideoError as error:
             yield None, not_ready, None, None, render_refusal(str(error)), off, off
 
-    def run(source: str | None, chosen: list[str], threshold: float) -> Iterator[tuple]:
+    def run(source: str | None, chosen: list[str], threshold: float, segment_format: str) -> Iterator[tuple]:
         try:
             if source is None:
                 raise UnsuitableVideoError("Upload a video first, or take the example.")
@@ -165,7 +173,7 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
                 lambda report: analyse(Path(source), encoder, LIMITS, report),
                 lambda html: (None, html, off, off),
             )
-            yield analysis, *show(analysis, chosen, threshold)
+            yield analysis, *show(analysis, chosen, threshold, segment_format)
         except UnsuitableVideoError as error:
             yield None, render_refusal(str(error)), off, off
 
@@ -179,30 +187,39 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
                 take_example = gr.Button("Take the example", elem_id="example")
                 gr.Markdown(credit, elem_id="credit")
                 chosen = gr.CheckboxGroup(
-                    [(KIND_NAMES[kind], kind) for kind in kinds], value=kinds, label="Look for"
+                    [(name, kind) for kind, name in CHANGE_KINDS.items()],
+                    value=list(CHANGE_KINDS),
+                    label="Look for",
                 )
                 threshold = gr.Slider(
-                    0.01,
+                    LEAST_THRESHOLD,
                     0.99,
-                    round(settle_threshold(encoder.classifier.config, None), 2),
+                    max(LEAST_THRESHOLD, round(settle_threshold(encoder.classifier.config, None), 2)),
                     step=0.01,
                     label="Threshold",
-                    info="Smallest response of a boundary; at first as calibrated in training",
+                    info="Smallest response to a change; at first as calibrated in training",
                 )
                 with gr.Row():
                     start = gr.Button(
-                        "Find the boundaries", variant="primary", elem_id="start", scale=2, interactive=False
+                        "Find the changes", variant="primary", elem_id="start", scale=2, interactive=False
                     )
                     cancel = gr.Button("Cancel", elem_id="cancel", scale=1, min_width=90)
         timeline = gr.HTML(EMPTY, elem_id="timeline", min_height=120)
-        with gr.Row():
-            segments = gr.DownloadButton("Segments (json)", interactive=False, elem_id="segments")
-            features = gr.DownloadButton("Features (npz)", interactive=False, elem_id="features")
+        with gr.Row(equal_height=False):
+            segment_format = gr.Dropdown(
+                [(text, name) for name, text in FORMATS.items()],
+                value="json",
+                label="Format of the segments",
+                elem_id="format",
+            )
+            segments = gr.DownloadButton("Download the segments", interactive=False, elem_id="segments")
+            features = gr.DownloadButton("Download the features", interactive=False, elem_id="features")
         shown = [timeline, features, segments]
         whole = [player, start, source, analysis, *shown]
         limits = {"concurrency_id": "work", "concurrency_limit": MAX_USERS, "show_progress_on": timeline}
         received = player.upload(receive, player, whole, **limits)
-        found = start.click(run, [source, chosen, threshold], [analysis, *shown], **limits)
+        choice = [chosen, threshold, segment_format]
+        found = start.click(run, [source, *choice], [analysis, *shown], **limits)
         private = {"api_visibility": "private", "show_progress": "hidden"}
         player.clear(
             lambda: (not_ready, None, None, EMPTY, off, off),
@@ -217,8 +234,8 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
             **private,
         )
         cancel.click(lambda: EMPTY, outputs=timeline, cancels=[received, found], **private)
-        for setting in (threshold.release, chosen.change):
-            setting(show, [analysis, chosen, threshold], shown, **private)
+        for setting in (threshold.release, chosen.change, segment_format.change):
+            setting(show, [analysis, *choice], shown, **private)
     return page
 
 

@@ -1,23 +1,20 @@
 """The timeline as HTML: response curve, film strip, a button at every boundary, thumbnails for the cursor."""
 
 import base64
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
-from analysis import THUMBNAIL_HEIGHT, Analysis, Boundary
+from analysis import THUMBNAIL_HEIGHT, Analysis
+
+from bsp_hf import SegmentedVideo
+from bsp_hf.localization.segments.types import CHANGE_KINDS
 
 HERE = Path(__file__).parent
 STYLE = (HERE / "timeline.css").read_text(encoding="utf-8")
 SCRIPT = f"<script>\n{(HERE / 'timeline.js').read_text(encoding='utf-8')}</script>"
 EMPTY = '<p class="bsp-hint">The timeline appears here.</p>'
 
-KIND_NAMES = {
-    "diff-class": "change of action",
-    "same-class": "cut within an action",
-    "diff-speed": "change of pace",
-}
 _STRIP_WIDTH = 12 * 96  # pixels of a wide page
 _MOST_POINTS = 1200
 
@@ -39,25 +36,24 @@ def render_refusal(message: str) -> str:
     return f'<p class="bsp-refusal" role="alert">{escape(message)}</p>'
 
 
-def render_timeline(
-    analysis: Analysis, values: np.ndarray, found: Sequence[Boundary], threshold: float
-) -> str:
-    """Return the timeline of one video; `timeline.js` makes it answer to the cursor."""
-    duration_s = max(analysis.response.duration_s, 1e-3)
+def render_timeline(analysis: Analysis, divided: SegmentedVideo) -> str:
+    """Return the timeline of one video; `timeline.js` makes it answer to the cursor and the keyboard."""
+    duration_s, threshold = max(analysis.duration_s, 1e-3), divided.threshold
+    found = divided.segments[1:]  # each begins with a change
 
     def place(time_s: float) -> str:
         return f"{100 * min(max(time_s / duration_s, 0), 1):.3f}%"
 
     markers = "".join(
         f'<button type="button" class="bsp-marker" '
-        f'data-jump-s="{b.time_s:.3f}" style="left:{place(b.time_s)}" '
-        f'title="{escape(_name(b.kind))} at {format_time(b.time_s)}" '
-        f'aria-label="jump to {escape(_name(b.kind))} at {format_time(b.time_s)}"></button>'
+        f'data-jump-s="{b.start_s:.3f}" style="left:{place(b.start_s)}" '
+        f'title="{escape(CHANGE_KINDS[b.kind])} at {format_time(b.start_s)}" '
+        f'aria-label="jump to {escape(CHANGE_KINDS[b.kind])} at {format_time(b.start_s)}"></button>'
         for b in found
     )
     chips = "".join(
-        f'<button type="button" class="bsp-chip" data-jump-s="{b.time_s:.3f}"><b>{format_time(b.time_s)}</b> '
-        f"{escape(_name(b.kind))} <i>{b.score:.2f}</i></button>"
+        f'<button type="button" class="bsp-chip" data-jump-s="{b.start_s:.3f}">'
+        f"<b>{format_time(b.start_s)}</b> {escape(CHANGE_KINDS[b.kind])} <i>{b.score:.2f}</i></button>"
         for b in found
     )
     ticks = "".join(f'<span style="left:{place(t)}">{format_time(t)[:-2]}</span>' for t in _ticks(duration_s))
@@ -68,17 +64,17 @@ def render_timeline(
     damage = (
         "" if record.complete else f" (damaged, the rest is missing: {escape(record.error or 'cut off')})"
     )
-    count_text = f"{len(found)} boundaries" if len(found) != 1 else "1 boundary"
+    count_text = f"{len(found)} change{'s' * (len(found) != 1)}"
     summary = f"<b>{count_text}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}{damage}"
     return f"""
 <div class="bsp-timeline" data-duration-s="{duration_s:.4f}" data-thumbnails="{count}"
      data-thumbnail-width="{analysis.thumbnail_width}" style="--sprite:url(data:image/jpeg;base64,{sprite})">
-  <div class="bsp-legend"><span class="bsp-key-curve">boundary response</span>
-    <span class="bsp-key-marker">boundary, click to jump</span>
+  <div class="bsp-legend"><span class="bsp-key-curve">response of the encoder</span>
+    <span class="bsp-key-marker">change, click to jump</span>
     <span class="bsp-key-threshold">threshold</span></div>
   <div class="bsp-plot">
     <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
-      <polygon points="{_outline(analysis.response.times_s, values, duration_s)}"/>
+      <polygon points="{_outline(analysis.times_s, analysis.response, duration_s)}"/>
       <line x1="0" x2="1000" y1="{100 - 100 * threshold:.1f}" y2="{100 - 100 * threshold:.1f}"/>
     </svg>
     {markers}
@@ -90,12 +86,8 @@ def render_timeline(
 </div>
 <p class="bsp-summary">{summary}</p>
 <div class="bsp-chips">{chips}</div>
-<p class="bsp-keys">Space plays and pauses; the arrow keys jump from boundary to boundary.</p>
+<p class="bsp-keys">Space plays and pauses; the arrow keys jump from change to change.</p>
 """
-
-
-def _name(kind: str) -> str:
-    return KIND_NAMES.get(kind, kind)
 
 
 def _strip(analysis: Analysis, duration_s: float) -> str:

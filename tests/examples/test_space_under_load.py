@@ -18,7 +18,7 @@ import bsp_hf
 from bsp_hf.pretraining.rendering.clips import render_long_video
 
 pytestmark = pytest.mark.slow
-KINDS = ["diff-class", "same-class", "diff-speed"]
+ASKED = [["cut", "action"], 0.5, "json"]
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +33,17 @@ def open_client(page: DemoPage):
 
 
 def visit(page: DemoPage, video: Path) -> str:
-    """Upload a video and look for its boundaries; return what is shown."""
+    """Upload a video and look for its changes; return what is shown."""
     client = open_client(page)
     shown = upload(client, video)
-    return client.predict(KINDS, 0.5, api_name="/run")[0] if "bsp-hint" in shown else shown
+    return client.predict(*ASKED, api_name="/run")[0] if "bsp-hint" in shown else shown
 
 
 def upload(client, video: Path) -> str:
     from gradio_client import handle_file
 
-    return client.predict(handle_file(str(video)), api_name="/receive")[2]
+    answer = client.predict(handle_file(str(video)), api_name="/receive")
+    return next(part for part in answer if isinstance(part, str) and "bsp-" in part)
 
 
 def numbers_of(client) -> dict[str, int]:
@@ -96,19 +97,19 @@ def test_a_visitor_who_left_frees_the_place_and_a_full_queue_says_so(short, tmp_
         assert "bsp-hint" in upload(staying, short)
         assert "bsp-hint" in upload(leaving, long)
         run = numbers_of(leaving)["run"]
-        with join(page, run, [None, KINDS, 0.5], leaving.session_hash) as stream:
+        with join(page, run, [None, *ASKED], leaving.session_hash) as stream:
             seen = next(line for line in stream.iter_lines() if b" seen" in line)
             assert int(seen.split(b" of 0:")[0][-2:]) < 5
-            waiting = [join(page, run, [None, KINDS, 0.5], f"waiting{number}") for number in range(2)]
+            waiting = [join(page, run, [None, *ASKED], f"waiting{number}") for number in range(2)]
             with pytest.raises(requests.HTTPError, match="503"):
-                join(page, run, [None, KINDS, 0.5], "one too many")
+                join(page, run, [None, *ASKED], "one too many")
             for one in waiting:
                 one.close()
         begins = time.monotonic()
-        assert "bsp-timeline" in staying.predict(KINDS, 0.5, api_name="/run")[0]
+        assert "bsp-timeline" in staying.predict(*ASKED, api_name="/run")[0]
         short_s = time.monotonic() - begins
         begins = time.monotonic()
-        assert "bsp-timeline" in staying.predict(KINDS, 0.5, api_name="/run")[0]
+        assert "bsp-timeline" in staying.predict(*ASKED, api_name="/run")[0]
         # With the long one before it, the first would have taken fifteen times as long as the second.
         assert short_s < 6 * (time.monotonic() - begins)
 
@@ -127,7 +128,7 @@ def test_addresses_are_not_fetched(page, short):
     for path in (f"http://127.0.0.1:{elsewhere.server_port}/a.mp4", "https://huggingface.co/a.mp4"):
         given = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
         # As the video, and hidden in a list of kinds.
-        for name, data in (("receive", [given]), ("run", [None, [given], 0.5])):
+        for name, data in (("receive", [given]), ("run", [None, [given], 0.5, "json"])):
             answer = ask(page, numbers[name], data)
             assert not answer["success"] and "upload the file" in answer["output"]["error"]
     assert asked_for == [] and set(page.files) == before
@@ -171,7 +172,7 @@ def test_videos_of_any_name_are_shown(name, page, short, tmp_path):
     named.write_bytes(short.read_bytes())
     client = open_client(page)
     assert "bsp-hint" in upload(client, named)
-    shown, *files = client.predict(KINDS, 0.5, api_name="/run")
+    shown, *files = client.predict(*ASKED, api_name="/run")
     assert "bsp-timeline" in shown
     for file in files:
         assert Path(file["value"]).stat().st_size > 0
