@@ -1,10 +1,11 @@
 """How well `bsp-hf localize` finds cuts in edited videos by the packaged encoder, and how fast.
 
-    python benchmarks/packaged_detector.py --data DATA/untrimmed_real
+    python benchmarks/packaged_detector.py --data DATA/untrimmed_real --without_cuts DATA/untrimmed_sim
 
 The truth of the six edited videos are answers of TransNetV2, so its own mistakes count against whoever
 differs: what is measured is agreement. A found boundary is right within 0.3 s of a cut or inside a
-transition; each is counted once. Prints one row for each threshold, the encoder's own first.
+transition; each is counted once. Prints one row for each threshold, the encoder's own first, and how many
+cuts are seen in the pictures of the other videos, which have none, and of those of further folders.
 """
 
 import argparse
@@ -17,7 +18,9 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 
 from bsp_hf import pretrained_path
+from bsp_hf.encoder.video import VideoReader
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
+from bsp_hf.localization.boundaries.transitions import CutFinder
 from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
@@ -35,6 +38,16 @@ def count_right(found_s: np.ndarray, changes: list[list[float]]) -> int:
     return right
 
 
+def count_cuts(path: Path) -> tuple[int, int]:
+    """Return the number of cuts seen in the pictures of a video, and of its frames."""
+    finder, num_frames = CutFinder(), 0
+    with VideoReader(path) as frames:
+        for frame in frames:
+            finder.add(frame.image, frame.time_s)
+            num_frames += 1
+    return len(finder.finish()), num_frames
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +55,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of untrimmed_real")
     parser.add_argument("--model", default=pretrained_path(DEFAULT_DETECTOR))
     parser.add_argument("--stride_frames", type=int, default=1)
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5, 0.8, 0.9, 0.95, 0.98])
+    parser.add_argument(
+        "--without_cuts", type=Path, nargs="*", default=[], help="folders of mp4 without cuts"
+    )
+    parser.add_argument("--encoder_alone", action="store_true", help="do not look for cuts in the pictures")
+    parser.add_argument("--thresholds", type=float, nargs="*", default=[0.5, 0.8, 0.9, 0.95, 0.98])
     args = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -53,7 +70,13 @@ def main() -> None:
     edited = {name: entry for name, entry in entries.items() if entry["source"] == "edited"}
     started = time.process_time()
     responses = {
-        name: boundary_response(model, extractor, next(args.data.rglob(f"{name}.*4")), args.stride_frames)
+        name: boundary_response(
+            model,
+            extractor,
+            next(args.data.rglob(f"{name}.*4")),
+            args.stride_frames,
+            find_cuts=not args.encoder_alone,
+        )
         for name in edited
     }
     seconds = time.process_time() - started
@@ -72,6 +95,11 @@ def main() -> None:
             f"| {threshold:.3f} | {num_changes} | {num_found} | {right} | {precision:.3f} | {recall:.3f} "
             f"| {f1:.3f} |"
         )
+    others = [next(args.data.rglob(f"{name}.*4")) for name in entries if name not in edited]
+    others += [path for folder in args.without_cuts for path in sorted(folder.rglob("*.mp4"))]
+    seen = [count_cuts(path) for path in others]
+    num_cuts, num_frames = (sum(column) for column in zip(*seen, strict=True))
+    print(f"\n{num_cuts} cuts seen in {num_frames} frames of {len(others)} videos without a cut")
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         input_fps: float | None = None,
         timeout_s: float = 60.0,
         progress: Callable[[float], object] | None = None,
+        watch: Callable[[Any, float], object] | None = None,  # Any: a frame; for classes built on this one
     ) -> Iterator[dict[str, Any]]:
         """Yield the snippets of one video, ready for the model; the last brings the record of the video."""
         extractor = self._extractor
@@ -184,6 +185,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             end_s=end_s,
             input_fps=input_fps,
             timeout_s=timeout_s,
+            watch=watch,
         )
         waiting = failure = None
         try:

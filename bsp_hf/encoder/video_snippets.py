@@ -1,6 +1,6 @@
 """One video to the snippets that an encoder takes, and clips to features: what every extractor shares."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ class VideoSnippets:
 
     The parameters are those of the feature pipeline. What is not given is what `extractor` says, a
     `BSPFeatureExtractor` or the image processor of another model; else snippets lie side by side at the
-    video's rate, the last one is padded, and the model's `config` says how many frames one has.
+    video's rate, the last one is padded, and the model's `config` says how many frames one has. `watch` is
+    called with each frame at its full size and its second.
     """
 
     # Any: ours or another model's; files and frames in memory; a PaddingMode, checked where it is used
@@ -44,8 +45,10 @@ class VideoSnippets:
         end_s: float | None = None,
         input_fps: float | None = None,
         timeout_s: float = 60.0,
+        watch: Callable[[Any, float], object] | None = None,
     ) -> None:
         self._video = video
+        self._watch = watch
         self._extractor = extractor
         self.snippet_frames: int = _first_given(
             getattr(extractor, "num_frames", None),
@@ -124,6 +127,8 @@ class VideoSnippets:
             # Frames between two windows are in none.
             is_used = self.record["num_frames"] % self.stride_frames < self.snippet_frames
             self.record["num_frames"] += 1
+            if self._watch is not None:
+                self._watch(frame.image, frame.time_s)
             image = shrink_image(self._extractor, frame.image) if is_used else None
             yield Frame(image, frame.time_s, frame.index)  # type: ignore[arg-type]  # a tensor from here on
 

@@ -41,13 +41,16 @@ def feature_curve(track_path: Path) -> Curve:
     return Curve(between, np.abs(np.diff(track.features, axis=0)).mean(1))
 
 
-def response_reader(folder: Path) -> Callable[[Path], Peaks]:
-    """Return what slides a boundary classifier over a video, and returns the peaks of its response."""
+def response_reader(folder: Path, find_cuts: bool = False) -> Callable[[Path], Peaks]:
+    """Return what slides a boundary classifier over a video, and returns the peaks of its response.
+
+    With `find_cuts`, cuts are looked for in the pictures, too, as the package does by default.
+    """
     model = AutoModelForVideoClassification.from_pretrained(folder).eval()
     extractor = AutoFeatureExtractor.from_pretrained(folder)
 
     def read(path: Path) -> Peaks:
-        response = boundary_response(model, extractor, path, stride_frames=2)
+        response = boundary_response(model, extractor, path, stride_frames=2, find_cuts=find_cuts)
         times_s = pick_boundaries(response, threshold=0.0, min_gap_s=MIN_GAP_S)
         return times_s, response.response[np.searchsorted(response.times_s, times_s)]
 

@@ -36,7 +36,7 @@ ENCODERS = {
     "BSP, feature differences": "boundary",
 }
 CLASSIFIER = "BSP, boundary response"
-PACKAGED = f"{DEFAULT_DETECTOR} as shipped, boundary response"
+PACKAGED = f"{DEFAULT_DETECTOR} as shipped, with cuts seen in the pictures"
 # Not of a seed: what needs no training of this study.
 FIXED = (*DETECTORS, PACKAGED)
 ROWS = (*WITHOUT_NETWORK, *ENCODERS, CLASSIFIER, *FIXED)
@@ -175,7 +175,7 @@ class BoundaryTable:
 
 @cache
 def _packaged_reader() -> Callable[[Path], Peaks]:
-    return response_reader(Path(pretrained_path(DEFAULT_DETECTOR)))
+    return response_reader(Path(pretrained_path(DEFAULT_DETECTOR)), find_cuts=True)
 
 
 def _fixed_name(kind: str, row: str) -> str:

@@ -36,7 +36,7 @@ def run(folder):
 def test_a_folder_of_videos_is_written_in_every_format(run, tmp_path):
     formats = [word for name in SEGMENT_FORMATS for word in ("--format", name)]
     said = run("--output", tmp_path / "out", *formats, "--cut", "exact", video="videos", code=1)
-    assert "a b/levels; é (0.80 s): " in said and "  cut  0." in said
+    assert "a b/levels; é (0.80 s): " in said and "  cut  1.000" in said
     assert "broken.mp4: " in said and said.count("broken") == 1
     place = tmp_path / "out" / "a b"
     written = {path.suffix for path in place.iterdir()}

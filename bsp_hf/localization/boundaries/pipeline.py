@@ -12,13 +12,16 @@ from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 
 from .response import (
+    CLASS_BOUNDARIES,
     DEFAULT_GAP_S,
     NO_BOUNDARY,
     BoundaryResponse,
     boundary_probabilities,
     pick_boundaries,
+    raise_at_cuts,
     settle_threshold,
 )
+from .transitions import CutFinder
 
 
 class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
@@ -27,8 +30,9 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     It takes what `pipeline("video-feature-extraction")` takes, and its parameters, with `stride_frames=1` and
     `padding="drop"` by default. Besides these: `threshold` (smallest response of a boundary; by default the
     `boundary_threshold` of the classifier's config), `min_gap_s` (boundaries are at least so far apart, 0.5
-    by default) and `kinds` (labels whose probabilities add up to the response; by default all but
-    same-speed).
+    by default), `kinds` (labels whose probabilities add up to the response; by default all but
+    same-speed) and `find_cuts` (whether hard cuts are looked for in the pictures, too, where `kinds` has a
+    class boundary; the response to one is 1).
 
     The result of a video is a [`LocalizedSegments`]: a dict for each boundary, ascending, with `label` (the
     likeliest kind), `score`, `time_s`, and `start_s` and `end_s` of the window around it. `scores` and
@@ -68,6 +72,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         threshold: float | None = None,
         min_gap_s: float | None = None,
         kinds: Sequence[str] | None = None,
+        find_cuts: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = self.model.config.label2id or {}
@@ -75,6 +80,8 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         if unknown:
             raise ValueError(f"kinds={unknown} are none of {', '.join(known)}.")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        if find_cuts is not None:
+            preprocess["find_cuts"] = find_cuts
         own = {"threshold": threshold, "min_gap_s": min_gap_s, "kinds": kinds}
         return preprocess, forward, postprocess | {k: v for k, v in own.items() if v is not None}
 
@@ -93,11 +100,16 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
                 result.video_id = name_video(video)
         return found
 
-    def preprocess(  # type: ignore[override]  # the parameters are the parent's
-        self, video: Any, **kwargs: Any
+    def preprocess(  # type: ignore[override]  # the parameters are the parent's and one more
+        self, video: Any, find_cuts: bool = True, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
-        """Yield the windows of one video, one frame apart."""
-        return super().preprocess(video, **{"stride_frames": 1, "padding": "drop", **kwargs})
+        """Yield the windows of one video, one frame apart; the record has the seconds of its cuts."""
+        finder = CutFinder() if find_cuts else None
+        kwargs = {"stride_frames": 1, "padding": "drop", **kwargs}
+        for window in super().preprocess(video, watch=None if finder is None else finder.add, **kwargs):
+            if window["is_last"]:
+                window["record"]["cuts_s"] = [] if finder is None else finder.finish()
+            yield window
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         pixel_values = model_inputs.pop("pixel_values")
@@ -126,6 +138,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
             joined["snippet_frames"] / fps,
             joined["duration_s"],
         )
+        response = raise_at_cuts(response, joined["cuts_s"], counted)
         found = LocalizedSegments(
             _describe(response, probabilities, counted, threshold, min_gap_s),
             duration_s=joined["duration_s"],
@@ -153,9 +166,10 @@ def _describe(
     half_s, rows = response.window_s / 2, []
     for time_s in pick_boundaries(response, threshold, min_gap_s) if len(response.times_s) else ():
         row = int(np.abs(response.times_s - time_s).argmin())
+        possible = [kind in CLASS_BOUNDARIES or row not in response.cuts for kind in kinds]
         rows.append(
             {
-                "label": kinds[int(probabilities[row].argmax())],
+                "label": kinds[int(np.where(possible, probabilities[row], -1).argmax())],
                 "score": float(response.response[row]),
                 "time_s": float(time_s),
                 "start_s": max(0.0, float(time_s) - half_s),

@@ -1,7 +1,7 @@
 """A boundary classifier slid over a long video, and the peaks of its response."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,14 @@ from bsp_hf.encoder.snippets import Snippet
 from bsp_hf.encoder.thread_pool import map_in_threads
 from bsp_hf.encoder.video_snippets import VideoSnippets, to_pixel_values
 
+from .transitions import CutFinder
+
 DEFAULT_GAP_S = 0.5
 # Responses that differ by less are equally high.
 _EVEN = 0.01
 NO_BOUNDARY = BoundaryType.SAME_SPEED.label
+# What a cut can be.
+CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS.label, BoundaryType.SAME_CLASS.label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +30,10 @@ class BoundaryResponse:
 
     times_s: np.ndarray  # float64 `(num_windows,)`, the middle of each window
     probabilities: np.ndarray  # float32 `(num_windows, num_labels)`, the classifier's softmax
-    response: np.ndarray  # float32 `(num_windows,)`, of any boundary: one minus that of same-speed
+    response: np.ndarray  # float32 `(num_windows,)`, of any boundary: 1 at a cut, else 1 - same-speed
     window_s: float
     duration_s: float
+    cuts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # windows nearest to cuts
 
 
 def boundary_response(
@@ -40,8 +45,12 @@ def boundary_response(
     kinds: Sequence[str] | None = None,
     end_s: float | None = None,
     progress: Callable[[float], object] | None = None,
+    find_cuts: bool = True,
 ) -> BoundaryResponse:
     """Return the response of a boundary classifier slid over a video, streaming.
+
+    Hard cuts are seen in the pictures more surely than by a small encoder; the window nearest to one has the
+    response 1.
 
     Args:
         model (`PreTrainedModel`): A [`BSPForBoundaryClassification`] with the label `same-speed`.
@@ -54,6 +63,8 @@ def boundary_response(
         end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
         progress (`Callable[[float], object]`, *optional*): Called now and then with the second that was
             reached; what it raises stops the work.
+        find_cuts (`bool`, *optional*, defaults to `True`): Whether to look for cuts in the pictures, where
+            `kinds` has a class boundary. `False` leaves the response to the encoder alone.
 
     Returns:
         `BoundaryResponse`: Times and response.
@@ -72,8 +83,15 @@ def boundary_response(
             f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
     model.eval()
+    finder = CutFinder() if find_cuts else None
     snippets = VideoSnippets(
-        video, extractor, model.config, stride_frames=stride_frames, padding="drop", end_s=end_s
+        video,
+        extractor,
+        model.config,
+        stride_frames=stride_frames,
+        padding="drop",
+        end_s=end_s,
+        watch=None if finder is None else finder.add,
     )
 
     def classify(windows: list[Snippet]) -> list[tuple[float, np.ndarray]]:
@@ -96,9 +114,27 @@ def boundary_response(
     if not rows:
         raise ValueError(f"{video} is shorter than one window of {snippets.snippet_frames} frames.")
     probabilities = np.stack(rows)
-    response = probabilities[:, [labels[kind] for kind in kinds]].sum(1)
-    window_s, duration_s = snippets.snippet_frames / snippets.record["fps"], snippets.record["duration_s"]
-    return BoundaryResponse(np.array(times_s), probabilities, response, window_s, duration_s)
+    response = BoundaryResponse(
+        np.array(times_s),
+        probabilities,
+        probabilities[:, [labels[kind] for kind in kinds]].sum(1),
+        snippets.snippet_frames / snippets.record["fps"],
+        snippets.record["duration_s"],
+    )
+    return response if finder is None else raise_at_cuts(response, finder.finish(), kinds)
+
+
+def raise_at_cuts(
+    response: BoundaryResponse, cuts_s: Sequence[float], kinds: Sequence[str]
+) -> BoundaryResponse:
+    """Return a response that is 1 at the window nearest to each cut, if `kinds` has what a cut can be."""
+    if not len(response.times_s) or not set(kinds) & set(CLASS_BOUNDARIES):
+        return response
+    nearest = np.array([np.abs(response.times_s - cut_s).argmin() for cut_s in cuts_s], dtype=np.int64)
+    is_near = np.abs(response.times_s[nearest] - cuts_s) <= response.window_s / 2
+    raised, cuts = response.response.copy(), np.unique(nearest[is_near])
+    raised[cuts] = 1.0
+    return replace(response, response=raised, cuts=cuts)
 
 
 def boundary_probabilities(model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -17,11 +17,11 @@ from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
 from bsp_hf.localization.boundaries.response import settle_threshold
+from bsp_hf.localization.boundaries.transitions import REACH_FRAMES, SIZE, classify_transition
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 
-from .transitions import REACH_FRAMES, SIZE, classify_transition
 from .types import CHANGE_KINDS, Change, SegmentedVideo, cut_into_segments
 
 _THUMBNAIL_HEIGHT = 108

@@ -50,7 +50,7 @@ def suggest_rest(
             behind the last of them counts as not looked at.
         detector: The boundary classifier, whose features the head reads.
         threshold (`float`, *optional*, defaults to 0.5): Smallest probability of a boundary by the head.
-        min_gap_s (`float`, *optional*, defaults to `DEFAULT_GAP_S`): Seconds between two boundaries.
+        min_gap_s (`float`, *optional*, defaults to 0.5): Seconds between two boundaries.
         batch_size (`int`, *optional*, defaults to 8): Windows that go through the encoder together.
 
     Returns:

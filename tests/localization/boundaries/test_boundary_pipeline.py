@@ -50,3 +50,13 @@ def test_a_model_that_tells_no_boundaries_apart_is_refused(encoder_folder):
     other = tiny_encoder(BSPForBoundaryClassification, id2label={0: "bow", 1: "sit"})
     with pytest.raises(ValueError, match=r"it knows \['bow', 'sit'\]"):
         pipeline("video-boundary-detection", model=other, feature_extractor=tiny_extractor())
+
+
+def test_a_cut_is_named_as_what_it_can_be_and_left_out_where_nobody_asks_for_it(boundaries, levels_video):
+    response = boundary_response(boundaries.model, boundaries.feature_extractor, levels_video)
+    cuts_s = response.times_s[response.cuts]
+    found = [one for one in boundaries(levels_video, threshold=1.0) if one["score"] == 1]
+    assert [one["time_s"] for one in found] == pytest.approx(cuts_s.tolist()) and len(cuts_s)
+    assert {one["label"] for one in found} <= {"diff-class", "same-class"}
+    alone = boundaries(levels_video, threshold=0.0, find_cuts=False)
+    assert max(alone.scores) < 1 and boundaries(levels_video, threshold=1.0, kinds=["diff-speed"]) == []

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bsp_hf import BSPFeatureExtractor
 from bsp_hf.localization.boundaries.response import (
@@ -14,6 +15,7 @@ from bsp_hf.localization.boundaries.response import (
     calibrate_threshold,
     pick_boundaries,
 )
+from bsp_hf.localization.boundaries.transitions import CutFinder, classify_transition
 
 
 def render_steps(path, levels, frames_each, fps=25):
@@ -143,7 +145,54 @@ def test_only_the_kinds_asked_for_respond(tmp_path):
     extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     either = boundary_response(CutDetector(), extractor, video)
     chosen = boundary_response(CutDetector(), extractor, video, kinds=["diff-class"])
-    np.testing.assert_array_equal(chosen.response, chosen.probabilities[:, 0])
     np.testing.assert_array_equal(chosen.response, either.response)
+    chosen = boundary_response(CutDetector(), extractor, video, kinds=["diff-class"], find_cuts=False)
+    np.testing.assert_array_equal(chosen.response, chosen.probabilities[:, 0])
     with pytest.raises(ValueError, match="needs same-class"):
         boundary_response(CutDetector(), extractor, video, kinds=["same-class"])
+
+
+class BlindDetector(CutDetector):
+    """A classifier that never sees a boundary."""
+
+    def __call__(self, pixel_values, return_dict):
+        return SimpleNamespace(logits=torch.tensor([[0.0, 9.0]]).expand(len(pixel_values), 2))
+
+
+def test_cuts_are_seen_in_the_pictures_where_the_encoder_sees_nothing(tmp_path):
+    levels = [40, 200, 90, 160]
+    video = render_steps(tmp_path / "steps.mp4", levels=levels, frames_each=30)
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    response = boundary_response(BlindDetector(), extractor, video)
+    # The middle of a window of 8 frames that is nearest to the first frame behind each cut.
+    assert response.times_s[response.cuts] == pytest.approx([30 / 25, 60 / 25, 90 / 25], abs=0.51 / 25)
+    assert response.response[response.cuts].tolist() == [1, 1, 1]
+    assert np.delete(response.response, response.cuts).max() < 0.01
+    assert pick_boundaries(response, 0.9).tolist() == response.times_s[response.cuts].tolist()
+    alone = boundary_response(BlindDetector(), extractor, video, find_cuts=False)
+    assert alone.response.max() < 0.01 and len(alone.cuts) == 0
+
+
+@pytest.mark.parametrize("cut", [1, 5, 9, 17, 30, 38, 39])
+def test_a_cut_finder_finds_a_cut_wherever_it_lies_as_the_whole_video_would(cut):
+    rng = np.random.default_rng(cut)
+    pictures = rng.integers(0, 40, (40, 24, 32, 3)).astype(np.uint8)
+    pictures[cut:] += 120
+    finder = CutFinder()
+    for number, picture in enumerate(pictures):
+        finder.add(picture, number / 10)
+    small = [np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BOX)) for one in pictures]
+    shown = np.stack(small[max(0, cut - 9) : cut + 9])
+    expected = classify_transition(shown, cut - max(0, cut - 9))
+    assert finder.finish() == ([cut / 10] if expected.kind == "cut" else [])
+    assert expected.kind == "cut" or cut in (1, 39)
+
+
+def test_nothing_is_a_cut_in_noise_and_slow_change():
+    rng = np.random.default_rng(0)
+    finder = CutFinder()
+    for number in range(60):
+        noise = rng.integers(0, 40, (24, 32, 3))
+        finder.add((noise + 3 * number).astype(np.uint8), number / 10)
+    assert finder.finish() == []
+    assert CutFinder().finish() == []

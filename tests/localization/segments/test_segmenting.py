@@ -10,9 +10,9 @@ from transformers import pipeline
 
 import bsp_hf
 from bsp_hf.encoder.video import index_frames
+from bsp_hf.localization.boundaries.transitions import classify_transition
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.segments.segmenting import divide_video, find_changes
-from bsp_hf.localization.segments.transitions import classify_transition
 from bsp_hf.localization.segments.types import Change
 
 

@@ -1,8 +1,11 @@
-"""Whether a change of the picture is a cut or a gradual transition, and its first frame."""
+"""Cuts and gradual transitions, seen in the pictures themselves."""
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 # Frames on each side of a boundary that are looked at, and how far from it a cut may lie.
 REACH_FRAMES, _NEAR_FRAMES = 9, 5
@@ -49,3 +52,37 @@ def classify_transition(pictures: np.ndarray, boundary: int) -> Transition:
     returns = np.maximum(0, -np.diff(progress)).sum()
     is_gradual = outside <= _MOST_OUTSIDE * difference and returns <= _MOST_RETURN
     return Transition("gradual" if is_gradual else None)
+
+
+class CutFinder:
+    """Finds the cuts of a video while its frames pass; it holds a few small pictures."""
+
+    def __init__(self) -> None:
+        self._pictures: deque[np.ndarray] = deque(maxlen=2 * REACH_FRAMES)
+        self._times_s: deque[float] = deque(maxlen=2 * REACH_FRAMES)
+        self._found_s: list[float] = []
+
+    def add(self, image: Any, time_s: float) -> None:  # Any: uint8 (height, width, 3), array or tensor
+        """Take the next frame."""
+        small = Image.fromarray(np.asarray(image)).resize(SIZE, Image.Resampling.BOX)
+        self._pictures.append(np.asarray(small))
+        self._times_s.append(time_s)
+        self._look(len(self._pictures) - REACH_FRAMES)
+
+    def finish(self) -> list[float]:
+        """Return the seconds of the first frames behind cuts, when all frames were added."""
+        for place in range(max(1, len(self._pictures) - REACH_FRAMES + 1), len(self._pictures)):
+            self._look(place, place - REACH_FRAMES)
+        return self._found_s
+
+    def _look(self, place: int, first: int = 0) -> None:
+        """Note whether a shot begins with the picture at `place`."""
+        if place < 1:
+            return
+        step = self._pictures[place].astype(np.int16) - self._pictures[place - 1]
+        if np.abs(step).mean() < _LEAST_STEP:
+            return
+        first = max(0, first)
+        pictures = np.stack([self._pictures[number] for number in range(first, len(self._pictures))])
+        if classify_transition(pictures, place - first) == Transition("cut", place - first):
+            self._found_s.append(self._times_s[place])
