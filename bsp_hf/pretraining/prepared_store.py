@@ -90,12 +90,8 @@ class PackedFrames:
         try:
             cells = open_shard(self.shard).get_batch(self.row).column("frames")
             pictures = cells.flatten().field("bytes")
-            return np.stack(
-                [
-                    np.asarray(Image.open(io.BytesIO(memoryview(pictures[frame].as_buffer()))).convert("RGB"))
-                    for frame in frames
-                ]
-            )
+            buffers = (memoryview(pictures[frame].as_buffer()) for frame in frames)
+            return np.stack([np.asarray(Image.open(io.BytesIO(buffer))) for buffer in buffers])
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, SyntaxError) as error:  # of Arrow and of Pillow

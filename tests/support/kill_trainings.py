@@ -108,7 +108,7 @@ def kill_once(words, output, way, whole_s, rng):
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             return way
-        time.sleep(0.001)
+        time.sleep(0.0002)
     said, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(said[-3000:])

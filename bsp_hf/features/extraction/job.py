@@ -19,6 +19,7 @@ from .folder import JobFolder, JobPlaces
 from .lock import JobLock
 from .loop import ExtractionLoop, start_first_worker
 from .packing import check_ids_fit_one_file, pack_tracks
+from .ray_workers import count_actors
 from .report import ExtractionReport, JobProgress
 from .settings import ExtractionSettings
 from .workers import WorkerSetup
@@ -105,6 +106,8 @@ def extract_features(
     places.make_folders()
     lock = JobLock(places.output, places.work, settings.shard)
     lock.check_free()  # before anything slow
+    if settings.ray and not settings.num_workers:
+        settings = replace(settings, num_workers=count_actors(settings))
     setup = WorkerSetup(model, extractor, settings)
     with ExitStack() as stack:
         worker, record = start_first_worker(setup)

@@ -12,6 +12,7 @@ from bsp_hf.videos.items import UnusableVideo, VideoItem
 
 from .failures import FailedVideo, FailureTable
 from .folder import JobFolder
+from .ray_workers import RayWorker
 from .report import JobProgress
 from .resume import JobRecord
 from .workers import Message, UnreadableCellError, Worker, WorkerSetup
@@ -27,10 +28,16 @@ _ANOTHER_PART = (
 )
 
 
+def _start_worker(setup: WorkerSetup) -> Worker:
+    if setup.settings.ray:
+        return RayWorker(setup)
+    return Worker(setup, setup.settings.num_workers > 0)
+
+
 def start_first_worker(setup: WorkerSetup) -> tuple[Worker, JobRecord]:
     """Return a worker that is ready, and the record of the job as its encoder decides it."""
     for _ in range(_MOST_DEATHS):
-        worker = Worker(setup, setup.settings.num_workers > 0)
+        worker = _start_worker(setup)
         try:
             message = worker.receive()
         except BaseException:
@@ -81,7 +88,7 @@ class ExtractionLoop:
                     self._assign()
                 else:
                     if self._waiting and self._can_grow():
-                        self._starting.append(Worker(self._setup, self._settings.num_workers > 0))
+                        self._starting.append(_start_worker(self._setup))
                     self._receive()
         finally:
             for worker in (*self._idle, *self._busy, *self._starting):
@@ -153,17 +160,18 @@ class ExtractionLoop:
     def _note_death(self, worker: Worker) -> None:
         """Count a worker that has ended with no video to blame; raise if none is left after several."""
         self._num_deaths += 1
-        if not self._num_workers() and (self._num_deaths > _MOST_DEATHS or not worker.is_process):
+        if not self._num_workers() and (self._num_deaths > _MOST_DEATHS or not worker.is_replaceable):
             raise RuntimeError(
                 f"workers keep ending before they extract; of the last, {worker.explain_end()}."
             )
         worker.shutdown()
 
     def _settle_end(self, worker: Worker) -> None:
-        """Settle a busy worker's end: its video fails, unless the worker may have ended before it came."""
+        """Settle a busy worker's end: its video fails, unless something else may have ended it."""
         item = worker.item
         self._busy.remove(worker)
-        if item is None or (not worker.source and item.video_id not in self._tried_again):
+        is_innocent = not worker.source or worker.may_be_lost
+        if item is None or (is_innocent and item.video_id not in self._tried_again):
             if item is not None:
                 self._tried_again.add(item.video_id)
                 self._waiting.appendleft(item)

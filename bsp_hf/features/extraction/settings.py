@@ -20,7 +20,7 @@ class ExtractionSettings:
     # the number type, and the journal the part of each video.
     free_to_change: ClassVar[frozenset[str]] = frozenset(
         {"start_s", "end_s", "keep_partial", "overwrite", "dtype", "device", "num_threads", "batch_size"}
-        | {"num_workers", "shard", "timeout_s"}
+        | {"num_workers", "shard", "timeout_s", "ray"}
     )
 
     file_format: str | None = option(
@@ -51,6 +51,11 @@ class ExtractionSettings:
     num_workers: int = option(
         0,
         "child processes with an encoder each, which survive a crash of the decoder; 0 works in this process",
+    )
+    ray: str | None = option(
+        None,
+        "extract on a Ray cluster: its address, auto for the running one, or local to start one here; "
+        "num_workers is then the number of encoders, by default as many as there is room for",
     )
     shard: tuple[int, int] = field(
         default=(0, 1),

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -65,7 +66,8 @@ class Worker:
 
     def __init__(self, setup: WorkerSetup, is_process: bool) -> None:
         self.connection, theirs = Pipe()
-        self.is_process = is_process
+        self.is_process = self.is_replaceable = is_process
+        self.may_be_lost = False  # with its machine, for which no video is to blame
         self.item: VideoItem | None = None
         self.source = ""
         self.last_message_s = time.monotonic()
@@ -141,11 +143,11 @@ def _signal_name(number: int) -> str:
         return "unknown"
 
 
-class _ShutdownError(BaseException):
+class ShutdownError(BaseException):
     """The job has ended or abandoned this worker; no handler of errors may catch it."""
 
 
-class _JobConnection:
+class JobConnection:
     """The job as a worker sees it."""
 
     def __init__(self, connection: Connection) -> None:
@@ -153,20 +155,27 @@ class _JobConnection:
         self._last_progress_s = 0.0
 
     def send(self, kind: str, content: Any = None) -> None:
+        """Send a message."""
         try:
             self._connection.send(Message(kind, content))
         except OSError as error:
-            raise _ShutdownError from error
+            raise ShutdownError from error
 
     def receive(self) -> Any:
+        """Return what the job sends next."""
         try:
             return self._connection.recv()
         except (EOFError, OSError) as error:
-            raise _ShutdownError from error
+            raise ShutdownError from error
+
+    def check_wanted(self) -> None:
+        """Raise a [`ShutdownError`] if the job has ended or abandoned this worker."""
+        if self._connection.poll():  # in the middle of a video the job sends nothing else
+            raise ShutdownError
 
     def send_progress(self, *_: Any) -> None:  # Any: the engine's progress, which does not matter here
-        if self._connection.poll():  # in the middle of a video the job sends nothing else
-            raise _ShutdownError
+        """Send a sign of progress now and then."""
+        self.check_wanted()
         if time.monotonic() - self._last_progress_s > _SECONDS_BETWEEN_PROGRESS:
             self._last_progress_s = time.monotonic()
             self.send("progress")
@@ -182,25 +191,41 @@ def _serve_in_process(connection: Connection, setup: WorkerSetup) -> None:
 
 
 def _serve(connection: Connection, setup: WorkerSetup) -> None:
-    job = _JobConnection(connection)
+    job = JobConnection(connection)
     try:
         try:
-            engine, record = _make_engine(setup)
+            engine, record = make_engine(setup)
         except Exception as error:  # whatever it is, the job raises it
-            job.send("fatal", _picklable(error))
+            job.send("fatal", picklable(error))
             return
         job.send("ready", record)
-        while (item := job.receive()) is not None:
-            _extract(job, engine, setup.settings, item)
-    except _ShutdownError:
+        serve_items(job, lambda item: extract_item(engine, setup.settings, item, job.send_progress))
+    except ShutdownError:
         return
 
 
-def _extract(job: _JobConnection, engine: Any, settings: ExtractionSettings, item: VideoItem) -> None:
-    try:
-        job.send("stamp", item.origin.stamp())
+def serve_items(job: JobConnection, extract: Callable[[VideoItem], FeatureTrack | str]) -> None:
+    """Send what `extract` returns of each video that the job sends, a track or a reason, until it ends."""
+    while (item := job.receive()) is not None:
+        try:
+            job.send("stamp", item.origin.stamp())
+        except Exception as error:  # one video, whatever is wrong with it, stops no other
+            job.send("failed", _describe(error))
+            continue
         if not job.receive():
-            return
+            continue
+        found = extract(item)
+        job.send("failed" if isinstance(found, str) else "track", found)
+
+
+def extract_item(
+    engine: Any,  # Any: an ExtractionEngine, whose module is slow to import
+    settings: ExtractionSettings,
+    item: VideoItem,
+    progress: Callable[..., None],
+) -> FeatureTrack | str:
+    """Return the features of a video, or in one line why there are none."""
+    try:
         with item.origin.open() as video, warnings.catch_warnings():
             # The record has the same reason, and the job reports it.
             warnings.simplefilter("ignore", PartialVideoWarning)
@@ -213,18 +238,14 @@ def _extract(job: _JobConnection, engine: Any, settings: ExtractionSettings, ite
                 start_s=item.start_s,
                 end_s=item.end_s,
                 timeout_s=settings.timeout_s,
-                progress=job.send_progress,
+                progress=progress,
             )
         if track.num_snippets and settings.rescale_to is not None:
             track = rescale(track, settings.rescale_to)
     except Exception as error:  # one video, whatever is wrong with it, stops no other
         logger.debug("%s", item.name, exc_info=True)
-        job.send("failed", _describe(error))
-        return
-    if track.num_snippets:
-        job.send("track", track)
-    else:
-        job.send("failed", track.record.error or _explain_no_snippet(track))
+        return _describe(error)
+    return track if track.num_snippets else track.record.error or _explain_no_snippet(track)
 
 
 def _explain_no_snippet(track: FeatureTrack) -> str:
@@ -243,7 +264,8 @@ def _describe(error: Exception) -> str:
     return text if text and is_plain else f"{type(error).__name__}: {text}"
 
 
-def _picklable(error: Exception) -> Exception:
+def picklable(error: Exception) -> Exception:
+    """Return an exception that another process can be sent."""
     try:
         pickle.loads(pickle.dumps(error))
         return error
@@ -251,7 +273,7 @@ def _picklable(error: Exception) -> Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def _make_engine(setup: WorkerSetup) -> tuple[Any, JobRecord]:
+def make_engine(setup: WorkerSetup) -> tuple[Any, JobRecord]:
     """Load an encoder; return its engine, and the record with what the checkpoint decides."""
     from bsp_hf.features.engine.engine import ExtractionEngine
 
