@@ -247,7 +247,7 @@ def test_pixels_are_stored_with_channels_last_for_the_convolutions():
         (torch.zeros(2, 8, 8, 3), ValueError, r"got float32"),
         ([np.zeros((8, 8), np.uint8)], ValueError, r"got uint8 \(1, 8, 8\)"),
         ([np.zeros((8, 8, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)], ValueError, "must have one size"),
-        ("video.mp4", TypeError, "not str.*video-feature-extraction pipeline"),
+        ("video.mp4", FileNotFoundError, "No such video file"),
         (Image.new("RGB", (8, 8)), TypeError, "not Image"),
         (None, TypeError, "not NoneType"),
     ],

@@ -35,8 +35,8 @@ def test_nothing_is_said_by_default(config_class):
     [
         ({"encoder": {"id": "bsp"}}, "encoder lacks revision, settings_hash, dtype"),
         ({"encoder_copy": {**RECORD.to_dict(), "id": 3}}, "encoder.id must be text"),
-        ({"feature_fps": 0}, "feature_fps=0 must be positive"),
-        ({"feature_stride_frames": -1}, "feature_stride_frames=-1 must be positive"),
+        ({"feature_fps": 0}, "feature_fps=0 must be between"),
+        ({"feature_stride_frames": -1}, "feature_stride_frames=-1 must be at least 1"),
         ({"time_axis": "tiles"}, "time_axis='tiles' is not one of rescaled, windows"),
         ({"class_source": "guess"}, "class_source='guess'"),
     ],
