@@ -28,6 +28,8 @@ TRAINING = (
     *("--schedule", "cosine", "--warmup_share", "0.05", "--max_grad_norm", "5"),
     *("--eval_every", "100000", "--save_every", "100"),
 )
+# Choice: at the rate of the boundary encoder the action encoder forgets what its start knew; see evidence.md.
+BY_RECIPE = {"vanilla": ("--backbone_lr_scale", "0.05")}
 EXTRACTION = ("--stride_frames", "4", "--padding", "drop")
 CONFIGS = {
     "gtad": {"num_steps": 64, "max_duration": 32, "hidden_dim": 64, "aligned_dim": 128, "map_dim": 64},
@@ -94,7 +96,7 @@ def make_study(settings, launch: tuple[str, ...]) -> Study:
         "r50": Backbone("ResNet-50 of half the width, from scratch", ("--backbone", "resnet50", *narrow), ()),
     }
     aliases = {"boundary": f"boundary-{settings.synthesis}"}
-    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words, aliases)
+    trainer = Trainer(work, backbones, options, launch, settings.pretraining_words, aliases, BY_RECIPE)
     joined, episodes = joined_videos(data, work, settings.num_videos), episode_videos(data, work)
     return Study(
         name="mini",

@@ -98,6 +98,7 @@ class Trainer:
         launch (`tuple[str, ...]`): What starts a script.
         extra (`tuple[str, ...]`): Options of the user, which come last and hold.
         aliases (`Mapping[str, str]`): Recipes that are the same as others here, and trained once.
+        by_recipe (`Mapping[str, tuple[str, ...]]`): Further options of single recipes.
     """
 
     work: Path
@@ -106,6 +107,7 @@ class Trainer:
     launch: tuple[str, ...] = ("python",)
     extra: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    by_recipe: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def recipe(self, name: str) -> str:
         """Return the recipe that stands for one here."""
@@ -125,6 +127,7 @@ class Trainer:
         words = [*self.launch, recipe.script, *self.options]
         backbone = self.backbones[encoder.backbone]
         words += backbone.fresh if encoder.recipe == "random" else backbone.trained
+        words += self.by_recipe.get(encoder.recipe, ())
         words += [word for role, place in teachers.items() for word in (f"--{role}", str(place))]
         words += ["--seed", str(encoder.seed), *self.extra, *recipe.words, "--output_dir", str(folder)]
         log = self.work / "logs" / "train" / f"{encoder.name}.log"
