@@ -195,13 +195,14 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
 
 def count_empty_chunks(file: BinaryIO, stream_index: int) -> int:
     """Return how many chunks of a stream of an AVI file are empty: the picture before is shown on."""
-    size, position, num_empty = file.seek(0, 2), 0, 0
+    size, position, num_empty, was_empty = file.seek(0, 2), 0, 0, False
     name = re.compile(rb"%02d[a-z]{2}" % stream_index)
     while position + 8 <= size:
         kind, length, form = struct.unpack("<4sI4s", _read(file, position, 12).ljust(12, b"\0"))
         if not re.fullmatch(rb"[ -~]{4}", kind):
-            break
-        num_empty += length == 0 and name.fullmatch(kind) is not None
+            return num_empty - was_empty  # the length before was wrong: that chunk was not empty
+        was_empty = length == 0 and name.fullmatch(kind) is not None
+        num_empty += was_empty
         is_list = kind == b"RIFF" or (kind == b"LIST" and form in (b"movi", b"rec "))
         position += 12 if is_list else 8 + length + length % 2
     return num_empty

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import struct
 import time
 import warnings
 from pathlib import Path
@@ -22,6 +23,7 @@ from support.bad_muxers import (
 )
 from support.rendered import read_all, read_numbers, skip_avi_of_old_muxers
 
+from bsp_hf.encoder.container_structure import count_empty_chunks
 from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
 
@@ -248,6 +250,24 @@ def test_empty_chunks_of_avi_are_not_missing_frames(render, tmp_path, codec, opt
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 2 // 3])
     with pytest.warns(PartialVideoWarning, match="of 60 declared frames came"):
         read_all(tmp_path / "cut.avi")
+
+
+def test_a_chunk_of_avi_whose_length_was_lost_is_no_empty_one(tmp_path):
+    def chunk(name, data, length=None):
+        return (
+            struct.pack("<4sI", name, len(data) if length is None else length) + data + bytes(len(data) % 2)
+        )
+
+    frames = [
+        chunk(b"00dc", b"\x01" * 5),
+        chunk(b"00dc", b""),
+        chunk(b"01wb", b""),
+        chunk(b"00dc", b"\x01" * 4),
+    ]
+    data = b"".join([*frames, chunk(b"00dc", b"")])
+    assert count_empty_chunks(io.BytesIO(data), stream_index=0) == 2
+    data = b"".join([*frames, chunk(b"00dc", b"\x01" * 6, length=0), *frames])
+    assert count_empty_chunks(io.BytesIO(data), stream_index=0) == 1
 
 
 @pytest.mark.parametrize(
