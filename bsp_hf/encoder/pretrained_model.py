@@ -16,6 +16,10 @@ _Model = TypeVar("_Model", bound="HubPreTrainedModel")
 GENERIC_ARGUMENTS = frozenset({"num_items_in_batch", "output_attentions", "return_loss", "use_cache"})
 
 
+class WeightSizeError(ValueError, RuntimeError):
+    """Weights of other sizes than the config's: a mistake in a folder; transformers raises RuntimeError."""
+
+
 class HubPreTrainedModel(PreTrainedModel):
     """A model that knows what it was loaded from; see `loaded_revision` of `provenance`."""
 
@@ -34,7 +38,9 @@ class HubPreTrainedModel(PreTrainedModel):
         except RuntimeError as error:
             if "ignore_mismatched_sizes" not in str(error):
                 raise
-            raise ValueError(f"{place}: config.json: it has other sizes than model.safetensors.") from error
+            raise WeightSizeError(
+                f"{place}: config.json: it has other sizes than model.safetensors."
+            ) from error
         except SafetensorError as error:
             raise OSError(
                 f"{place}: the weights cannot be read from model.safetensors ({error}); is it complete?"
