@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from support.rendered import render_video
 from support.tiny import random_clips, randomize, tiny_backbone, tiny_config, tiny_extractor
 from transformers import (
@@ -66,11 +67,14 @@ for name, folder in job["folders"].items():
         facts[f"{name}.encoder"] = track["encoder"]
         facts[f"{name}.error"] = extract([job["video"], "nothing.mp4"])[1]["error"]
     if name == "published":
-        for auto_class in (AutoImageProcessor, AutoVideoProcessor):
-            processor = auto_class.from_pretrained(folder, **trust)
-            results[auto_class.__name__] = processor(frames, return_tensors="pt")["pixel_values"]
-        scores = pipeline("video-classification", model=folder, **trust)(job["video"], top_k=4)
-        facts["classification"] = {score["label"]: score["score"] for score in scores}
+        try:
+            for auto_class in (AutoImageProcessor, AutoVideoProcessor):
+                processor = auto_class.from_pretrained(folder, **trust)
+                results[auto_class.__name__] = processor(frames, return_tensors="pt")["pixel_values"]
+            scores = pipeline("video-classification", model=folder, **trust)(job["video"], top_k=4)
+            facts["classification"] = {score["label"]: score["score"] for score in scores}
+        except ImportError as error:
+            facts["needs torchvision"] = str(error)
         again = job["again"]
         AutoModelForVideoClassification.from_pretrained(folder, **trust).save_pretrained(again)
         AutoFeatureExtractor.from_pretrained(folder, **trust).save_pretrained(again)
@@ -177,6 +181,9 @@ def test_a_folder_saved_again_without_the_package_keeps_its_pipeline(without_pac
 
 def test_stock_use_of_a_published_classifier_works_without_the_package(folders, video, without_package):
     results, facts = without_package
+    if "needs torchvision" in facts:
+        assert transformers.__version__ < "5.23" and "orchvision" in facts["needs torchvision"]
+        pytest.skip("these classes of older transformers need torchvision")
     for auto_class in ("AutoImageProcessor", "AutoVideoProcessor"):
         np.testing.assert_array_equal(results[auto_class], results["published.pixel_values"])
     scores = pipeline("video-classification", model=str(folders["published"]))(str(video), top_k=4)

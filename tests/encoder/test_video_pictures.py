@@ -192,6 +192,8 @@ def test_metadata_tell_what_is_declared(render):
     ],
 )
 def test_equal_stamps_are_no_times(render, tmp_path, name, options):
+    if name == "a.nut" and int(av.__version__.split(".")[0]) < 18:
+        pytest.skip("PyAV 17 writes NUT at another frame rate")
     path = render(name, 30, **options)
     equal = write_packets(path, tmp_path / name, lambda packets: [(bytes(packet), 0) for packet in packets])
     frames, report, metadata = read_all(equal)

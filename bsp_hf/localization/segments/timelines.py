@@ -55,7 +55,7 @@ def import_otio() -> Any:  # Any: the library
         import otio_cmx3600_adapter  # noqa: F401  # found by name
     except ImportError as error:
         raise ImportError(
-            'OpenTimelineIO and EDL need their libraries: pip install "opentimelineio>=0.18" '
+            'OpenTimelineIO and EDL need their libraries: pip install "opentimelineio>=0.18.1" '
             '"otio-cmx3600-adapter>=1.0" (the extra "otio" of bsp_hf).'
         ) from error
     return opentimelineio
