@@ -1,7 +1,7 @@
 """The command-line application: exit codes, error reporting, and what is common to every command."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -86,3 +86,9 @@ def _explain(error: Exception) -> str | None:
     # transformers' pipelines quote the traceback of what they could not load; the reason is its last line.
     _, traceback, rest = str(error).partition("Traceback (most recent call last)")
     return rest.strip().splitlines()[-1].partition(": ")[2] if traceback else str(error)
+
+
+def list_failures(failures: Iterable[tuple[str, str]]) -> None:
+    """Print a line about each video that failed, by its name and the reason, which may begin with it."""
+    for name, reason in failures:
+        typer.echo(reason if name in reason else f"{name}: {reason}", err=True)

@@ -46,3 +46,9 @@ def check_inputs(inputs: Iterable[str]) -> None:
     for word in inputs:
         if not (re.search(r"[*?\[{]", word) or "://" in word or os.path.lexists(word)):
             raise ValueError(f"{word} does not exist: give a folder, a video, a list or a pattern.")
+
+
+def refuse_existing(output: Path, force: bool) -> None:
+    """Check that nothing is written over, unless it is asked for."""
+    if output.exists() and not force:
+        raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")

@@ -16,6 +16,7 @@ _TS_SYNC = 0x47
 _MOST_PADDING = 32
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
 _MXF_INDEX = bytes.fromhex("060e2b34020501010d01020101110100")
 _NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
 
@@ -189,7 +190,7 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool | None]] = {
     "ogg": _check_ogg,
     "nut": _check_nut,
     "swf": _check_swf,
-    "mov,mp4,m4a,3gp,3g2,mj2": _check_mov,
+    MOV_CONTAINER: _check_mov,
 }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .coded_pictures import find_nal_length_size, holds_picture, starts_anew
+from .container_structure import MOV_CONTAINER
 from .frame_times import FrameClock
-from .video_file import MOV_CONTAINER, SeekingFailedError, VideoFile
+from .video_file import SeekingFailedError, VideoFile
 from .video_records import Completeness, VideoMetadata, VideoReport
 from .video_source import VideoDecodeError
 

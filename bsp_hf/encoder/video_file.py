@@ -18,6 +18,7 @@ import numpy as np
 
 from .coded_pictures import VopCounter, ends_sequence
 from .container_structure import (
+    MOV_CONTAINER,
     count_blocks,
     count_empty_chunks,
     is_whole,
@@ -36,8 +37,6 @@ from .video_source import (
 )
 
 _T = TypeVar("_T")
-
-MOV_CONTAINER = "mov,mp4,m4a,3gp,3g2,mj2"
 
 
 class SeekingFailedError(Exception):
@@ -215,6 +214,16 @@ _MOST_READ_FAILURES = 8
 _DAMAGE = (av.FFmpegError, ValueError, OverflowError, OSError)
 
 
+def choose_video_stream(container: Any) -> Any:  # Any: PyAV's container and stream
+    """Return the first video stream flagged as default, else the first; cover art does not count.
+
+    Without any it is None.
+    """
+    picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    streams = [s for s in container.streams if s.type == "video" and not s.disposition & picture]
+    return min(streams, key=lambda s: not s.disposition & av.stream.Disposition.default, default=None)
+
+
 class VideoFile:
     """An opened file: its video stream, the decoder, and a ledger of what is missing or damaged.
 
@@ -290,15 +299,12 @@ class VideoFile:
             raise VideoDecodeError(self.name, f"{reason} ({_brief(error)})") from error
 
     def _choose_stream(self) -> Any:  # Any: a PyAV stream
-        """Return the first video stream flagged as default, else the first; cover art does not count."""
-        picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-        streams = [s for s in self._container.streams if s.type == "video" and not s.disposition & picture]
-        if not streams:
+        stream = choose_video_stream(self._container)
+        if stream is None:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "no stream at all"
             reason = f"it has no video stream (cover art does not count), but {kinds}"
             raise VideoDecodeError(self.name, reason)
-        streams.sort(key=lambda s: not s.disposition & av.stream.Disposition.default)
-        return streams[0]
+        return stream
 
     def _set_up_decoder(self, num_threads: int) -> None:
         if self._decoder is None:

@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from ..application import report_errors
+from ..early_checks import refuse_existing
 
 # What is no option of this command is a field of a localizer's config.
 CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -61,8 +62,8 @@ def convert(
     with report_errors(registers=False):
         if not source.exists():
             raise ValueError(f"{source} does not exist; pass a checkpoint file or folder.")
-        if output.is_file() and not force:
-            raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+        if output.is_file():
+            refuse_existing(output, force)
         if output.is_dir() and any(output.iterdir()) and not force:
             raise ValueError(f"{output} is not empty; empty it, pass --force, or choose another output.")
         encoder_options: dict[str, Any] = {

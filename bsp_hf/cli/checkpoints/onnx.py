@@ -7,7 +7,7 @@ import typer
 from typer import Argument, Option
 
 from ..application import report_errors
-from ..early_checks import find_model
+from ..early_checks import find_model, refuse_existing
 
 
 def onnx(
@@ -29,8 +29,7 @@ def onnx(
       bsp-hf onnx org/bsp-tsm-r50 encoder.onnx --dtype float16
     """
     with report_errors(registers=False):
-        if output.exists() and not force:
-            raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+        refuse_existing(output, force)
         model = find_model(model)
     with report_errors():
         from bsp_hf.publishing.onnx import export_onnx

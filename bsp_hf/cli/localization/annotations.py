@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from ..application import report_errors
+from ..early_checks import refuse_existing
 
 
 def annotations(
@@ -36,8 +37,7 @@ def annotations(
         from bsp_hf.localization.annotations.types import AnnotationSet
         from bsp_hf.localization.annotations.writing import write_annotations
 
-        if output.exists() and not force:
-            raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+        refuse_existing(output, force)
         read = read_annotations(source, fps=fps)
         if fps is not None:
             videos = tuple(replace(one, fps=one.fps or fps) for one in read.videos)

@@ -11,8 +11,8 @@ from typer import Argument, Option
 
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
-from ..application import NOTHING_DONE, SOME_FAILED, report_errors
-from ..early_checks import check_inputs, find_model
+from ..application import NOTHING_DONE, SOME_FAILED, list_failures, report_errors
+from ..early_checks import check_inputs, find_model, refuse_existing
 
 if TYPE_CHECKING:
     from bsp_hf import SegmentedVideo
@@ -76,9 +76,10 @@ def segment(
         check_inputs(videos)
         model = find_model(model, DEFAULT_DETECTOR)
     with report_errors():
+        from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
         from bsp_hf.features.engine.fast_encoder import check_device
         from bsp_hf.localization.segments.lerobot import is_lerobot
-        from bsp_hf.localization.segments.segmenting import check_choice, load_detector
+        from bsp_hf.localization.segments.segmenting import check_choice, load_detector, segment_video
         from bsp_hf.malloc import keep_freed_memory
         from bsp_hf.videos.listing import find_videos
 
@@ -109,9 +110,6 @@ def segment(
         detector = load_detector(model, device)
         num_done = 0
         for item in found.items:
-            from bsp_hf import segment_video
-            from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
-
             try:
                 with item.origin.open() as source, warnings.catch_warnings():
                     warnings.simplefilter("ignore", PartialVideoWarning)  # the error below says the same
@@ -135,8 +133,7 @@ def segment(
             num_done += 1
             if divided.error:
                 failures.append((item.name, divided.error))
-    for name, reason in failures:
-        typer.echo(reason if name in reason else f"{name}: {reason}", err=True)
+    list_failures(failures)
     if failures:
         raise typer.Exit(SOME_FAILED if num_done else NOTHING_DONE)
 
@@ -154,8 +151,8 @@ def _segment_lerobot(
     from bsp_hf.localization.segments.segmenting import load_detector
 
     data = read_lerobot(folder, camera)
-    if output is not None and output.exists() and not force:
-        raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+    if output is not None:
+        refuse_existing(output, force)
     segments = {}
     for episode, divided in segment_episodes(data, load_detector(model, device), **parameters):
         segments[episode.index] = replace(divided, video_id=f"episode {episode.index}")
@@ -197,7 +194,7 @@ class _Outputs:
                     path for path in place.parent.glob("*-*.*") if path.name.startswith(f"{place.name}-0")
                 )
             if taken:
-                raise ValueError(f"{taken[0]} exists; delete it, pass --force, or choose another output.")
+                refuse_existing(taken[0], force=False)
 
     def write(self, divided: "SegmentedVideo", source: Any) -> Iterator[str]:  # Any: what the decoder reads
         """Write the files of a video; yield a line about each."""

@@ -10,8 +10,8 @@ from typer import Argument, Option
 
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
-from ..application import SOME_FAILED, report_errors
-from ..early_checks import check_inputs, find_model
+from ..application import SOME_FAILED, list_failures, report_errors
+from ..early_checks import check_inputs, find_model, refuse_existing
 
 
 def suggest(
@@ -54,8 +54,7 @@ def suggest(
         if file_format not in ANNOTATION_WRITERS:
             raise ValueError(f"--format {file_format} is none of {', '.join(ANNOTATION_WRITERS)}.")
         check_inputs(videos)
-        if output.exists() and not force:
-            raise ValueError(f"{output} exists; delete it, pass --force, or choose another output.")
+        refuse_existing(output, force)
         model = find_model(model, DEFAULT_DETECTOR)
         from bsp_hf.localization.annotations.layouts import read_annotations
 
@@ -102,7 +101,6 @@ def suggest(
             raise ValueError(f"no video could be read; the first: {failures[0][1]}")
         for file in write_annotations(AnnotationSet(tuple(proposed)), output, file_format, media):
             typer.echo(f"{file}: {sum(len(one.segments) for one in proposed)} segments, {file_format}")
-    for name, reason in failures:
-        typer.echo(reason if name in reason else f"{name}: {reason}", err=True)
+    list_failures(failures)
     if failures:
         raise typer.Exit(SOME_FAILED)

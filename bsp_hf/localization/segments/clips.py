@@ -11,9 +11,10 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from bsp_hf.encoder.container_structure import MOV_CONTAINER
 from bsp_hf.encoder.frame_index import FrameIndex
 from bsp_hf.encoder.video import VideoReader, index_frames
-from bsp_hf.encoder.video_file import MOV_CONTAINER, VideoFile
+from bsp_hf.encoder.video_file import VideoFile, choose_video_stream
 from bsp_hf.encoder.video_records import Frame
 from bsp_hf.files import atomic_file, path_in_folder
 
@@ -96,7 +97,7 @@ def _copy_clip(
     stamp = int(index.pts[positions == position][0])
     num_packets = int(positions[segment.start_frame : segment.end_frame].max() + 1 - position)
     with av.open(_reopen(video)) as source, av.open(str(target), "w", format=muxer) as clip:
-        stream = _video_stream(source)
+        stream = choose_video_stream(source)
         streams = (stream, *source.streams.audio)
         copied = {one.index: clip.add_stream_from_template(one) for one in streams}
         source.seek(int(index.keyframe_stamps[keyframe]), stream=stream)
@@ -161,7 +162,7 @@ def _encode_clip(
             clip.mux(stream.encode(picture))
         clip.mux(stream.encode())
         for one, sound in sounds:
-            zero_s = _start_of(_video_stream(source))
+            zero_s = _start_of(choose_video_stream(source))
             span_s = (zero_s + Fraction(segment.start_s), zero_s + Fraction(segment.end_s))
             for samples in _samples_between(source, one, span_s):
                 clip.mux(sound.encode(samples))
@@ -212,13 +213,6 @@ def _slice_samples(samples: Any, start: int, end: int) -> Any:
 
 def _reopen(video: Any) -> Any:
     return io.BytesIO(video) if isinstance(video, bytes) else str(Path(video).absolute())
-
-
-def _video_stream(source: Any) -> Any:  # Any: PyAV
-    """Return the stream that the decoder of this package shows, as [`VideoFile`] chooses it."""
-    picture = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    streams = [one for one in source.streams.video if not one.disposition & picture]
-    return sorted(streams, key=lambda one: not one.disposition & av.stream.Disposition.default)[0]
 
 
 def _start_of(stream: Any) -> Fraction:

@@ -1,4 +1,4 @@
-"""Write frames as a video file, the one place of the package that encodes."""
+"""Write frames as an H.264 file without sound; clips of videos are written in `localization/segments`."""
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
