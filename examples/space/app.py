@@ -217,9 +217,9 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
         shown = [timeline, features, segments]
         whole = [player, start, source, analysis, *shown]
         limits = {"concurrency_id": "work", "concurrency_limit": MAX_USERS, "show_progress_on": timeline}
-        received = player.upload(receive, player, whole, **limits)
         choice = [chosen, threshold, segment_format]
         found = start.click(run, [source, *choice], [analysis, *shown], **limits)
+        received = player.upload(receive, player, whole, cancels=[found], **limits)
         private = {"api_visibility": "private", "show_progress": "hidden"}
         player.clear(
             lambda: (not_ready, None, None, EMPTY, off, off),
@@ -233,7 +233,11 @@ def build_page(encoder: Encoder, example: Path, credit: str) -> gr.Blocks:
             cancels=[received, found],
             **private,
         )
-        cancel.click(lambda: EMPTY, outputs=timeline, cancels=[received, found], **private)
+        cancel.click(None, cancels=[received, found])
+        for work in (received, found):
+            # Cancelled work has failed. Not in `cancel.click`: while Gradio cancels, it drops the clicks
+            # that the hint invites.
+            work.failure(lambda: EMPTY, outputs=timeline, **private)
         for setting in (threshold.release, chosen.change, segment_format.change):
             setting(show, [analysis, *choice], shown, **private)
     return page
