@@ -1,9 +1,10 @@
 """What the page does with one video: its changes, features, thumbnails, and the files to keep."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,8 @@ from uploads import Limits, format_length, refusal
 import bsp_hf  # registers everything with transformers
 from bsp_hf import FeatureTrack, SegmentedVideo, VideoReader, write_segments
 from bsp_hf.encoder.frame_index import FrameIndex
-from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.encoder.video import index_frames
 from bsp_hf.features import write_track
-from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
 from bsp_hf.localization.boundaries.response import NO_BOUNDARY
 from bsp_hf.localization.segments.segmenting import divide_video, find_changes
 from bsp_hf.localization.segments.types import Change
@@ -76,24 +75,6 @@ def load_encoder(name: str) -> Encoder:
     return Encoder(classifier, AutoFeatureExtractor.from_pretrained(name))
 
 
-class _Reporting:
-    """A pipeline that reports every batch."""
-
-    report: Callable[[int], None]  # called with the number of windows, by one thread or several
-
-    def _forward(self, model_inputs: dict) -> dict:
-        self.report(len(model_inputs["pixel_values"]))
-        return super()._forward(model_inputs)
-
-
-class _ReportingDetection(_Reporting, VideoBoundaryDetectionPipeline):
-    pass
-
-
-class _ReportingExtraction(_Reporting, VideoFeatureExtractionPipeline):
-    pass
-
-
 def analyse(
     path: Path, encoder: Encoder, limits: Limits, report: Report = lambda share, text: None
 ) -> Analysis:
@@ -106,26 +87,24 @@ def analyse(
         with VideoReader(path) as video:
             about = video.metadata
         length_s = min(about.duration_declared_s or limits.longest_s, limits.longest_s)
-        batches: list[int] = []
+        windows = count(1)
 
-        def reached(num_windows: int) -> None:
+        def reached(_: float) -> None:
             # A header may lie about the frames or not state them, so they are counted here: one a window.
-            batches.append(num_windows)
-            num_frames = sum(batches)
+            num_frames = next(windows)
             limits.check_work(path.name, num_frames, about.width * about.height)
-            time_s = min(num_frames / about.fps, length_s)
-            share = _RESPONSE_SHARE * time_s / length_s
-            report(share, f"{format_length(time_s)} of {format_length(length_s)} seen")
+            if num_frames % _BATCH_SIZE == 0:
+                time_s = min(num_frames / about.fps, length_s)
+                share = _RESPONSE_SHARE * time_s / length_s
+                report(share, f"{format_length(time_s)} of {format_length(length_s)} seen")
 
         find = pipeline(
-            "video-boundary-detection",
-            model=encoder.classifier,
-            feature_extractor=encoder.extractor,
-            pipeline_class=_ReportingDetection,
+            "video-boundary-detection", model=encoder.classifier, feature_extractor=encoder.extractor
         )
-        find.report = reached
         end_s = limits.longest_s + 1
-        found = find(str(path), batch_size=_BATCH_SIZE, threshold=LEAST_THRESHOLD, end_s=end_s)
+        found = find(
+            str(path), batch_size=_BATCH_SIZE, threshold=LEAST_THRESHOLD, end_s=end_s, progress=reached
+        )
         limits.check_length(path.name, found.duration_s)
         if not len(found.times_s):
             raise ValueError(f"{path.name}: {found.error}")
@@ -136,10 +115,10 @@ def analyse(
             "video-feature-extraction",
             model=encoder.classifier.base_model,
             feature_extractor=encoder.extractor,
-            pipeline_class=_ReportingExtraction,
         )
-        extract.report = lambda num_windows: report(_RESPONSE_SHARE, "extracting features")
-        result = extract(str(path), batch_size=8)
+        result = extract(
+            str(path), batch_size=8, progress=lambda _: report(_RESPONSE_SHARE, "extracting features")
+        )
         report(0.95, "taking thumbnails")
         sprite, times_s, width = take_thumbnails(path, found.duration_s)
     except (bsp_hf.VideoDecodeError, OSError, ValueError) as error:

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class FailureTable:
         """Write `failures.csv`, with the columns file and reason; without a failure there is no such file."""
         path, failures = self._job.places.failures_file, self.read()
         while True:
-            text = _to_csv(failures)
+            text = failures_table((failure.file, failure.reason) for failure in failures)
             if not failures:
                 with explain_write_errors(self._job.places.output):
                     path.unlink(missing_ok=True)
@@ -94,9 +94,10 @@ class FailureTable:
         return self._job.places.work / "failed" / f"{digest_of(key)}.json"
 
 
-def _to_csv(failures: list[FailedVideo]) -> str:
+def failures_table(failures: Iterable[tuple[str, str]]) -> str:
+    """Return the text of `failures.csv`: the columns file and reason."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("file", "reason"))
-    rows.writerows((escape_controls(failure.file), escape_controls(failure.reason)) for failure in failures)
+    rows.writerows((escape_controls(file), escape_controls(reason)) for file, reason in failures)
     return text.getvalue()

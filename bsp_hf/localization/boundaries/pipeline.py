@@ -17,11 +17,11 @@ from .response import (
     NO_BOUNDARY,
     BoundaryResponse,
     boundary_probabilities,
+    make_cut_finder,
     pick_boundaries,
     raise_at_cuts,
     settle_threshold,
 )
-from .transitions import CutFinder
 
 
 class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
@@ -80,10 +80,13 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         if unknown:
             raise ValueError(f"kinds={unknown} are none of {', '.join(known)}.")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
-        if find_cuts is not None:
-            preprocess["find_cuts"] = find_cuts
-        own = {"threshold": threshold, "min_gap_s": min_gap_s, "kinds": kinds}
-        return preprocess, forward, postprocess | {k: v for k, v in own.items() if v is not None}
+        first = {"find_cuts": find_cuts, "kinds": kinds}
+        last = {"threshold": threshold, "min_gap_s": min_gap_s, "kinds": kinds}
+        return (
+            preprocess | {name: value for name, value in first.items() if value is not None},
+            forward,
+            postprocess | {name: value for name, value in last.items() if value is not None},
+        )
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # no positional ones
         """Find the boundaries of one video or several; see the class for what `inputs` may be.
@@ -100,11 +103,11 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
                 result.video_id = name_video(video)
         return found
 
-    def preprocess(  # type: ignore[override]  # the parameters are the parent's and one more
-        self, video: Any, find_cuts: bool = True, **kwargs: Any
+    def preprocess(  # type: ignore[override]  # the parameters are the parent's and two more
+        self, video: Any, find_cuts: bool = True, kinds: Sequence[str] | None = None, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
         """Yield the windows of one video, one frame apart; the record has the seconds of its cuts."""
-        finder = CutFinder() if find_cuts else None
+        finder = make_cut_finder(kinds) if find_cuts else None
         kwargs = {"stride_frames": 1, "padding": "drop", **kwargs}
         for window in super().preprocess(video, watch=None if finder is None else finder.add, **kwargs):
             if window["is_last"]:
@@ -138,7 +141,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
             joined["snippet_frames"] / fps,
             joined["duration_s"],
         )
-        response = raise_at_cuts(response, joined["cuts_s"], counted)
+        response = raise_at_cuts(response, joined["cuts_s"])
         found = LocalizedSegments(
             _describe(response, probabilities, counted, threshold, min_gap_s),
             duration_s=joined["duration_s"],

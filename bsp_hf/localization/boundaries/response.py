@@ -83,7 +83,7 @@ def boundary_response(
             f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
     model.eval()
-    finder = CutFinder() if find_cuts else None
+    finder = make_cut_finder(kinds) if find_cuts else None
     snippets = VideoSnippets(
         video,
         extractor,
@@ -121,14 +121,17 @@ def boundary_response(
         snippets.snippet_frames / snippets.record["fps"],
         snippets.record["duration_s"],
     )
-    return response if finder is None else raise_at_cuts(response, finder.finish(), kinds)
+    return response if finder is None else raise_at_cuts(response, finder.finish())
 
 
-def raise_at_cuts(
-    response: BoundaryResponse, cuts_s: Sequence[float], kinds: Sequence[str]
-) -> BoundaryResponse:
-    """Return a response that is 1 at the window nearest to each cut, if `kinds` has what a cut can be."""
-    if not len(response.times_s) or not set(kinds) & set(CLASS_BOUNDARIES):
+def make_cut_finder(kinds: Sequence[str] | None) -> CutFinder | None:
+    """Return what finds cuts, if boundaries of these kinds can be cuts; all kinds without any named."""
+    return CutFinder() if kinds is None or set(kinds) & set(CLASS_BOUNDARIES) else None
+
+
+def raise_at_cuts(response: BoundaryResponse, cuts_s: Sequence[float]) -> BoundaryResponse:
+    """Return a response that is 1 at the window nearest to each cut."""
+    if not len(response.times_s) or not cuts_s:
         return response
     nearest = np.array([np.abs(response.times_s - cut_s).argmin() for cut_s in cuts_s], dtype=np.int64)
     is_near = np.abs(response.times_s[nearest] - cuts_s) <= response.window_s / 2

@@ -24,6 +24,11 @@ class Transition:
     frame: int | None = None  # of a cut, the first frame behind it
 
 
+def shrink_picture(image: Any, size: tuple[int, int] = SIZE) -> np.ndarray:  # Any: array or tensor
+    """Return a uint8 picture at a size (width, height), each pixel the mean of its area."""
+    return np.asarray(Image.fromarray(np.asarray(image)).resize(size, Image.Resampling.BOX))
+
+
 def classify_transition(pictures: np.ndarray, boundary: int) -> Transition:
     """Return what pictures around a boundary, uint8 `(num_frames, height, width, 3)`, show.
 
@@ -64,8 +69,7 @@ class CutFinder:
 
     def add(self, image: Any, time_s: float) -> None:  # Any: uint8 (height, width, 3), array or tensor
         """Take the next frame."""
-        small = Image.fromarray(np.asarray(image)).resize(SIZE, Image.Resampling.BOX)
-        self._pictures.append(np.asarray(small))
+        self._pictures.append(shrink_picture(image))
         self._times_s.append(time_s)
         self._look(len(self._pictures) - REACH_FRAMES)
 

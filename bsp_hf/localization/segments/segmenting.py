@@ -17,7 +17,7 @@ from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
 from bsp_hf.localization.boundaries.response import settle_threshold
-from bsp_hf.localization.boundaries.transitions import REACH_FRAMES, SIZE, classify_transition
+from bsp_hf.localization.boundaries.transitions import REACH_FRAMES, SIZE, classify_transition, shrink_picture
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
@@ -225,22 +225,17 @@ def _read_small(
 ) -> dict[int, np.ndarray]:
     """Return frames by number, made small; those that do not decode are left out."""
     wanted, small = sorted(numbers), {}
-
-    def keep(number: int, image: np.ndarray) -> None:
-        box = Image.Resampling.BOX
-        small[number] = np.asarray(Image.fromarray(image).resize(size, box))
-
     if index.is_seekable:
         for run in _runs(wanted):  # so that only the frames of one place are held at full size
             with suppress(VideoDecodeError):
                 for number, image in zip(run, read_frames(video, run, index), strict=True):
-                    keep(number, image)
+                    small[number] = shrink_picture(image, size)
     elif wanted:
         chosen = set(wanted)
         with VideoReader(video) as frames:
             for frame in frames:
                 if frame.index in chosen:
-                    keep(frame.index, frame.image)
+                    small[frame.index] = shrink_picture(frame.image, size)
                 if frame.index >= wanted[-1]:
                     break
     return small

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from bsp_hf.features.extraction.failures import failures_table
 from bsp_hf.features.extraction.lock import lock_file
-from bsp_hf.files import atomic_write_text, check_video_id, escape_controls
+from bsp_hf.files import atomic_write_text, check_video_id
 from bsp_hf.version import __version__
 from bsp_hf.videos.items import LocalFile
 
@@ -317,12 +318,8 @@ def _finish(
                 rows.append(facts[name] | shown)
         failures += [(name, reason) for name, reason in done[unit.file]["failures"]]
     failures.sort()
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("file", "reason"))
-    table.writerows((escape_controls(name), escape_controls(reason)) for name, reason in failures)
     if failures:
-        atomic_write_text(folder / FAILURES_FILE, text.getvalue())
+        atomic_write_text(folder / FAILURES_FILE, failures_table(failures))
     else:
         (folder / FAILURES_FILE).unlink(missing_ok=True)
     if not rows:
