@@ -50,7 +50,7 @@ from .localization.tan.configuration_tan import TANConfig as TANConfig
 from .localization.tan.modeling_tan import TANForVideoGrounding as TANForVideoGrounding
 from .localization.video_grounding import VideoGroundingPipeline as VideoGroundingPipeline
 from .pretrained import pretrained_path as pretrained_path
-from .pretraining.boundary_clips import load_boundary_clips as load_boundary_clips
+from .pretraining.clip_dataset.loading import load_boundary_clips as load_boundary_clips
 from .pretraining.clips import PretextClips as PretextClips
 from .pretraining.synthesis_config import SynthesisConfig as SynthesisConfig
 from .publishing.cards.render import render_card as render_card

@@ -193,6 +193,17 @@ def test_docstrings_reach_the_reference_with_types_of_the_signature_links_and_he
     assert "Examples:" in package["BSPModel"].docstring.value
 
 
+def test_files_that_the_plan_names_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for row in [line for line in page.splitlines() if line.startswith("|")]:
+        folders = [ROOT / "bsp_hf", ROOT]
+        for name in re.findall(r"`([\w/.]+(?:\.pyi?|\.yml|/))`", row):
+            found = [folder / name for folder in folders if (folder / name).exists()]
+            assert found, f"{name} of: {row}"
+            # A name alone lies beside the one in front of it.
+            folders = [found[0] if name.endswith("/") else found[0].parent, ROOT / "bsp_hf", ROOT]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_hold_no_outputs_and_open_in_colab(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]

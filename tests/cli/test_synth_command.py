@@ -18,8 +18,8 @@ from support.loopback_hub import TOKEN, serve_hub
 
 import bsp_hf
 from bsp_hf import BoundaryType, load_boundary_clips
-from bsp_hf.pretraining import clip_picture
-from bsp_hf.pretraining.clip_picture import save_clip_picture
+from bsp_hf.pretraining.clip_dataset import picture
+from bsp_hf.pretraining.clip_dataset.picture import save_clip_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -187,7 +187,7 @@ def test_source_frames_follow_the_cross_fade():
 
     plan = ClipPlan((0, 1), (np.arange(10, 15), np.arange(50, 55)), 3, 1.0, blend_half_width=2)
     clip = PretextClip(np.zeros((6, 2, 2, 3), np.uint8), 0, ClipDraw(0, 0, plan, np.random.default_rng(0)))
-    assert clip_picture._source_frames(clip) == ["10", "11 + 50", "12 + 51", "13 + 52", "53", "54"]
+    assert picture._source_frames(clip) == ["10", "11 + 50", "12 + 51", "13 + 52", "53", "54"]
 
 
 def test_source_frames_follow_every_cut():
@@ -203,7 +203,7 @@ def test_source_frames_follow_every_cut():
         clip = PretextClip(
             np.zeros((7, 2, 2, 3), np.uint8), 0, ClipDraw(0, 0, plan, np.random.default_rng(0))
         )
-        assert clip_picture._source_frames(clip) == ["10", "11", *mixed, "52", "90", "91"]
+        assert picture._source_frames(clip) == ["10", "11", *mixed, "52", "90", "91"]
 
 
 @pytest.mark.parametrize("name", ["figure", "text", "robust", "consecutive"])
@@ -224,7 +224,7 @@ def test_every_preset_has_a_picture(folder, tmp_path, monkeypatch, name):
     assert said.strip().endswith("8 clips out of 6 videos")
     assert path.stat().st_size > 10_000 and len(shown) == 8
     for clip in shown:
-        under = clip_picture._source_frames(clip)
+        under = picture._source_frames(clip)
         pure = [frame for frame, label in enumerate(under) if "+" not in label]
         assert len(pure) >= 4
         assert [str(number) for number in read_numbers(clip.frames[pure])] == [under[frame] for frame in pure]

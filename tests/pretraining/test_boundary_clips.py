@@ -11,7 +11,7 @@ from support.clip_folder import counted_sources, read_numbers, render_classes, s
 from torch.utils.data import DataLoader
 
 from bsp_hf import PretextClips, SynthesisConfig, load_boundary_clips
-from bsp_hf.pretraining.boundary_clips_builder import BoundaryClipsBuilder
+from bsp_hf.pretraining.clip_dataset.builder import BoundaryClipsBuilder
 from bsp_hf.pretraining.dataset_sources import list_dataset_videos
 from bsp_hf.pretraining.pretexts import make_pretext
 from bsp_hf.pretraining.sources import relative_names, scan_video_folder

@@ -68,8 +68,8 @@ def synth(
     with report_errors():
         from bsp_hf import BoundaryType, load_boundary_clips
         from bsp_hf.files import atomic_file, atomic_folder
-        from bsp_hf.pretraining.boundary_clips_folder import write_clip_folder
-        from bsp_hf.pretraining.clip_picture import save_clip_picture
+        from bsp_hf.pretraining.clip_dataset.folder import write_clip_folder
+        from bsp_hf.pretraining.clip_dataset.picture import save_clip_picture
         from bsp_hf.pretraining.rendering.clips import render_action_clips
         from bsp_hf.pretraining.sources import count_frames, scan_video_folder, split_sources
 

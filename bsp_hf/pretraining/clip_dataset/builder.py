@@ -12,9 +12,8 @@ from typing import Any
 import datasets
 import numpy as np
 
+from bsp_hf.pretraining.clips import PretextClips
 from bsp_hf.training.sampler import EpochSampler
-
-from .clips import PretextClips
 
 # More shards than this help no machine, fewer rows than one in a shard are none.
 _MOST_SHARDS = 128

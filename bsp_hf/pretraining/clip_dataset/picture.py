@@ -9,11 +9,10 @@ import numpy as np
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.files import atomic_file
-
-from .clips import PretextClip, PretextClips
-from .pretexts import BoundaryClassification
-from .sources import SourceCatalog, TrimmedVideo
-from .synthesis_config import SynthesisConfig
+from bsp_hf.pretraining.clips import PretextClip, PretextClips
+from bsp_hf.pretraining.pretexts import BoundaryClassification
+from bsp_hf.pretraining.sources import SourceCatalog, TrimmedVideo
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 
 _CANDIDATES_PER_CLIP = 4
 

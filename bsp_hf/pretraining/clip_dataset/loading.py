@@ -11,14 +11,20 @@ import datasets
 
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
 from bsp_hf.encoder.video import decoder_version
+from bsp_hf.pretraining.clips import PretextClips
+from bsp_hf.pretraining.dataset_sources import list_dataset_videos
+from bsp_hf.pretraining.pretexts import make_pretext
+from bsp_hf.pretraining.sources import (
+    TrimmedVideo,
+    count_frames,
+    relative_names,
+    scan_video_folder,
+    split_sources,
+)
+from bsp_hf.pretraining.synthesis_config import SynthesisConfig
 from bsp_hf.videos.items import LocalFile
 
-from .boundary_clips_builder import BoundaryClipsBuilder
-from .clips import PretextClips
-from .dataset_sources import list_dataset_videos
-from .pretexts import make_pretext
-from .sources import TrimmedVideo, count_frames, relative_names, scan_video_folder, split_sources
-from .synthesis_config import SynthesisConfig
+from .builder import BoundaryClipsBuilder
 
 _BYTES_A_WRITE = 2**26
 

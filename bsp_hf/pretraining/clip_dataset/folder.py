@@ -7,7 +7,7 @@ import datasets
 
 _BYTES_A_SHARD = 500 * 2**20
 
-_CARD = Path(__file__).with_name("boundary_clips_card.md")
+_CARD = Path(__file__).with_name("card.md")
 
 
 def write_clip_folder(clips: datasets.Dataset, folder: str | Path) -> None:

@@ -1,0 +1,1 @@
+"""Synthesized clips as data sets of `datasets`, as folders and as pictures."""
