@@ -357,7 +357,7 @@ def check_video_id(video_id: str) -> None:
     ):
         raise ValueError(
             f"{video_id!r} cannot be a video id: it must name a file inside a folder, as in 'v_abc' or "
-            "'kitchen/v_abc'."
+            "'kitchen/v_abc', without backslashes and control characters."
         )
 
 

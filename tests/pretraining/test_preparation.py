@@ -165,6 +165,8 @@ def test_stores_of_other_settings_other_folders_and_stores_in_use_are_refused(fo
         prepare(folder, stores["mp4"], short_side=32)
     with pytest.raises(ValueError, match="holds something else"):
         prepare(folder, folder)
+    with pytest.raises(ValueError, match="would be those of the store too"):
+        prepare(folder, folder / "store")
     with (
         lock_file(stores["intra"] / ".lock", ""),
         pytest.raises(JobConflictError, match="another process prepares videos in it"),
@@ -175,6 +177,21 @@ def test_stores_of_other_settings_other_folders_and_stores_in_use_are_refused(fo
     for options in ({"form": "webm"}, {"short_side": 0}, {"quality": 100}, {"timeout_s": 0.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             PreparationSettings(**options)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_that_no_file_of_a_store_can_have_stop_no_other(form, tmp_path):
+    render_classes(tmp_path / "clips", {"bend": (9,)}, size=(64, 48))
+    long, broken = f"{'x' * 250}.avi", "a\nb.mp4"
+    for name in (long, broken):
+        shutil.copy(tmp_path / "clips/bend/0.mp4", tmp_path / "clips/bend" / name)
+    report = prepare(tmp_path / "clips", tmp_path / "store", form=form)
+    failed = dict(report.failures)
+    assert report.num_prepared == (2 if form == "jpeg" else 1)  # whose names are no files of their own
+    assert "control characters" in failed.pop(f"bend/{broken}")
+    assert "a\\nb.mp4" in str(report) and "a\nb" not in str(report)
+    assert list(failed) == ([] if form == "jpeg" else [f"bend/{long}"])
+    assert not list((tmp_path / "store").rglob("*.tmp*"))
 
 
 def test_rows_that_are_damaged_are_named(stores, tmp_path):

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from bsp_hf.features.extraction.failures import failures_table
 from bsp_hf.features.extraction.lock import lock_file
-from bsp_hf.files import atomic_write_text, check_video_id
+from bsp_hf.files import atomic_write_text, check_video_id, escape_controls
 from bsp_hf.version import __version__
 from bsp_hf.videos.items import LocalFile
 
@@ -58,7 +58,7 @@ class PreparationReport:
         lines = [f"{self.output}: {self.num_prepared} videos, {self.num_new} of them prepared now"]
         if self.failures:
             lines.append(f"{len(self.failures)} broken or in part only, listed in {FAILURES_FILE}:")
-            lines += [f"  {name}: {reason}" for name, reason in self.failures[:20]]
+            lines += [f"  {escape_controls(name)}: {reason}" for name, reason in self.failures[:20]]
             hidden = len(self.failures) - 20
             lines += [f"  and {hidden} more"] if hidden > 0 else []
         return "\n".join(lines)
@@ -93,7 +93,11 @@ def prepare_videos(
     """
     settings = settings or PreparationSettings()
     folder = Path(output)
-    units = _plan(sources, settings, root)
+    if root is not None and root.resolve() in folder.resolve().parents:
+        raise ValueError(
+            f"{folder} lies in {root}, whose clips would be those of the store too; pass another."
+        )
+    units, refused = _plan(sources, settings, root)
     record = {"format_version": FORMAT_VERSION, **settings.lasting()}
     _check_output(folder, record)
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,23 +128,30 @@ def prepare_videos(
                     journal.write(json.dumps({"file": unit.file, **entry}) + "\n")
                     journal.flush()
                     bar.update(len(unit.videos))
-            return _finish(folder, record, units, done, num_before)
+            return _finish(folder, record, units, done, refused, num_before)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _plan(
     sources: Sequence[TrimmedVideo], settings: PreparationSettings, root: Path | None
-) -> list[PreparedUnit]:
+) -> tuple[list[PreparedUnit], list[tuple[str, str]]]:
+    """Return what is to be written, and the names that no file of a store can have, each with the reason."""
     if not sources:
         raise ValueError("there is no video to prepare.")
-    names = (
+    found = (
         [source.path.relative_to(root).as_posix() for source in sources]
         if root is not None
         else relative_names(sources)
     )
-    for name in names:
-        check_video_id(name)
+    refused: dict[str, str] = {}
+    for name in found:
+        try:
+            check_video_id(name)
+        except ValueError as error:
+            refused[name] = str(error)
+    sources = [source for source, name in zip(sources, found, strict=True) if name not in refused]
+    names = [name for name in found if name not in refused]
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise ValueError(f"{twice} is listed twice.")
@@ -151,10 +162,11 @@ def _plan(
         clash = next((f for f, n in zip(files, names, strict=True) if f != n and f in taken), None)
         if clash:
             raise ValueError(f"{clash} and {clash.removesuffix('.mp4')} would be one file; rename either.")
-        return [
+        single = [
             PreparedUnit(file, (source,), (name,))
             for file, source, name in zip(files, sources, names, strict=True)
         ]
+        return single, list(refused.items())
     units = []
     for split in dict.fromkeys(source.split for source in sources):
         members = iter([(s, n) for s, n in zip(sources, names, strict=True) if s.split == split])
@@ -163,7 +175,7 @@ def _plan(
             videos, part_names = zip(*part, strict=True)
             units.append(PreparedUnit(f"{split or 'videos'}-{number:05d}.arrow", videos, part_names))
             number += 1
-    return units
+    return units, list(refused.items())
 
 
 def _check_output(folder: Path, record: dict[str, Any]) -> None:
@@ -307,9 +319,10 @@ def _finish(
     record: dict[str, Any],
     units: Sequence[PreparedUnit],
     done: dict[str, dict[str, Any]],
+    refused: Sequence[tuple[str, str]],
     num_before: int,
 ) -> PreparationReport:
-    rows, failures = [], []
+    rows, failures = [], list(refused)
     for unit in units:
         facts = {row["name"]: row for row in done[unit.file]["rows"]}
         for name, video in zip(unit.names, unit.videos, strict=True):
