@@ -31,10 +31,18 @@ _MODULES = {name: f".{folder}.{name}" for (_, folder), names in _PANELS.items() 
 def _help_of(command: Callable[..., None]) -> str:
     r"""Return the docstring with `\b` as the character it names, which keeps the lines below it apart.
 
-    Examples that are too long for a terminal of 80 columns go on in the next line, as a shell reads them.
+    Other paragraphs are one line, which the terminal breaks. Examples that are too long for one of 80 columns
+    go on in the next line, as a shell reads them.
     """
-    lines = (inspect.getdoc(command) or "").replace("\\b\n", "\b\n").splitlines()
-    return "\n".join(_break_example(line) if line.startswith("  bsp-hf ") else line for line in lines)
+    paragraphs = (inspect.getdoc(command) or "").replace("\\b\n", "\b\n").split("\n\n")
+    return "\n\n".join(
+        "\n".join(
+            _break_example(line) if line.startswith("  bsp-hf ") else line for line in paragraph.splitlines()
+        )
+        if paragraph.startswith("\b")
+        else paragraph.replace("\n", " ")
+        for paragraph in paragraphs
+    )
 
 
 def _break_example(line: str) -> str:
