@@ -98,7 +98,7 @@ class PretextClips(Dataset):
         chosen = [sources[index] for index in usable]
         is_alike = pretext.synthesis.partner_choice == "alike" and pretext.partner_kinds
         self.catalog = SourceCatalog(chosen, measure_appearance(chosen, self.store) if is_alike else None)
-        self.left_out = len(sources) - len(usable)
+        self.left_out = len(sources) - len(np.unique(usable))
         self.pretext = pretext
         self.extractor = extractor
         self.augmentation = augmentation

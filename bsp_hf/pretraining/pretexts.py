@@ -273,6 +273,8 @@ def find_pretext(task: str) -> PretextFactory:
     found = getattr(import_module(place), name, None)
     if not (isinstance(found, type) and issubclass(found, Pretext)):
         raise ValueError(f"task {task!r} names no class derived from bsp_hf.pretraining.pretexts.Pretext.")
+    if issubclass(found, ActionClassification):
+        return found
     return lambda synthesis, class_names: found(synthesis)
 
 

@@ -98,7 +98,7 @@ class Trainer:
         launch (`tuple[str, ...]`): What starts a script.
         extra (`tuple[str, ...]`): Options of the user, which come last and hold.
         aliases (`Mapping[str, str]`): Recipes that are the same as others here, and trained once.
-        by_recipe (`Mapping[str, tuple[str, ...]]`): Further options of single recipes.
+        by_recipe (`Mapping[str, tuple[str, ...]]`): Further options of single recipes, which replace theirs.
     """
 
     work: Path
@@ -127,9 +127,9 @@ class Trainer:
         words = [*self.launch, recipe.script, *self.options]
         backbone = self.backbones[encoder.backbone]
         words += backbone.fresh if encoder.recipe == "random" else backbone.trained
-        words += self.by_recipe.get(encoder.recipe, ())
         words += [word for role, place in teachers.items() for word in (f"--{role}", str(place))]
-        words += ["--seed", str(encoder.seed), *self.extra, *recipe.words, "--output_dir", str(folder)]
+        words += ["--seed", str(encoder.seed), *self.extra, *recipe.words]
+        words += [*self.by_recipe.get(encoder.recipe, ()), "--output_dir", str(folder)]
         log = self.work / "logs" / "train" / f"{encoder.name}.log"
 
         def make() -> dict:
@@ -155,7 +155,7 @@ def read_training(folder: Path) -> dict:
     last = record["history"][-1] if record["history"] else {}
     scores = {name: value for name, value in last.items() if isinstance(value, int | float)}
     return {
-        "task": record["task"],
+        "task": record["task"].rpartition("/")[2],  # of a class in a file without its folder
         "steps": record["steps_done"],
         "clips": record["clips_seen"],
         "num_sources": record["num_sources"],

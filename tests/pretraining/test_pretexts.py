@@ -274,6 +274,20 @@ def test_the_example_of_a_task_in_a_file_shows_every_order_of_every_source(tmp_p
     assert type(pickle.loads(pickle.dumps(pretext))) is type(pretext)
 
 
+def test_the_example_of_balanced_actions_shows_every_class_equally_often(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    example = Path(__file__).resolve().parents[2] / "examples" / "balanced_actions.py"
+    pretext = make_pretext(f"{example}:BalancedActions", SynthesisConfig(), ("bend", "run"))
+    folder = render_classes(tmp_path, {"bend": (30, 7, 31, 32), "run": (33,)}, size=(48, 36))
+    clips = PretextClips(counted_sources(folder), pretext, small_extractor())
+    assert clips.left_out == 1
+    drawn = [(clips.plan(index).anchor, clips[index]["labels"]) for index in range(len(clips))]
+    labels = [clips.catalog.sources[anchor].label for anchor, _ in drawn]
+    assert [label for _, label in drawn] == [0, 0, 0, 1, 1, 1]
+    assert labels == ["bend"] * 3 + ["run"] * 3
+    assert len({clips.catalog.sources[anchor].path for anchor, _ in drawn}) == 4
+
+
 @pytest.mark.parametrize(
     ("task", "error", "message"),
     [
