@@ -56,14 +56,14 @@ def plan_video(
 
 
 def describe_video(
-    labels: Sequence[str], ends_s: Sequence[float], subset: str, actions: Sequence[str]
+    labels: Sequence[str], ends_s: Sequence[float], subset: str, targets: Sequence[str]
 ) -> dict:
-    """Return the annotations of a video of clips: its actions, a sentence of what comes once, its joins."""
+    """Return the annotations of a video of clips: those of target classes, a sentence for what comes once."""
     starts_s = [0.0, *ends_s[:-1]]
     record: dict = {"duration": float(ends_s[-1]), "subset": subset, "segments": [], "queries": []}
     for label, start_s, end_s in zip(labels, starts_s, ends_s, strict=True):
         window = {"start": float(start_s), "end": float(end_s)}
-        if label in actions:
+        if label in targets:
             record["segments"].append({**window, "label": label})
         if labels.count(label) == 1:
             record["queries"].append({**window, "sentence": f"a person {PHRASES.get(label, label)}"})
@@ -99,9 +99,18 @@ def join_clips(
 
 
 def choose_actions(labels: Sequence[str]) -> list[str]:
-    """Return the classes that are looked for among others: those of `actions_mini`, else every second one."""
+    """Return the classes of which every video shows one: those of `actions_mini`, else every second one."""
     known = [label for label in sorted(set(labels)) if label in ACTIONS]
-    return known if known else sorted(set(labels))[::2]
+    return known if known else choose_targets(labels)
+
+
+def choose_targets(labels: Sequence[str]) -> list[str]:
+    """Return the classes that localizers look for: every second one.
+
+    Choice: with classes of one source only, such as `ACTIONS`, the look of the source tells target from
+    background, and random features find them as well as any. Each source of several classes has both.
+    """
+    return sorted(set(labels))[::2]
 
 
 def make_concatenations(
@@ -112,7 +121,8 @@ def make_concatenations(
     Half of the groups (people, cameras, scenes) make the videos that localizers are trained on, the others
     those that test them: two thirds and a third of the videos. Joins are cuts and cross-fades in turn.
     """
-    actions = choose_actions([source.label for source in sources])
+    labels = [source.label for source in sources]
+    actions, targets = choose_actions(labels), choose_targets(labels)
     halves = _split_groups(sources)
     rng = np.random.default_rng(0)
     database, joins = {}, {}
@@ -130,7 +140,7 @@ def make_concatenations(
         path = folder / "videos" / f"{video_id}.mp4"
         if not path.is_file():
             write_h264_video(path, frames, fps=FPS)
-        database[video_id] = describe_video([s.label for s in plan], ends_s, subset, actions)
+        database[video_id] = describe_video([s.label for s in plan], ends_s, subset, targets)
         joins[video_id] = {"duration": ends_s[-1], "subset": subset, "boundaries": [ends_s[:-1]]}
         joins[video_id]["labels"] = [source.label for source in plan]
     atomic_write_text(folder / "annotations.json", json.dumps(database, indent=1) + "\n")
@@ -140,7 +150,7 @@ def make_concatenations(
         "num_clips": {name: len(part) for name, part in halves.items()},
         "num_segments": sum(len(video["segments"]) for video in database.values()),
         "num_queries": sum(len(video["queries"]) for video in database.values()),
-        "actions": actions,
+        "targets": targets,
     }
 
 

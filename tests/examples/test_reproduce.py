@@ -469,6 +469,17 @@ def test_joined_clips_change_where_they_are_said_to():
     assert values[37:43] == [200, 188, 162, 138, 112, 100]  # shares 1/8, 3/8, 5/8, 7/8
 
 
+def test_of_every_source_of_clips_some_classes_are_looked_for_and_others_not():
+    targets = set(concatenation.choose_targets(concatenation.PHRASES))
+    assert len(targets & {"Fight", "NoFight"}) == 1 and len(targets & {"Punch", "YoYo"}) == 1
+    plain = set(concatenation.PHRASES) - {"Fight", "NoFight", "Punch", "YoYo", "PushUp"}
+    assert len(targets & plain) == 5 and len(plain) == 10
+    assert concatenation.choose_actions(["Walk", "YoYo", "Bend"]) == ["YoYo"]
+    video = concatenation.describe_video(["Walk", "YoYo", "Walk"], [1, 2, 3.5], "test", ["Walk"])
+    assert [(w["start"], w["end"]) for w in video["segments"]] == [(0, 1), (2, 3.5)]
+    assert [w["sentence"] for w in video["queries"]] == ["a person plays with a yoyo"]
+
+
 def test_the_page_of_evidence_without_records_holds_no_number_of_ours():
     page = evidence_page([], Path("nowhere"))
     assert page.count("No run is recorded yet.") == len(TABLES) + len(EXTRAS) + 1
