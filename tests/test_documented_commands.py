@@ -48,6 +48,8 @@ ADDED = {
         '"num_groups": 2, "num_inner_bins": 4, "num_context_bins": 2}',
     ),
 }
+# Commands that launch an example.
+LOOPS = {"pretrain", "pretrain-fused", "train-localizer"}
 OUTPUT = re.compile("--output[_-]dir")
 # Pages that go on from what another page has made.
 STARTS_WITH_FEATURES = {"use_features_elsewhere.md"}
@@ -81,7 +83,7 @@ def hub(monkeypatch):
 
 def run_words(words: list[str]) -> None:
     """Run one command in the current folder."""
-    if words[0] == "bsp-hf" and words[1] != "pretrain":
+    if words[0] == "bsp-hf" and words[1] not in LOOPS:
         result = CliRunner().invoke(app, words[1:])
         said, code = result.stdout + result.stderr, result.exit_code
     else:
@@ -98,8 +100,8 @@ def run_words(words: list[str]) -> None:
 def at_a_small_setting(words: list[str]) -> list[str]:
     words = [IN_PLACE_OF.get(word, word) for word in words]
     script = next((word for word in words if word in ADDED), None)
-    if words[:2] == ["bsp-hf", "pretrain"]:
-        return [*words, *ADDED["examples/pretrain.py"]]
+    if words[0] == "bsp-hf" and words[1] in LOOPS:
+        return [*words, *ADDED[f"examples/{words[1].replace('-', '_')}.py"]]
     if script == "examples/pretrain.py" and "--video_dir" not in words:
         words += ["--video_dir", "clips"]  # rendering all clips would take minutes
     return [*words, *ADDED.get(script, ())]

@@ -12,20 +12,30 @@ from typing import get_args
 import typer
 
 from .application import app
+from .loops import CONTEXT_SETTINGS
 
 # The panels of `bsp-hf --help` in its order, and their folders. Each command is a function in the file of its
 # name, or an application with commands of its own.
 _PANELS = {
-    ("Pre-training", "pretraining"): ("synth", "prepare", "pretrain"),
+    ("Pre-training", "pretraining"): ("synth", "prepare", "pretrain", "pretrain-fused"),
     ("Features", "features"): ("extract", "export"),
-    ("Localization", "localization"): ("segment", "suggest", "annotations", "localize", "eval"),
+    ("Localization", "localization"): (
+        "segment",
+        "suggest",
+        "annotations",
+        "localize",
+        "train-localizer",
+        "eval",
+    ),
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
     ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }
 # Of a line of the help: a terminal of 80, less the margin and the mark of a line that goes on.
 _MOST_COLUMNS = 76
 COMMANDS = {name: panel for (panel, _), names in _PANELS.items() for name in names}
-_MODULES = {name: f".{folder}.{name}" for (_, folder), names in _PANELS.items() for name in names}
+_MODULES = {
+    name: f".{folder}.{name.replace('-', '_')}" for (_, folder), names in _PANELS.items() for name in names
+}
 
 
 def _help_of(command: Callable[..., None]) -> str:
@@ -47,7 +57,8 @@ def _help_of(command: Callable[..., None]) -> str:
 
 def _break_example(line: str) -> str:
     lines = ["  bsp-hf"]
-    for word in re.findall(r"""(?:"[^"]*"|'[^']*'|\S)+""", line)[1:]:
+    # An option and its value stay in one line.
+    for word in re.findall(r"""(?:-[\w-]+ (?!-))?(?:"[^"]*"|'[^']*'|\S)+""", line)[1:]:
         if len(lines[-1]) + 1 + len(word) > _MOST_COLUMNS:
             lines.append("     ")
         lines[-1] += f" {word}"
@@ -67,7 +78,7 @@ def _hide_type_of_flags(command: Callable[..., None]) -> None:
 
 for _name, _panel in COMMANDS.items():
     _module = import_module(_MODULES[_name], __name__)
-    _command = getattr(_module, _name)
+    _command = getattr(_module, _name.replace("-", "_"))
     if isinstance(_command, typer.Typer):
         for _part in _command.registered_commands:
             if _part.callback:
@@ -76,7 +87,7 @@ for _name, _panel in COMMANDS.items():
         app.add_typer(_command, name=_name, rich_help_panel=_panel)
     else:
         _hide_type_of_flags(_command)
-        _settings = getattr(_module, "CONTEXT_SETTINGS", None)
+        _settings = CONTEXT_SETTINGS if hasattr(_module, "_LOOP") else None
         app.command(name=_name, help=_help_of(_command), rich_help_panel=_panel, context_settings=_settings)(
             _command
         )

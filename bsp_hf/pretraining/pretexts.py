@@ -12,6 +12,7 @@ import numpy as np
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.modeling_fusion import NO_ACTION
 
+from .choices import describe_unknown_task
 from .drawing.segments import num_test_clips
 from .drawing.timeline import CLASS_KINDS, plan_action, plan_timeline, without_jumps
 from .sources import SourceCatalog
@@ -245,9 +246,6 @@ PRETEXTS: dict[str, PretextFactory] = {
 }
 
 
-TASKS = tuple(PRETEXTS)
-
-
 def find_pretext(task: str) -> PretextFactory:
     """Return what builds a task of the settings of the synthesis and the names of the action classes.
 
@@ -258,10 +256,7 @@ def find_pretext(task: str) -> PretextFactory:
         return PRETEXTS[task]
     place, _, name = task.rpartition(":")
     if not place:
-        raise ValueError(
-            f"task {task!r} is unknown; choose one of {', '.join(PRETEXTS)}, or name a class of your own: "
-            "module:Class or folder/file.py:Class."
-        )
+        raise ValueError(describe_unknown_task(task, PRETEXTS))
     if place.endswith(".py"):
         path = Path(place).resolve()
         if not path.is_file():

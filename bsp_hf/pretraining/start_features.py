@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-FEATURE_ERRORS = ("cosine", "mse")
+from .choices import FEATURE_ERRORS
 
 
 class StartFeatures:

@@ -172,11 +172,28 @@ def test_examples_fit_a_terminal_of_80_columns_and_read_as_they_were():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["pretrain", "-o", "out", "--task", "boundaries"],
+        ["pretrain-fused", "-o", "out", "--fusion", "distillation"],
+        ["train-localizer", "-o", "out", "--localizer", "gtad", "--annotations", "a", "--features", "f"],
+    ],
+)
+def test_mistakes_in_the_options_of_a_training_do_not_wait_for_torch(words):
+    finished = installed_command(*words)
+    assert finished.returncode == 2 and f"bsp-hf {words[0]}: error: " in finished.stderr
+    assert "torch" not in finished.stderr.splitlines()[-1].split()
+
+
+@pytest.mark.parametrize(
     ("words", "value"),
     [
         ("bsp-hf extract clips --file-format sa", "safetensors"),
         ("bsp-hf localize v.mp4 --format act", "activitynet"),
         ("bsp-hf localize v.mp4 --kinds diff-c", "diff-class"),
+        ("bsp-hf pretrain --task arr", "arrow-of-time"),
+        ("bsp-hf pretrain-fused --optimizer ad", "adamw"),
+        ("bsp-hf train-localizer --localizer act", "actionness"),
     ],
 )
 def test_completion_knows_the_values_of_options(words, value):

@@ -17,8 +17,8 @@ import pytest
 from safetensors.torch import load_file
 
 from bsp_hf import SynthesisConfig
+from bsp_hf.pretraining.choices import TASKS
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
-from bsp_hf.pretraining.pretexts import TASKS
 from bsp_hf.pretraining.rendering.clips import render_action_clips
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "pretrain.py"

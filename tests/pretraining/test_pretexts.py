@@ -10,9 +10,9 @@ import pytest
 from support.clip_folder import counted_sources, render_classes, small_extractor, unknown_videos
 
 from bsp_hf import BoundaryType, PretextClips, SynthesisConfig
+from bsp_hf.pretraining.choices import TASKS
 from bsp_hf.pretraining.pretexts import (
     PRETEXTS,
-    TASKS,
     ActionClassification,
     boundary_heatmap,
     find_pretext,

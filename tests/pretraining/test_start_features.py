@@ -5,7 +5,8 @@ import torch
 from support.tiny import random_clips, randomize, tiny_backbone
 
 from bsp_hf import BSPConfig, BSPForBoundaryClassification
-from bsp_hf.pretraining.start_features import FEATURE_ERRORS, StartFeatures
+from bsp_hf.pretraining.choices import FEATURE_ERRORS
+from bsp_hf.pretraining.start_features import StartFeatures
 
 CLIPS = random_clips(3, 4, 3, 32, 32)
 

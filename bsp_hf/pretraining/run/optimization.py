@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("step", "cosine", "constant")
+from bsp_hf.pretraining.choices import OPTIMIZERS, SCHEDULES
+
 _BACKBONE = "backbone "  # in front of the names of groups of the backbone's own rate
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 

@@ -1,20 +1,24 @@
 """Settings of a pre-training run: each field is an option of the scripts and of `bsp-hf pretrain`."""
 
 import math
+import sys
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bsp_hf.encoder.configuration_bsp import BACKBONE_VARIANTS
+from bsp_hf.pretraining.choices import (
+    BACKBONES,
+    FEATURE_ERRORS,
+    OPTIMIZERS,
+    SCHEDULES,
+    TASKS,
+    describe_unknown_task,
+)
 from bsp_hf.pretraining.drawing.presets import SYNTHESIS_PRESETS
-from bsp_hf.pretraining.pretexts import TASKS, find_pretext
-from bsp_hf.pretraining.start_features import FEATURE_ERRORS
 from bsp_hf.pretraining.synthesis_config import SEGMENT_PLACES, SynthesisConfig
 from bsp_hf.training.command_line import settings_to_dict
 from bsp_hf.training.options import option
-
-from .optimization import OPTIMIZERS, SCHEDULES
 
 PRESETS: dict[str, dict[str, Any]] = {  # Any: the value of an option
     # TSM's published Kinetics training (SPEC of TSM, Sec. 2.6) on the paper's pretext.
@@ -111,7 +115,7 @@ class PretrainingSettings:
     )
     backbone: str = option(
         "resnet50",
-        f"{', '.join(BACKBONE_VARIANTS)}, or a JSON file, folder or Hub id whose config is that of "
+        f"{', '.join(BACKBONES)}, or a JSON file, folder or Hub id whose config is that of "
         "another image or video model; its weights are fresh",
     )
     width_multiplier: float = option(1.0, "scales every layer's channels of a named backbone")
@@ -210,6 +214,13 @@ class PretrainingSettings:
                 raise ValueError(f"argument --report_to: {name} is not installed: pip install {name}.")
 
     def _check_task(self) -> None:
+        if self.task in TASKS:
+            return
+        # Only who has imported the pretexts, which imports torch, can have added one.
+        if ":" not in self.task and "bsp_hf.pretraining.pretexts" not in sys.modules:
+            raise ValueError(f"argument --task: {describe_unknown_task(self.task)}")
+        from bsp_hf.pretraining.pretexts import find_pretext
+
         try:
             find_pretext(self.task)
         except (ValueError, OSError, ImportError) as error:
@@ -221,7 +232,7 @@ class PretrainingSettings:
         values |= values.pop("synthesis")
         for name in ("backbone", "init_from", "task"):
             path, colon, rest = (values[name] or "").partition(":")
-            if path and path not in (*BACKBONE_VARIANTS, *TASKS) and Path(path).exists():
+            if path and path not in (*BACKBONES, *TASKS) and Path(path).exists():
                 values[name] = f"{Path(path).resolve()}{colon}{rest}"
         return {name: value for name, value in values.items() if name not in self.free_to_change}
 
