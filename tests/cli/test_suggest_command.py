@@ -1,6 +1,7 @@
 """`bsp-hf suggest` and `bsp-hf annotations`: proposals for annotation tools, and their corrections."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,43 @@ def test_corrected_segments_stay_and_the_rest_is_learned_from_them(folder, tmp_p
     for video_id, first in (("one", 7), ("two", 1)):
         starts_s = [one.start_s for one in found[video_id].segments if one.start_s >= first - 0.5]
         assert starts_s == pytest.approx(list(range(first, 10)), abs=0.1)
+
+
+def test_a_video_that_is_broken_or_cut_is_named_and_stops_no_other(folder, tmp_path):
+    (tmp_path / "videos").mkdir()
+    whole = (folder / "videos/one.mp4").read_bytes()
+    (tmp_path / "videos/one.mp4").write_bytes(whole)
+    (tmp_path / "videos/broken.mp4").write_bytes(b"no video")
+    render_levels(tmp_path / "videos/cut.mkv", LEVELS)
+    cut = (tmp_path / "videos/cut.mkv").read_bytes()
+    (tmp_path / "videos/cut.mkv").write_bytes(cut[: len(cut) * 2 // 3])
+    kept = tuple(Segment(float(n), n + 1.0, "level") for n in range(6))
+    corrected = AnnotatedVideo("one", 10.0, segments=kept, fps=25.0)
+    write_annotations(AnnotationSet((corrected,)), tmp_path / "ten.boris", "boris")
+    for name, words in (("all", ()), ("rest", ("--corrected", tmp_path / "ten.boris"))):
+        output = tmp_path / f"{name}.boris"
+        options = ("--model", folder / "model", "--output", output)
+        said = plain(bsp("suggest", tmp_path / "videos", *options, *words, code=1))
+        assert "broken.mp4: it is not a video" in said and "cut.mkv: " in said
+        assert sorted(read_annotations(output, strict=True).by_id) == ["cut", "one"]
+
+
+def test_parts_of_videos_are_proposed_alone(folder, tmp_path):
+    table = f"file,id,start_s,end_s\n{folder / 'videos/one.mp4'},part,2.5,6.5\n"
+    (tmp_path / "parts.csv").write_text(table, encoding="utf-8")
+    edges_s = [2.5, 3.0, 4.0, 5.0, 5.5]
+    kept = tuple(Segment(*pair, "level") for pair in pairwise(edges_s))
+    write_annotations(
+        AnnotationSet((AnnotatedVideo("part", 10.0, segments=kept, fps=25.0),)),
+        tmp_path / "few.boris",
+        "boris",
+    )
+    for name, words in (("all", ()), ("rest", ("--corrected", tmp_path / "few.boris"))):
+        options = ("--model", folder / "model", "--output", tmp_path / f"{name}.boris")
+        bsp("suggest", tmp_path / "parts.csv", *options, *words)
+        (video,) = read_annotations(tmp_path / f"{name}.boris", strict=True).videos
+        assert video.segments[0].start_s == pytest.approx(2.5, abs=0.05)
+        assert video.segments[-1].end_s == pytest.approx(6.5, abs=0.05)
 
 
 def test_too_few_corrections_and_those_of_other_videos_are_refused(folder, tmp_path):

@@ -13,6 +13,7 @@ from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, list_failures, report_errors
 from ..early_checks import check_inputs, find_model, refuse_existing
+from ..progress import show_progress
 
 if TYPE_CHECKING:
     from bsp_hf import SegmentedVideo
@@ -94,6 +95,7 @@ def segment(
         }
         given = {name: value for name, value in given.items() if value is not None}
         given |= {"kinds": chosen, "min_segment_s": min_segment, "max_segments": max_segments}
+        given["batch_size"] = batch_size
         if len(videos) == 1 and is_lerobot(Path(videos[0])):
             if file_format or cut or outputs.file:
                 raise ValueError(
@@ -113,15 +115,16 @@ def segment(
             try:
                 with item.origin.open() as source, warnings.catch_warnings():
                     warnings.simplefilter("ignore", PartialVideoWarning)  # the error below says the same
-                    divided = segment_video(
-                        source,
-                        detector,
-                        start_s=item.start_s,
-                        end_s=item.end_s,
-                        thumbnails="html" in outputs.formats,
-                        batch_size=batch_size,
-                        **given,
-                    )
+                    with show_progress(item.name, source) as progress:
+                        divided = segment_video(
+                            source,
+                            detector,
+                            start_s=item.start_s,
+                            end_s=item.end_s,
+                            thumbnails="html" in outputs.formats,
+                            progress=progress,
+                            **given,
+                        )
                     divided = replace(divided, video_id=item.video_id, path=item.name)
                     _show(divided)
                     for line in outputs.write(divided, source):

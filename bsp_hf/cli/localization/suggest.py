@@ -1,6 +1,6 @@
 """`bsp-hf suggest`: segments for an annotator to correct, in the file of an annotation tool."""
 
-from contextlib import ExitStack
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import SOME_FAILED, list_failures, report_errors
 from ..early_checks import check_inputs, find_model, refuse_existing
+from ..progress import show_progress
 
 
 def suggest(
@@ -60,43 +61,55 @@ def suggest(
 
         known = None if corrected is None else read_annotations(corrected, fps=fps, strict=True)
     with report_errors():
-        from bsp_hf.encoder.video_source import VideoDecodeError
+        from bsp_hf.encoder.video_source import PartialVideoWarning, VideoDecodeError
         from bsp_hf.features.engine.fast_encoder import check_device
         from bsp_hf.localization.annotations.types import AnnotationSet
+        from bsp_hf.localization.segments import suggesting
         from bsp_hf.localization.segments.segmenting import load_detector, segment_video
-        from bsp_hf.localization.segments.suggesting import suggest_rest, to_annotations
+        from bsp_hf.malloc import keep_freed_memory
         from bsp_hf.videos.listing import find_videos
 
+        keep_freed_memory()
         check_device(device)
         found = find_videos(videos)
         failures = [(one.name, one.reason) for one in found.unusable]
-        detector = load_detector(model, device)
         media = {
             item.video_id: item.name if "://" in item.name else str(Path(item.name).absolute())
             for item in found.items
         }
+        learns_from = None if known is None else suggesting.match_corrected(known.videos, media)
+        detector = load_detector(model, device)
         gap: dict[str, Any] = {} if min_gap_s is None else {"min_gap_s": min_gap_s}
-        proposed = []
-        if known is not None:
-            with ExitStack() as opened:
-                sources = {one.video_id: opened.enter_context(one.origin.open()) for one in found.items}
-                proposed = suggest_rest(
-                    sources,
-                    known.videos,
-                    detector,
-                    threshold=0.5 if threshold is None else threshold,
-                    batch_size=batch_size,
-                    **gap,
-                )
-        for item in found.items if known is None else ():
-            given: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+        least: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+        proposed, evidence = [], {}
+        for item in found.items:
+            part: dict[str, Any] = {"start_s": item.start_s, "end_s": item.end_s, "batch_size": batch_size}
             try:
-                with item.origin.open() as source:
-                    divided = segment_video(source, detector, batch_size=batch_size, **given, **gap)
-            except (VideoDecodeError, OSError) as error:
-                failures.append((item.name, str(error)))
+                with (
+                    item.origin.open() as source,
+                    show_progress(item.name, source) as progress,
+                    warnings.catch_warnings(),
+                ):
+                    warnings.simplefilter("ignore", PartialVideoWarning)  # the error below says the same
+                    part["progress"] = progress
+                    if learns_from is None:
+                        divided = segment_video(source, detector, **part, **least, **gap)
+                        proposed.append(suggesting.to_annotations(replace(divided, video_id=item.video_id)))
+                        error = divided.error
+                    else:
+                        one = suggesting.read_evidence(source, item.video_id, detector, **part)
+                        evidence[item.video_id], error = one, one.track.record.error
+            except (VideoDecodeError, OSError, ValueError) as reason:
+                # Each on its own, because a broken video stops no other.
+                failures.append((item.name, str(reason)))
                 continue
-            proposed.append(to_annotations(replace(divided, video_id=item.video_id)))
+            if error:
+                failures.append((item.name, error))
+        if learns_from is not None:
+            readable = {video_id: one for video_id, one in learns_from.items() if video_id in evidence}
+            if not readable:
+                raise ValueError(f"no corrected video could be read; the first failure: {failures[0][1]}")
+            proposed = suggesting.suggest_rest(evidence, readable, **least, **gap)
         if not proposed:
             raise ValueError(f"no video could be read; the first: {failures[0][1]}")
         for file in write_annotations(AnnotationSet(tuple(proposed)), output, file_format, media):

@@ -1,6 +1,7 @@
 """A linear head on the encoder's features that learns from a few corrected segments where boundaries are."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +73,24 @@ def fit_boundary_head(
         num_boundaries += len(boundaries_s)
     is_near = np.concatenate(targets)
     if num_boundaries < _FEWEST_BOUNDARIES or not is_near.any() or is_near.all():
-        raise ValueError(
-            f"{num_boundaries} corrected boundaries are too few to learn from; correct about ten segments."
-        )
+        raise _too_few(num_boundaries)
     table = np.concatenate(inputs)
     center, scale = table.mean(0), table.std(0) + 1e-3
     weight, bias = _fit_logistic((table - center) / scale, is_near)
     return BoundaryHead(mean, components, center, scale, weight, bias)
+
+
+def check_corrections(videos: Iterable[AnnotatedVideo]) -> None:
+    """Raise a `ValueError` if these are too few to learn from, before any of the videos is read."""
+    count = sum(len(inner_boundaries(video, video.duration_s or math.inf)) for video in videos)
+    if count < _FEWEST_BOUNDARIES:
+        raise _too_few(count)
+
+
+def _too_few(num_boundaries: int) -> ValueError:
+    return ValueError(
+        f"{num_boundaries} corrected boundaries are too few to learn from; correct about ten segments."
+    )
 
 
 def corrected_span(video: AnnotatedVideo) -> tuple[float, float]:

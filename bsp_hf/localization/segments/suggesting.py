@@ -1,6 +1,7 @@
 """Segments proposed to an annotator: the encoder's own, or by a head that has learned from corrected ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.features.track import FeatureTrack
 from bsp_hf.localization.annotations.types import AnnotatedVideo, Segment
-from bsp_hf.localization.boundaries.correction import corrected_span, fit_boundary_head
+from bsp_hf.localization.boundaries.correction import check_corrections, corrected_span, fit_boundary_head
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
 from bsp_hf.localization.boundaries.response import DEFAULT_GAP_S, NO_BOUNDARY, pick_boundaries
 
@@ -33,53 +34,83 @@ def to_annotations(video: SegmentedVideo) -> AnnotatedVideo:
     )
 
 
-def suggest_rest(
-    videos: Mapping[str, Any],  # Any: whatever the decoder reads
-    corrected: Sequence[AnnotatedVideo],
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the encoder sees of one video, before anything is learned from corrections."""
+
+    track: FeatureTrack
+    log_odds: np.ndarray  # float32 `(num_snippets,)`, of a boundary against none, by its classifier
+    span_s: tuple[float, float]  # from where to where the video was read
+
+
+def read_evidence(
+    video: Any,  # Any: whatever the decoder reads
+    video_id: str,
     detector: VideoBoundaryDetectionPipeline,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    **parameters: Any,  # Any: those of the pipeline
+) -> Evidence:
+    """Encode a video by the features that the boundary classifier reads."""
+    encoder: Any = detector.model.base_model  # Any: declared as a module of torch
+    extract = VideoFeatureExtractionPipeline(
+        model=encoder, feature_extractor=detector.feature_extractor, device=detector.device
+    )
+    span = {"start_s": start_s, "end_s": end_s}
+    result = extract(video, stride_frames=_STRIDE_FRAMES, padding="drop", **span, **parameters)
+    track = FeatureTrack.from_pipeline(result, video_id=video_id)
+    ends_s = min(track.record.duration_s, float("inf") if end_s is None else end_s)
+    return Evidence(track, _log_odds(detector.model, track.features), (start_s, ends_s))
+
+
+def match_corrected(
+    corrected: Sequence[AnnotatedVideo], video_ids: Collection[str]
+) -> dict[str, AnnotatedVideo]:
+    """Return corrected videos by the ids under which they were passed.
+
+    Raises:
+        ValueError: If one of them was not passed, or there are too few corrections to learn from.
+    """
+    known = {_find_id(one.video_id, video_ids): one for one in corrected if one.segments}
+    check_corrections(known.values())
+    return known
+
+
+def suggest_rest(
+    evidence: Mapping[str, Evidence],
+    corrected: Mapping[str, AnnotatedVideo],
     *,
     threshold: float = 0.5,
     min_gap_s: float = DEFAULT_GAP_S,
-    batch_size: int = 8,
 ) -> list[AnnotatedVideo]:
     """Propose the segments of videos, and of the rest of those that were corrected in part.
 
     Args:
-        videos (`Mapping[str, Any]`): Videos by id, the corrected ones among them.
-        corrected (`Sequence[AnnotatedVideo]`): Their segments stay as they are. What lies before the first or
-            behind the last of them counts as not looked at.
-        detector: The boundary classifier, whose features the head reads.
+        evidence (`Mapping[str, Evidence]`): Of the videos by id, the corrected ones among them.
+        corrected (`Mapping[str, AnnotatedVideo]`): By id. Their segments stay as they are. What lies before
+            the first or behind the last of them counts as not looked at.
         threshold (`float`, *optional*, defaults to 0.5): Smallest probability of a boundary by the head.
         min_gap_s (`float`, *optional*, defaults to 0.5): Seconds between two boundaries.
-        batch_size (`int`, *optional*, defaults to 8): Windows that go through the encoder together.
 
     Returns:
         `list[AnnotatedVideo]`: One for each video, in their order.
 
     Raises:
-        ValueError: If the corrected segments are too few, or of a video that is not there.
-        VideoDecodeError: If a video cannot be read.
+        ValueError: If the corrected segments are too few.
     """
-    known = {_find_id(one.video_id, videos): one for one in corrected if one.segments}
-    tracks, log_odds = {}, {}
-    encoder: Any = detector.model.base_model  # Any: declared as a module of torch
-    extract = VideoFeatureExtractionPipeline(
-        model=encoder, feature_extractor=detector.feature_extractor, device=detector.device
-    )
-    for video_id, video in videos.items():
-        result = extract(video, stride_frames=_STRIDE_FRAMES, padding="drop", batch_size=batch_size)
-        tracks[video_id] = FeatureTrack.from_pipeline(result, video_id=video_id)
-        log_odds[video_id] = _log_odds(detector.model, tracks[video_id].features)
-    head = fit_boundary_head(tracks, log_odds, known)
+    tracks = {video_id: one.track for video_id, one in evidence.items()}
+    log_odds = {video_id: one.log_odds for video_id, one in evidence.items()}
+    head = fit_boundary_head(tracks, log_odds, corrected)
     proposed = []
-    for video_id, track in tracks.items():
-        response = head.respond(track, log_odds[video_id])
-        found_s = pick_boundaries(response, threshold, min_gap_s) if track.num_snippets else np.empty(0)
-        proposed.append(_complete(video_id, track, found_s, known.get(video_id), min_gap_s))
+    for video_id, one in evidence.items():
+        response = head.respond(one.track, one.log_odds)
+        found_s = pick_boundaries(response, threshold, min_gap_s) if one.track.num_snippets else np.empty(0)
+        proposed.append(_complete(video_id, one, found_s, corrected.get(video_id), min_gap_s))
     return proposed
 
 
-def _find_id(video_id: str, videos: Mapping[str, Any]) -> str:
+def _find_id(video_id: str, videos: Collection[str]) -> str:
     """Return the id of a corrected video among the videos; tools keep paths, of which only names agree."""
     name = video_id.rpartition("/")[2]
     alike = [one for one in videos if one == video_id] or [
@@ -101,18 +132,14 @@ def _log_odds(classifier: Any, features: np.ndarray) -> np.ndarray:  # Any: a BS
 
 
 def _complete(
-    video_id: str,
-    track: FeatureTrack,
-    found_s: np.ndarray,
-    known: AnnotatedVideo | None,
-    min_gap_s: float,
+    video_id: str, evidence: Evidence, found_s: np.ndarray, known: AnnotatedVideo | None, min_gap_s: float
 ) -> AnnotatedVideo:
     """Return the corrected segments, and proposed ones where there is none."""
-    duration_s = track.record.duration_s
-    spans_s = [(0.0, duration_s)]
+    first_s, last_s = evidence.span_s
+    spans_s = [(first_s, last_s)]
     if known is not None:
         start_s, end_s = corrected_span(known)
-        spans_s = [(0.0, start_s), (end_s, duration_s)]
+        spans_s = [(first_s, start_s), (end_s, last_s)]
     segments = list(known.segments) if known else []
     for start_s, end_s in spans_s:
         if end_s - start_s < min_gap_s and known is not None:
@@ -120,4 +147,5 @@ def _complete(
         inside_s = found_s[(found_s >= start_s + min_gap_s) & (found_s <= end_s - min_gap_s)].tolist()
         segments += [Segment(*window, PROPOSED) for window in pairwise([start_s, *inside_s, end_s])]
     segments.sort(key=lambda one: one.start_s)
-    return AnnotatedVideo(video_id, duration_s, segments=tuple(segments), fps=track.record.fps)
+    record = evidence.track.record
+    return AnnotatedVideo(video_id, record.duration_s, segments=tuple(segments), fps=record.fps)
