@@ -11,13 +11,17 @@ from ..early_checks import refuse_existing
 
 
 def annotations(
-    source: Annotated[Path, Argument(help="Annotation file of any layout that training reads.")],
+    source: Annotated[
+        Path,
+        Argument(help="Annotations in any layout that training reads: a file, or a folder of documents."),
+    ],
     output: Annotated[
         Path, Option("--output", "-o", help="File to write; a folder for cvat or elan of several videos.")
     ],
     file_format: Annotated[
         str, Option("--format", help="boris, elan, cvat, via, fiftyone or activitynet.")
     ] = "activitynet",
+    layout: Annotated[str | None, Option(help="Layout of the source; default: by its content.")] = None,
     fps: Annotated[float | None, Option(min=0.001, help="Frame rate, where the file counts frames.")] = None,
     force: Annotated[bool, Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
@@ -38,7 +42,7 @@ def annotations(
         from bsp_hf.localization.annotations.writing import write_annotations
 
         refuse_existing(output, force)
-        read = read_annotations(source, fps=fps)
+        read = read_annotations(source, layout, fps=fps)
         if fps is not None:
             videos = tuple(replace(one, fps=one.fps or fps) for one in read.videos)
             read = AnnotationSet(videos, read.problems, read.layout)

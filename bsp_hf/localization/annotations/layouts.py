@@ -61,8 +61,8 @@ ANNOTATION_LAYOUTS: dict[str, Layout] = {
         plain_json_entries,
     ),
     "boris": Layout("projects of BORIS (.boris), or its table of aggregated events", boris_entries),
-    "elan": Layout("documents of ELAN (.eaf)", elan_entries),
-    "cvat": Layout("XML 1.1 of CVAT; needs the frame rate", cvat_entries),
+    "elan": Layout("documents of ELAN (.eaf), one or a folder of them", elan_entries),
+    "cvat": Layout("XML 1.1 of CVAT, a file or a folder of them; needs the frame rate", cvat_entries),
     "via": Layout("projects of VIA 3 with temporal segments", via_entries),
     "fiftyone": Layout("labels.json of FiftyOne's temporal detections", fiftyone_entries),
 }
@@ -80,7 +80,7 @@ def read_annotations(
     fps: float | None = None,
     strict: bool = False,
 ) -> AnnotationSet:
-    r"""Read an annotation file, plain or gzipped, or CrossTask's folder; by default the layout is detected.
+    r"""Read an annotation file, plain or gzipped, or a folder; by default the layout is detected.
 
     Bad rows are left out and listed in `problems`, unless `strict` asks for an [`AnnotationError`]. Of
     other files, `durations` is the table of `id` and `length` of `charades-sta`, `tasks` and
@@ -116,14 +116,18 @@ def read_annotations(
 def detect_layout(path: str | Path) -> str:
     """Return the layout of an annotation file or folder, one of `ANNOTATION_LAYOUTS`, by its content."""
     if Path(path).is_dir():
-        return "crosstask"
+        folders = {".eaf": "elan", ".xml": "cvat"}
+        found = [layout for suffix, layout in folders.items() if any(Path(path).rglob(f"*{suffix}"))]
+        if len(found) > 1:
+            raise ValueError(f"{path} holds documents of {' and '.join(found)}; name one of these layouts.")
+        return found[0] if found else "crosstask"
     name = Path(path).name.removesuffix(".gz")
     text = read_text(path)
     first = text.lstrip().partition("\n")[0]
-    if name.endswith((".boris", ".eaf")):
-        return "boris" if name.endswith(".boris") else "elan"
-    if name.endswith(".xml"):
-        return "cvat"
+    if name.endswith(".boris"):
+        return "boris"
+    if text.lstrip().startswith("<"):
+        return "elan" if "<ANNOTATION_DOCUMENT" in text else "cvat"
     if name.endswith((".csv", ".tsv")):
         columns = set(re.split(r"[,\t]", first.strip()))
         if {*EXPORT_COLUMNS} <= columns:
@@ -135,7 +139,7 @@ def detect_layout(path: str | Path) -> str:
         return "qvhighlights"
     if "##" in first and not name.endswith(".json"):
         return "charades-sta"
-    if name.endswith(".json"):
+    if name.endswith(".json") or text.lstrip().startswith(("{", "[")):
         return _detect_json(parse_json(text, path))
     raise ValueError(f"{path}: the layout cannot be detected; pass one of {', '.join(ANNOTATION_LAYOUTS)}.")
 
@@ -146,6 +150,8 @@ def _detect_json(data: Any) -> str:  # Any: parsed JSON
         return "coin" if is_coin else "activitynet"
     if isinstance(data, Mapping) and {"attribute", "file", "metadata", "view"} <= data.keys():
         return "via"
+    if isinstance(data, Mapping) and {"observations", "behaviors_conf"} <= data.keys():
+        return "boris"
     if isinstance(data, Mapping) and data.keys() == {"classes", "labels"}:
         return "fiftyone"
     records = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()

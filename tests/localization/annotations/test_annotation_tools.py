@@ -227,6 +227,33 @@ def test_what_is_written_is_read_again(tmp_path, layout):
             assert video.duration_s == made.duration_s
 
 
+@pytest.mark.parametrize("layout", list(ANNOTATION_WRITERS))
+def test_what_is_written_is_detected_under_any_name_and_in_folders(tmp_path, layout):
+    videos = tuple(
+        AnnotatedVideo(name, 9.0, segments=(Segment(1.0, 2.0, "x"),), fps=25.0) for name in ("a/b", "c")
+    )
+    place = tmp_path / f"mine.{layout}"
+    write_annotations(AnnotationSet(videos), place, layout)
+    assert detect_layout(place) == layout
+    found = read_annotations(place, fps=25, strict=True)
+    assert {video.video_id: video.segments for video in found.videos} == {
+        v.video_id: v.segments for v in videos
+    }
+
+
+def test_a_bad_row_in_a_folder_names_its_document(tmp_path):
+    videos = tuple(AnnotatedVideo(name, segments=(Segment(1.0, 2.0, "x"),)) for name in "ab")
+    write_annotations(AnnotationSet(videos), tmp_path / "all", "elan")
+    document = tmp_path / "all/b.eaf"
+    document.write_text(document.read_text().replace('TIME_VALUE="2000"', 'TIME_VALUE="500"'))
+    found = read_annotations(tmp_path / "all")
+    assert [len(video.segments) for video in found.videos] == [1, 0]
+    assert str(document) in str(found.problems[0])
+    (tmp_path / "all/tasks.xml").write_text("<annotations/>")
+    with pytest.raises(ValueError, match="elan and cvat; name one"):
+        detect_layout(tmp_path / "all")
+
+
 def test_written_projects_have_what_the_tools_look_for(tmp_path):
     path = tmp_path / "made.boris"
     write_annotations(MADE, path, "boris", {"hall": "/videos/hall.mp4"})

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from ..reading import BadRowError, Entry, ReadingOptions, Row, SegmentRow, to_whole
 from ..types import AnnotatedVideo
 from .media import Media, id_of_media, media_of
-from .xml import parse_xml, render_xml
+from .xml import list_documents, parse_xml, render_xml
 
 # Boxes of segments cover the picture; CVAT wants a size where nobody has said it.
 _SIZE = ("1920", "1080")
@@ -16,14 +16,16 @@ _SIZE = ("1920", "1080")
 def cvat_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read a segment of each stretch of a track in which it is seen, and of each run of frames with a tag.
 
-    Frames become seconds by the option `fps`; frames are those of the video, as CVAT writes them.
+    Frames become seconds by the option `fps`; frames are those of the video, as CVAT writes them. `path` may
+    be a folder of documents.
     """
-    root = parse_xml(path, "annotations")
     if options.fps is None:
         raise ValueError(
             f"{path}: CVAT counts frames and does not write how many a second has; pass the rate (fps=25)."
         )
-    yield Entry(1, None, _task_rows(root, options.fps, options.subset, path))
+    for document in list_documents(path, ".xml"):
+        root = parse_xml(document, "annotations")
+        yield Entry(1, None, _task_rows(root, options.fps, options.subset, document), document)
 
 
 def _task_rows(root: ElementTree.Element, fps: float, subset: str, path: Path) -> Iterator[Row]:

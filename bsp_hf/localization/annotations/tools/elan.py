@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from ..reading import BadRowError, Entry, ReadingOptions, Row, SegmentRow, to_number
 from ..types import AnnotatedVideo, Segment
 from .media import Media, id_of_media, media_of
-from .xml import parse_xml, render_xml
+from .xml import list_documents, parse_xml, render_xml
 
 _FACTS = {"bsp_hf.fps": "fps", "bsp_hf.duration_s": "duration"}
 
@@ -17,10 +17,11 @@ def elan_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     """Read the annotations of all tiers that are aligned with time; those that refer to others are not.
 
     A label is the value of an annotation, or the name of its tier where that is empty. Time slots without a
-    time lie evenly between their neighbours, as in ELAN.
+    time lie evenly between their neighbours, as in ELAN. `path` may be a folder of documents.
     """
-    root = parse_xml(path, "ANNOTATION_DOCUMENT")
-    yield Entry(1, None, _document_rows(root, options.subset, path))
+    for document in list_documents(path, ".eaf"):
+        root = parse_xml(document, "ANNOTATION_DOCUMENT")
+        yield Entry(1, None, _document_rows(root, options.subset, document), document)
 
 
 def _document_rows(root: ElementTree.Element, subset: str, path: Path) -> Iterator[Row]:

@@ -6,6 +6,14 @@ from xml.etree import ElementTree
 from bsp_hf.metrics.text_files import read_text
 
 
+def list_documents(path: Path, suffix: str) -> list[Path]:
+    """Return a document alone, or all of a folder and of those in it."""
+    documents = sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
+    if not documents:
+        raise ValueError(f"{path} holds no {suffix} file.")
+    return documents
+
+
 def parse_xml(path: Path, root_name: str) -> ElementTree.Element:
     """Return the root of an XML file; a damaged or another one is a `ValueError`."""
     try:
