@@ -221,13 +221,15 @@ class BSPFeatureExtractor(BaseImageProcessor):
         Returns:
             `torch.Tensor`: float32 of the same shape and memory format.
         """
-        scale = self.rescale_factor if self.do_rescale else 1.0
-        if not self.do_normalize:
-            return pixels.float() * scale
-        shape = (3, 1, 1)
-        mean = torch.tensor(self.image_mean, device=pixels.device).view(shape)
-        std = torch.tensor(self.image_std, device=pixels.device).view(shape)
-        return (pixels.float() * scale - mean) / std
+        # In place: fresh memory for every step would cost a training more than decoding its clips.
+        normalized = pixels.to(torch.float32, copy=True)
+        if self.do_rescale:
+            normalized *= self.rescale_factor
+        if self.do_normalize:
+            shape = (3, 1, 1)
+            normalized -= torch.tensor(self.image_mean, device=pixels.device).view(shape)
+            normalized /= torch.tensor(self.image_std, device=pixels.device).view(shape)
+        return normalized
 
     def preprocess(self, videos: Any, return_tensors: str | None = None, **options: Any) -> BatchFeature:
         """Preprocess one clip or several.

@@ -175,6 +175,17 @@ def test_golden_normalisation_is_the_default(golden):
     np.testing.assert_allclose(extractor.normalize_pixels(torch.from_numpy(frames[0])), scaled, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_normalisation_rounds_step_by_step_and_leaves_its_input_alone(dtype):
+    pixels = torch.arange(256).repeat(3).view(1, 3, 16, 16).to(dtype)
+    before, extractor = pixels.clone(), BSPFeatureExtractor()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (extractor.image_mean, extractor.image_std))
+    assert torch.equal(extractor.normalize_pixels(pixels), (before.float() * (1 / 255) - mean) / std)
+    assert torch.equal(pixels, before)
+    raw = BSPFeatureExtractor(do_rescale=False, do_normalize=False)
+    assert torch.equal(raw.normalize_pixels(pixels), before.float())
+
+
 def test_one_clip_can_be_given_in_many_ways():
     frames = random_frames(4, 50, 40)
     extractor = tiny_extractor()
