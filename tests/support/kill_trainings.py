@@ -1,24 +1,28 @@
 """Kill trainings at random moments, start them again, and compare with a run that nothing interrupted.
 
-    python tests/support/kill_trainings.py                        # everything: some hours
-    python tests/support/kill_trainings.py --kills 2 --scripts pretrain --workers 0 --processes 1
+    python tests/support/kill_trainings.py --work kills/          # about 20 minutes on one core
+    python tests/support/kill_trainings.py --scripts pretrain --workers 0 --processes 1
 
 Each of the three training scripts runs with and without loader workers, with one and two accumulated
-batches, in one process and in two. A run is killed (SIGKILL, all its processes at once) `--kills` times: at a
-random moment between its start and its end, while a checkpoint is written, while the result is saved, in
-turns; after every third kill the newest checkpoint is cut or has a bit flipped, which the next start has to
-notice and to name. Then it runs to its end. Its losses, scores and weights must be those of the uninterrupted
-run to the bit. Prints a Markdown table; the exit status is 1 if anything differs.
+batches, in one process and in two. A run is killed (SIGKILL, all its processes at once) three times: at a
+random moment between its start and its end, then in turns while a checkpoint is written, in an evaluation,
+and while the result is saved. Then its newest checkpoint is cut or has a bit flipped, which the next start
+has to notice and to name, and it runs to its end. Its losses, scores and weights must be those of the
+uninterrupted run to the bit. Prints a Markdown table; the exit status is 1 if anything differs. With --work,
+the same command goes on with the rows that are not done.
+
+Importing takes longer than these small trainings, so runs are forked off a process that has imported all.
 """
 
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,11 +31,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+import bsp_hf_threads  # noqa: E402, F401  # before torch
+
+# isort: split
+import transformers.models.resnet.modeling_resnet  # noqa: E402, F401  # else imported by every run
+
 from bsp_hf.pretraining.rendering.clips import render_action_clips  # noqa: E402
 from support.made_videos import make_videos  # noqa: E402
 
 SCRIPTS = ("pretrain", "pretrain_fused", "train_localizer")
-WAYS = ("at a random moment", "while a checkpoint is written", "while the result is saved")
+RANDOM, CHECKPOINT, EVALUATION, RESULT = (
+    "at a random moment",
+    "while a checkpoint is written",
+    "in an evaluation",
+    "while the result is saved",
+)
+# In turns; what comes late in a run stands last.
+WAYS = (
+    (RANDOM, CHECKPOINT, RESULT),
+    (RANDOM, EVALUATION, CHECKPOINT),
+    (RANDOM, EVALUATION, RESULT),
+    (RANDOM, CHECKPOINT, EVALUATION),
+)
 LOCALIZER = {
     "num_steps": 32,
     "max_duration": 16,
@@ -41,55 +64,107 @@ LOCALIZER = {
     "num_groups": 4,
 }
 SLOWEST_S = 1200
+FORK = multiprocessing.get_context("fork")
 
 
-def command(script, data, output, workers, accumulation, processes):
-    """Return a training of some seconds behind its start."""
-    words = [sys.executable]
-    if processes > 1:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        words += ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        words += ["--num_machines", "1", "--main_process_port", port]
-        words += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    words += [ROOT / "examples" / f"{script}.py", "--output_dir", output, "--cpu"]
+def command(script, data, output, workers, accumulation):
+    """Return a training of some seconds."""
+    words = [ROOT / "examples" / f"{script}.py", "--output_dir", output, "--cpu"]
     words += ["--num_workers", workers, "--gradient_accumulation_steps", accumulation]
     if script == "train_localizer":
-        words += [
-            "--localizer",
-            "gtad",
-            "--config",
-            json.dumps(LOCALIZER),
-            "--features",
-            data / "made/features",
-        ]
+        words += ["--localizer", "gtad", "--config", json.dumps(LOCALIZER)]
+        words += ["--features", data / "made/features"]
         words += ["--annotations", data / "made/annotations.json", "--train_subset", "train"]
         words += ["--eval_subset", "test", "--class_scores", data / "made/class_scores.json"]
         words += ["--batch_size", 2, "--epochs", 8, "--save_every", 1]
         return [str(word) for word in words]
     words += ["--video_dir", data / "clips", "--backbone", "resnet18", "--width_multiplier", 0.125]
     words += ["--short_side", 32, "--crop_size", 32, "--batch_size", 4, "--epochs", 100, "--max_steps", 24]
-    words += ["--save_every", 3, "--eval_every", 8, "--mixed_precision", "no"]
+    words += ["--save_every", 3, "--eval_every", 12, "--mixed_precision", "no"]
     words += ["--fusion", "two-head"] if script == "pretrain_fused" else []
     return [str(word) for word in words]
 
 
-def start(words):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        words,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def start(case, data, output):
+    """Start a run, a process group of its own, whose output goes to `log(output)`."""
+    script, workers, accumulation, num_processes = case
+    words = command(script, data, output, workers, accumulation)
+    log(output).write_text("")
+    marker(output).unlink(missing_ok=True)
+    process = FORK.Process(target=run_processes, args=(words, num_processes, output))
+    process.start()
+    return process
+
+
+def run_processes(words, num_processes, output):
+    os.setpgid(0, 0)
+    with log(output).open("w") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    if num_processes == 1:
+        return run_marked(words, output)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    os.environ |= {"WORLD_SIZE": str(num_processes), "ACCELERATE_USE_CPU": "true"}
+    ranks = [FORK.Process(target=run_marked, args=(words, output, rank)) for rank in range(num_processes)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    sys.exit(any(process.exitcode for process in ranks))
+
+
+def run_marked(words, output, rank=None):
+    """Run a training script, with a file at `marker(output)` while it evaluates."""
+    if rank is not None:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    sys.argv = words
+    parts = load_script(words[0])
+    evaluate = parts["evaluate_model"]
+
+    def evaluate_marked(*arguments, **options):
+        marker(output).touch()
+        try:
+            return evaluate(*arguments, **options)
+        finally:
+            marker(output).unlink(missing_ok=True)
+
+    parts["evaluate_model"] = evaluate_marked
+    parts["main"]()
+
+
+def load_script(path):
+    parts = {"__name__": "training", "__file__": str(path)}
+    exec(compile(Path(path).read_text(), path, "exec"), parts)
+    return parts
+
+
+def finish(process, output):
+    process.join(SLOWEST_S)
+    if process.exitcode != 0:
+        raise RuntimeError(f"exit status {process.exitcode}: {log(output).read_text()[-3000:]}")
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def log(output):
+    return output.parent / "log.txt"
+
+
+def marker(output):
+    """Return the file that is there while a run evaluates."""
+    return output.parent / "evaluating"
 
 
 def list_written(output, way):
     """Return what is being written at moments of this kind; earlier deaths have left some behind."""
-    place = output / "checkpoints" if way == WAYS[1] else output.parent
+    if way == EVALUATION:
+        return {marker(output)} if marker(output).exists() else set()
+    place = output / "checkpoints" if way == CHECKPOINT else output.parent
     return {path for path in list_names(place) if path.suffix == ".tmp"}
 
 
@@ -97,27 +172,32 @@ def list_names(folder):
     return list(folder.iterdir()) if folder.is_dir() else []
 
 
-def kill_once(words, output, way, whole_s, rng):
+def list_checkpoints(output):
+    return sorted(path for path in list_names(output / "checkpoints") if path.name.startswith("step-"))
+
+
+def kill_once(case, data, output, way, whole_s, rng):
     """Start a run and kill it; return the way it died, or `None` if it came to its end before."""
-    process = start(words)
-    # The start takes most of a short run: imports, listing of the videos.
-    until = time.monotonic() + whole_s * rng.uniform(0.2, 1.0)
-    left = list_written(output, way)
-    while process.poll() is None:
-        if (time.monotonic() > until) if way == WAYS[0] else list_written(output, way) - left:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+    left = list_written(output, way) - {marker(output)}
+    process = start(case, data, output)
+    until = time.monotonic() + whole_s * rng.uniform(0.05, 0.5)
+    while process.exitcode is None:
+        if way == RANDOM:
+            is_due = time.monotonic() > until
+        else:  # with a checkpoint to spare, which is then damaged
+            is_due = list_written(output, way) - left and len(list_checkpoints(output)) > 1
+        if is_due:
+            time.sleep(0 if way == RANDOM else rng.uniform(0, 0.1))
+            kill(process)
             return way
-        time.sleep(0.0002)
-    said, _ = process.communicate()
-    if process.returncode:
-        raise RuntimeError(said[-3000:])
+        time.sleep(0.002)
+    finish(process, output)
     return None
 
 
 def damage(output, rng):
     """Damage a file of the newest checkpoint and return its name; `None` if there is none to spare."""
-    found = sorted(path for path in list_names(output / "checkpoints") if path.name.startswith("step-"))
+    found = list_checkpoints(output)
     if len(found) < 2:
         return None
     file = rng.choice(sorted(path for path in found[-1].rglob("*") if path.is_file() and path.stat().st_size))
@@ -140,75 +220,73 @@ def result(script, output):
     return kept, (output / "model.safetensors").read_bytes()
 
 
-def run_case(case, data, work, num_kills, rng):
-    """Return a row of the table, and whether all was equal."""
-    script, workers, accumulation, processes = case
+def run_case(case, data, work, ways, rng):
+    """Return the cells of a row, how often the run was killed, and whether all was equal."""
+    script = case[0]
     name = "-".join(map(str, case))
     whole, cut = work / f"{name}-whole" / "run", work / f"{name}-cut" / "run"
     for folder in (whole, cut):
+        shutil.rmtree(folder.parent, ignore_errors=True)
         folder.parent.mkdir(parents=True)
     started = time.monotonic()
-    process = start(command(script, data, whole, *case[1:]))
-    said, _ = process.communicate(timeout=SLOWEST_S)
-    if process.returncode:
-        raise RuntimeError(said[-3000:])
+    finish(start(case, data, whole), whole)
     whole_s = time.monotonic() - started
-    deaths, damaged, noticed = [], 0, 0
-    for number in range(num_kills):
-        way = kill_once(command(script, data, cut, *case[1:]), cut, WAYS[number % len(WAYS)], whole_s, rng)
-        if way is None:
-            break  # it is finished: nothing is left to kill
-        deaths.append(way)
-        broken = damage(cut, rng) if number % 3 == 2 else None
-        if broken is None:
-            continue
-        damaged += 1
-        # A start that ends at once shows what it resumes from.
-        process = start(command(script, data, cut, *case[1:]))
-        said = ""
-        for line in process.stdout:
-            said += line
-            if "resumed from" in line:
-                break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        noticed += f"{broken} is damaged and passed over" in said and broken not in said.splitlines()[-1]
-    process = start(command(script, data, cut, *case[1:]))
-    said, _ = process.communicate(timeout=SLOWEST_S)
-    if process.returncode:
-        raise RuntimeError(said[-3000:])
+    deaths = [kill_once(case, data, cut, way, whole_s, rng) for way in ways]
+    deaths = [way for way in deaths if way]  # else it is finished: nothing is left to kill
+    broken, is_noticed = damage(cut, rng), None
+    finish(start(case, data, cut), cut)
+    if broken is not None:
+        said = log(cut).read_text()
+        resumed = said.partition("resumed from")[2].partition("\n")[0]
+        is_noticed = (
+            f"{broken} is damaged and passed over" in said and "step-" in resumed and broken not in resumed
+        )
     history, weights = (a == b for a, b in zip(result(script, whole), result(script, cut), strict=True))
-    kinds = ", ".join(f"{deaths.count(way)} {way}" for way in WAYS if way in deaths)
-    cells = [script, workers, accumulation, processes, f"{len(deaths)} ({kinds})", f"{noticed} of {damaged}"]
-    cells += ["equal" if history else "DIFFER", "equal" if weights else "DIFFER"]
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
-    return len(deaths), history and weights and noticed == damaged
+    cells = [*case, "; ".join(deaths), {None: "-", True: "yes", False: "NO"}[is_noticed]]
+    cells += ["equal" if same else "DIFFER" for same in (history, weights)]
+    return cells, len(deaths), history and weights and is_noticed is not False
+
+
+def make_data(work):
+    render_action_clips(work / "clips", num_clips_per_class=2, num_held_out_per_class=2, width=48, height=36)
+    make_videos(work / "made")
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--scripts", nargs="+", default=SCRIPTS, choices=SCRIPTS)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     parser.add_argument("--accumulation", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="a folder to go on in; a temporary one by default")
     args = parser.parse_args()
-    rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        render_action_clips(
-            work / "clips", num_clips_per_class=2, num_held_out_per_class=2, width=48, height=36
-        )
-        make_videos(work / "made")
-        print("| script | workers | accumulated | processes | kills | damage noticed | losses | weights |")
+        work = args.work.resolve() if args.work else Path(folder)
+        if not (work / "made").is_dir():
+            work.mkdir(parents=True, exist_ok=True)
+            making = FORK.Process(target=make_data, args=(work,))  # runs fork off a process without threads
+            making.start()
+            making.join()
+        for script in args.scripts:
+            load_script(ROOT / "examples" / f"{script}.py")
+        print("| script | workers | accumulated | processes | killed | damage noticed | losses | weights |")
         print("| --- |" + " --- |" * 7, flush=True)
-        cases = itertools.product(args.scripts, args.workers, args.accumulation, args.processes)
-        outcomes = [run_case(case, work, work, args.kills, rng) for case in cases]
-    print(f"\n{sum(kills for kills, _ in outcomes)} kills in {len(outcomes)} rows, seed {args.seed}.")
-    raise SystemExit(not all(is_equal for _, is_equal in outcomes))
+        cases = itertools.product(args.workers, args.accumulation, args.processes, args.scripts)
+        outcomes = []
+        for number, (*counts, script) in enumerate(cases):
+            case = script, *counts
+            row = work / f"{'-'.join(map(str, case))}-{args.seed}.json"
+            if not row.is_file():
+                rng = random.Random(f"{args.seed} {case}")
+                ways = WAYS[number // len(args.scripts) % len(WAYS)]
+                row.write_text(json.dumps(run_case(case, work, work, ways, rng)))
+            outcomes.append(json.loads(row.read_text()))
+            print("| " + " | ".join(map(str, outcomes[-1][0])) + " |", flush=True)
+    print(f"\n{sum(kills for _, kills, _ in outcomes)} kills in {len(outcomes)} rows, seed {args.seed}.")
+    raise SystemExit(not all(is_equal for *_, is_equal in outcomes))
 
 
 if __name__ == "__main__":
