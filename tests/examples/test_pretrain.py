@@ -393,6 +393,25 @@ def test_a_moving_average_is_saved_and_resumes_to_the_same_bits(workplace):
     assert weights(workplace, "no-average") != weights(workplace, "average")
 
 
+@pytest.mark.slow
+def test_a_compiled_training_resumes_to_the_same_bits_and_saves_the_names_of_a_plain_one(
+    workplace, monkeypatch
+):
+    settings = {"dropout": 0.0, "max_steps": 4, "save_every": 2, "eval_every": 4}
+    pretrain(workplace, "plain", **settings)
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "AOT_EAGER")  # accelerate launch --dynamo_backend
+    pretrain(workplace, "compiled", **settings)
+    code = DIE_AT_BATCH.format(batches_per_epoch=1000, batch=3)
+    command = [sys.executable, "-c", code, str(EXAMPLE), *options(workplace, "compiled-killed", **settings)]
+    run(command, expected_code=-9)
+    assert "resumed from" in pretrain(workplace, "compiled-killed", **settings)
+    assert history(workplace, "compiled-killed") == history(workplace, "compiled")
+    assert weights(workplace, "compiled-killed") == weights(workplace, "compiled")
+    plain, compiled = (load_file(workplace / name / "model.safetensors") for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    assert losses(workplace, "compiled") == pytest.approx(losses(workplace, "plain"), rel=1e-4)
+
+
 TWICE = {"dropout": 0.0, "max_steps": 12, "save_every": 5, "eval_every": 6, "learning_rate": 0.02}
 
 
