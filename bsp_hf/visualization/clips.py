@@ -138,7 +138,8 @@ def plot_boundary_response(
 
     Args:
         centers_s (`np.ndarray`): `(num_windows,)`, rising; the time of each response in seconds.
-        response (`np.ndarray`): `(num_windows,)`, how much each moment looks like a boundary.
+        response (`np.ndarray`): `(num_windows,)`, how much each moment looks like a boundary; the curve has a
+            gap where it is NaN.
         boundaries_s (`np.ndarray`, *optional*, defaults to `()`): True boundaries, in seconds.
         frames (`np.ndarray`, *optional*): Some frames of the video, uint8 `(num_frames, height, width, 3)`;
             about a dozen of them, evenly spread over time, make the strip. Without them there is none.
@@ -188,7 +189,8 @@ def plot_boundary_response(
     handles = [curve, *mark_boundaries(all_axes, np.asarray(boundaries_s, dtype=float), kinds)]
     picked = np.asarray(picked_s, dtype=float)
     if len(picked):
-        heights = np.interp(picked, centers_s, response)
+        known = np.isfinite(response)
+        heights = np.interp(picked, centers_s[known], response[known])
         handles += axes.plot(
             picked,
             heights,

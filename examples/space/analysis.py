@@ -35,6 +35,8 @@ FORMATS = {
     if name != "html" and (name not in _NEEDS or find_spec(_NEEDS[name]))
 }
 _BATCH_SIZE = 16
+# Of longer videos, stretches in which nothing changes are not encoded.
+COARSE_FROM_S = 60.0
 # What reading for the response takes of the whole, for the progress bar.
 _RESPONSE_SHARE = 0.85
 
@@ -101,9 +103,13 @@ def analyse(
         find = pipeline(
             "video-boundary-detection", model=encoder.classifier, feature_extractor=encoder.extractor
         )
-        end_s = limits.longest_s + 1
         found = find(
-            str(path), batch_size=_BATCH_SIZE, threshold=LEAST_THRESHOLD, end_s=end_s, progress=reached
+            str(path),
+            batch_size=_BATCH_SIZE,
+            threshold=LEAST_THRESHOLD,
+            end_s=limits.longest_s + 1,
+            coarse_to_fine=length_s > COARSE_FROM_S,
+            progress=reached,
         )
         limits.check_length(path.name, found.duration_s)
         if not len(found.times_s):

@@ -8,6 +8,7 @@ import numpy as np
 from analysis import THUMBNAIL_HEIGHT, Analysis
 
 from bsp_hf import SegmentedVideo
+from bsp_hf.localization.segments.page import outline_response
 from bsp_hf.localization.segments.types import CHANGE_KINDS
 
 HERE = Path(__file__).parent
@@ -16,7 +17,6 @@ SCRIPT = f"<script>\n{(HERE / 'timeline.js').read_text(encoding='utf-8')}</scrip
 EMPTY = '<p class="bsp-hint">The timeline appears here.</p>'
 
 _STRIP_WIDTH = 12 * 96  # pixels of a wide page
-_MOST_POINTS = 1200
 
 
 def format_time(time_s: float) -> str:
@@ -57,6 +57,10 @@ def render_timeline(analysis: Analysis, divided: SegmentedVideo) -> str:
         for b in found
     )
     ticks = "".join(f'<span style="left:{place(t)}">{format_time(t)[:-2]}</span>' for t in _ticks(duration_s))
+    curve = "".join(
+        f'<polygon points="{points}"/>'
+        for points in outline_response(analysis.times_s, analysis.response, 0.0, duration_s)
+    )
     sprite = base64.b64encode(analysis.sprite).decode()
     count = len(analysis.thumbnail_times_s)
     thumbnail = f"width:{analysis.thumbnail_width}px;height:{THUMBNAIL_HEIGHT}px"
@@ -65,7 +69,14 @@ def render_timeline(analysis: Analysis, divided: SegmentedVideo) -> str:
         "" if record.complete else f" (damaged, the rest is missing: {escape(record.error or 'cut off')})"
     )
     count_text = f"{len(found)} change{'s' * (len(found) != 1)}"
-    summary = f"<b>{count_text}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}{damage}"
+    skipped = (
+        "; in stretches without a curve, the pictures hardly change"
+        if np.isnan(analysis.response).any()
+        else ""
+    )
+    summary = (
+        f"<b>{count_text}</b> in {format_time(duration_s)} of {escape(analysis.video_name)}{skipped}{damage}"
+    )
     return f"""
 <div class="bsp-timeline" data-duration-s="{duration_s:.4f}" data-thumbnails="{count}"
      data-thumbnail-width="{analysis.thumbnail_width}" style="--sprite:url(data:image/jpeg;base64,{sprite})">
@@ -74,7 +85,7 @@ def render_timeline(analysis: Analysis, divided: SegmentedVideo) -> str:
     <span class="bsp-key-threshold">threshold</span></div>
   <div class="bsp-plot">
     <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">
-      <polygon points="{_outline(analysis.times_s, analysis.response, duration_s)}"/>
+      {curve}
       <line x1="0" x2="1000" y1="{100 - 100 * threshold:.1f}" y2="{100 - 100 * threshold:.1f}"/>
     </svg>
     {markers}
@@ -101,16 +112,6 @@ def _strip(analysis: Analysis, duration_s: float) -> str:
         f'flex-basis:{analysis.thumbnail_width}px"></div>'
         for index in nearest
     )
-
-
-def _outline(times_s: np.ndarray, values: np.ndarray, duration_s: float) -> str:
-    """Return the curve down to its axis; of many windows the highest of each stretch is kept."""
-    group = -(-len(values) // _MOST_POINTS)
-    starts = np.arange(0, len(values), group)
-    x = 1000 * np.clip(times_s[starts] / duration_s, 0, 1)
-    y = 100 - 100 * np.maximum.reduceat(values, starts)
-    inside = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    return f"{x[0]:.1f},100 {inside} {x[-1]:.1f},100"
 
 
 def _ticks(duration_s: float) -> list[float]:

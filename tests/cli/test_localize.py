@@ -136,6 +136,21 @@ def test_boundaries_of_some_kinds_lie_apart_as_asked(folder, tmp_path):
     assert "are for boundaries" in bsp(*other, code=2)
 
 
+def test_coarse_to_fine_names_what_it_left_out(folder, tmp_path):
+    command = ["localize", folder / "videos" / "levels.mp4", "--threshold", 1]
+    dense, coarse = tmp_path / "dense.json", tmp_path / "coarse.json"
+    bsp(*command, "--model", folder / "boundaries", "--output", dense)
+    said = bsp(*command, "--model", folder / "boundaries", "--output", coarse, "--coarse-to-fine")
+    (one,), (other,) = (json.loads(path.read_text())["videos"] for path in (dense, coarse))
+    assert one["segments"] == other["segments"] and len(one["segments"]) == 1 and "skipped_s" not in one
+    (before, after), (change,) = other["skipped_s"], other["segments"]
+    assert 0 < before[0] < before[1] < change["time_s"] < after[0] < after[1] < 2
+    share = int(re.search(r"(\d+) % of the windows were encoded", said)[1])
+    assert share == round(100 * 9 / 47)  # three hold the cut between their halves, and three on each side
+    said = bsp(*command, "--model", folder / "gtad", "--coarse-to-fine", code=2)
+    assert "are for boundaries" in said
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("out.xml", []), ("out", []), ("out.txt", ["--format", "csv"]), ("out.json", ["--format", "csv"])],

@@ -104,6 +104,10 @@ def timeline(
     kinds: Annotated[
         str | None, Option(help="Boundary types to look for, with commas; all by default.")
     ] = None,
+    coarse_to_fine: Annotated[
+        bool,
+        Option("--coarse-to-fine", help="Encode only around places where small pictures change."),
+    ] = False,
     film_strip: Annotated[
         bool, Option("--film-strip/--no-film-strip", help="Whether to show frames of the video.")
     ] = True,
@@ -143,6 +147,7 @@ def timeline(
             stride_frames,
             kinds=kinds.split(",") if kinds else None,
             progress=progress,
+            coarse_to_fine=coarse_to_fine,
         )
     picked_s = pick_boundaries(response, threshold, DEFAULT_GAP_S if min_gap_s is None else min_gap_s)
     frames, frame_times_s = _spread_frames(video, response.duration_s) if film_strip else (None, None)

@@ -1,5 +1,6 @@
 """`bsp-hf localize`: the actions, moments, steps or boundaries of videos, in seconds."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -66,6 +67,13 @@ def localize(
     min_gap_s: Annotated[
         float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
     ] = None,
+    coarse_to_fine: Annotated[
+        bool,
+        Option(
+            "--coarse-to-fine",
+            help="Encode only around places where small pictures change; saves most of a quiet recording.",
+        ),
+    ] = False,
     timecodes: Annotated[bool, Option("--timecodes", help="Show times as hours:minutes:seconds.")] = False,
     batch_size: Annotated[int, Option(min=1, help="Snippets that go through the encoder together.")] = 8,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
@@ -100,8 +108,11 @@ def localize(
                 f"{model} is for {task}; "
                 + ("it takes no --query." if query else 'pass --query "a sentence".')
             )
-        if task != "video-boundary-detection" and (kinds is not None or min_gap_s is not None):
-            raise ValueError(f"{model} is for {task}; --kinds and --min-gap-s are for boundaries.")
+        is_for_boundaries = kinds is not None or min_gap_s is not None or coarse_to_fine
+        if task != "video-boundary-detection" and is_for_boundaries:
+            raise ValueError(
+                f"{model} is for {task}; --kinds, --min-gap-s and --coarse-to-fine are for boundaries."
+            )
         import transformers
 
         options: dict[str, Any] = {"encoder": encoder, "word_vectors": word_vectors, "device": device}
@@ -110,6 +121,7 @@ def localize(
         find = make(task, model=model, **options)
         parameters: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "batch_size": batch_size}
         parameters |= {"kinds": kinds.split(",") if kinds else None, "min_gap_s": min_gap_s}
+        parameters |= {"coarse_to_fine": coarse_to_fine or None}
         parameters = {key: value for key, value in parameters.items() if value is not None}
         results, failures = _run(find, videos, query or [], parameters, timecodes)
         if output is not None and results:
@@ -224,6 +236,11 @@ def _show(found: Any, timecodes: bool) -> None:  # Any: LocalizedSegments, slow 
     are_boundaries = any("time_s" in segment for segment in found)
     names = ("boundary", "boundaries") if are_boundaries else ("segment", "segments")
     typer.echo(f"{found.video_id} ({found.duration_s:.2f} s): {len(found) or 'no'} {names[len(found) != 1]}")
+    if found.skipped_s:
+        share = 1 - sum(math.isnan(score) for score in found.scores) / len(found.scores)
+        typer.echo(
+            f"  {100 * share:.0f} % of the windows were encoded; in the others, the pictures hardly change"
+        )
     for segment in found:
         places = ("time_s",) if are_boundaries else ("start_s", "end_s")
         times = [_timecode(segment[place]) if timecodes else f"{segment[place]:9.2f} s" for place in places]
@@ -277,6 +294,7 @@ def _write(results: list[tuple[str, Any]], output: Path, file_format: str) -> No
                         "duration_s": found.duration_s,
                         "complete": found.complete,
                         "error": found.error,
+                        **({"skipped_s": found.skipped_s} if found.skipped_s else {}),
                         "segments": found,
                     }
                     for name, found in results

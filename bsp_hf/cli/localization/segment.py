@@ -52,6 +52,13 @@ def segment(
     ] = None,
     min_gap_s: Annotated[float | None, Option(min=0, help="Seconds between two boundaries.")] = None,
     stride_frames: Annotated[int | None, Option(min=1, help="Frames between windows of the encoder.")] = None,
+    coarse_to_fine: Annotated[
+        bool,
+        Option(
+            "--coarse-to-fine",
+            help="Encode only around places where small pictures change; saves most of a quiet recording.",
+        ),
+    ] = False,
     batch_size: Annotated[int, Option(min=1, help="Windows that go through the encoder together.")] = 8,
     camera: Annotated[str | None, Option(help="Camera of a LeRobot data set; default: its first.")] = None,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,
@@ -92,6 +99,7 @@ def segment(
             "threshold": threshold,
             "min_gap_s": min_gap_s,
             "stride_frames": stride_frames,
+            "coarse_to_fine": coarse_to_fine or None,
         }
         given = {name: value for name, value in given.items() if value is not None}
         given |= {"kinds": chosen, "min_segment_s": min_segment, "max_segments": max_segments}

@@ -29,6 +29,9 @@ class PackedConv2d(nn.Module):
         # Parameters, because a model's number type is that of its parameters
         self.weight = convolution.weight
         self.bias = convolution.bias
+        # transformers' MobileNetV2 pads by them.
+        self.stride, self.kernel_size = convolution.stride, convolution.kernel_size
+        self.dilation = convolution.dilation
         places = (convolution.padding, convolution.stride, convolution.dilation)
         self._geometry = (*map(list, places), convolution.groups)
         self._packed: tuple[Any, Tensor] | None = None

@@ -1,11 +1,12 @@
 """`pipeline("video-boundary-detection")`: where videos change, by a boundary classifier slid over them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from bsp_hf.localization.localizer.segments import LocalizedSegments
@@ -16,12 +17,15 @@ from .response import (
     DEFAULT_GAP_S,
     NO_BOUNDARY,
     BoundaryResponse,
-    boundary_probabilities,
-    make_cut_finder,
+    may_be_cuts,
+    nearest_rows,
     pick_boundaries,
-    raise_at_cuts,
+    respond,
     settle_threshold,
 )
+from .sliding import SlidVideo, WindowClassifier, slide
+
+logger = logging.get_logger(__name__)
 
 
 class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
@@ -31,12 +35,15 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     `padding="drop"` by default. Besides these: `threshold` (smallest response of a boundary; by default the
     `boundary_threshold` of the classifier's config), `min_gap_s` (boundaries are at least so far apart, 0.5
     by default), `kinds` (labels whose probabilities add up to the response; by default all but
-    same-speed) and `find_cuts` (whether hard cuts are looked for in the pictures, too, where `kinds` has a
-    class boundary; the response to one is 1).
+    same-speed), `find_cuts` (whether hard cuts are looked for in the pictures, too, where `kinds` has a
+    class boundary; the response to one is 1) and `coarse_to_fine` (off by default: whether only windows are
+    encoded around which small pictures change, which saves most of the time of a quiet recording).
+    `num_workers` changes nothing here: threads decode beside the model.
 
     The result of a video is a [`LocalizedSegments`]: a dict for each boundary, ascending, with `label` (the
     likeliest kind), `score`, `time_s`, and `start_s` and `end_s` of the window around it. `scores` and
-    `times_s` of the result are the response along the video.
+    `times_s` of the result are the response along the video; NaN in windows that were not encoded, of which
+    `skipped_s` has the stretches.
 
     Args:
         model (`PreTrainedModel`): The boundary classifier.
@@ -73,6 +80,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         min_gap_s: float | None = None,
         kinds: Sequence[str] | None = None,
         find_cuts: bool | None = None,
+        coarse_to_fine: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         known = self.model.config.label2id or {}
@@ -80,13 +88,10 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         if unknown:
             raise ValueError(f"kinds={unknown} are none of {', '.join(known)}.")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
-        first = {"find_cuts": find_cuts, "kinds": kinds}
-        last = {"threshold": threshold, "min_gap_s": min_gap_s, "kinds": kinds}
-        return (
-            preprocess | {name: value for name, value in first.items() if value is not None},
-            forward,
-            postprocess | {name: value for name, value in last.items() if value is not None},
-        )
+        looking = {"find_cuts": find_cuts, "coarse_to_fine": coarse_to_fine}
+        preprocess |= {k: v for k, v in looking.items() if v is not None}
+        own = {"threshold": threshold, "min_gap_s": min_gap_s, "kinds": kinds}
+        return preprocess, forward, postprocess | {k: v for k, v in own.items() if v is not None}
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # no positional ones
         """Find the boundaries of one video or several; see the class for what `inputs` may be.
@@ -103,24 +108,28 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
                 result.video_id = name_video(video)
         return found
 
-    def preprocess(  # type: ignore[override]  # the parameters are the parent's and two more
-        self, video: Any, find_cuts: bool = True, kinds: Sequence[str] | None = None, **kwargs: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the windows of one video, one frame apart; the record has the seconds of its cuts."""
-        finder = make_cut_finder(kinds) if find_cuts else None
-        kwargs = {"stride_frames": 1, "padding": "drop", **kwargs}
-        for window in super().preprocess(video, watch=None if finder is None else finder.add, **kwargs):
-            if window["is_last"]:
-                window["record"]["cuts_s"] = [] if finder is None else finder.finish()
-            yield window
-
-    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:  # type: ignore[override]
-        pixel_values = model_inputs.pop("pixel_values")
-        return {"features": boundary_probabilities(self.model, pixel_values), **model_inputs}
-
-    def postprocess(  # type: ignore[override]  # the parameters by name
+    def get_iterator(
         self,
-        model_outputs: list[dict[str, Any]],
+        inputs: Any,  # Any: as of the parent
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Any:
+        """Return the results of videos, each read and classified by the same threads."""
+        classifier = WindowClassifier(self.model, self._extractor)
+        find_cuts = preprocess_params.get("find_cuts", True) and may_be_cuts(postprocess_params.get("kinds"))
+        reading = {"batch_size": batch_size, **preprocess_params, "find_cuts": find_cuts}
+
+        def run(video: Any) -> Any:  # Any: one of the inputs
+            return self.postprocess(slide(classifier, video, **reading), **postprocess_params)
+
+        return map(run, inputs)
+
+    def postprocess(  # type: ignore[override]  # the parameters by name, and what `slide` returns
+        self,
+        model_outputs: SlidVideo,
         return_tensors: bool = False,
         keep_failure: bool = False,
         threshold: float | None = None,
@@ -129,28 +138,22 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     ) -> Any:
         """Pick the peaks of the response."""
         threshold = settle_threshold(self.model.config, threshold)
-        joined = super().postprocess(model_outputs, return_tensors=False, keep_failure=keep_failure)
+        record, failure = model_outputs.record, model_outputs.failure
+        if failure is not None and not keep_failure:
+            logger.warning(f"{failure}")
         numbers = {label: int(number) for label, number in (self.model.config.label2id or {}).items()}
         counted = [kind for kind in numbers if kind != NO_BOUNDARY] if kinds is None else list(kinds)
-        probabilities = joined["features"][:, [numbers[kind] for kind in counted]]
-        fps = joined["fps"] or 1.0
-        response = BoundaryResponse(
-            joined["centers_s"],
-            joined["features"],
-            probabilities.sum(1),
-            joined["snippet_frames"] / fps,
-            joined["duration_s"],
-        )
-        response = raise_at_cuts(response, joined["cuts_s"])
+        columns = [numbers[kind] for kind in counted]
+        response = respond(model_outputs, columns)
         found = LocalizedSegments(
-            _describe(response, probabilities, counted, threshold, min_gap_s),
-            duration_s=joined["duration_s"],
-            error=joined["error"] or _too_short(response, joined["snippet_frames"]),
-            complete=joined["complete"],
+            _describe(response, columns, counted, threshold, min_gap_s),
+            duration_s=record["duration_s"],
+            error=record["error"] or _too_short(response, record["snippet_frames"]),
+            complete=record["complete"],
             times_s=response.times_s,
             scores=response.response,
         )
-        return {"segments": found, "failure": joined["failure"]} if keep_failure else found
+        return {"segments": found, "failure": failure} if keep_failure else found
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the classifier and its preprocessing; `kwargs` as for [`PreTrainedModel.save_pretrained`]."""
@@ -161,18 +164,19 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
 
 def _describe(
     response: BoundaryResponse,
-    probabilities: np.ndarray,
+    columns: Sequence[int],
     kinds: Sequence[str],
     threshold: float,
     min_gap_s: float,
 ) -> list[dict[str, Any]]:
     half_s, rows = response.window_s / 2, []
-    for time_s in pick_boundaries(response, threshold, min_gap_s) if len(response.times_s) else ():
-        row = int(np.abs(response.times_s - time_s).argmin())
-        possible = [kind in CLASS_BOUNDARIES or row not in response.cuts for kind in kinds]
+    picked_s = pick_boundaries(response, threshold, min_gap_s) if len(response.times_s) else np.zeros(0)
+    cuts = set(response.cuts.tolist())
+    for time_s, row in zip(picked_s, nearest_rows(response.times_s, picked_s).tolist(), strict=True):
+        possible = [kind in CLASS_BOUNDARIES or row not in cuts for kind in kinds]
         rows.append(
             {
-                "label": kinds[int(np.where(possible, probabilities[row], -1).argmax())],
+                "label": kinds[int(np.where(possible, response.probabilities[row, columns], -1).argmax())],
                 "score": float(response.response[row]),
                 "time_s": float(time_s),
                 "start_s": max(0.0, float(time_s) - half_s),

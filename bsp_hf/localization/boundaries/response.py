@@ -5,16 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
-from bsp_hf.encoder.snippets import Snippet
-from bsp_hf.encoder.thread_pool import map_in_threads
-from bsp_hf.encoder.video_snippets import VideoSnippets, to_pixel_values
 
-from .transitions import CutFinder
+from .sliding import SlidVideo, WindowClassifier, slide
 
 DEFAULT_GAP_S = 0.5
 # Responses that differ by less are equally high.
@@ -26,7 +22,7 @@ CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS.label, BoundaryType.SAME_CLASS.label
 
 @dataclass(frozen=True, eq=False)
 class BoundaryResponse:
-    """The probability of a boundary along a video."""
+    """The probability of a boundary along a video; NaN in windows that were not encoded."""
 
     times_s: np.ndarray  # float64 `(num_windows,)`, the middle of each window
     probabilities: np.ndarray  # float32 `(num_windows, num_labels)`, the classifier's softmax
@@ -46,6 +42,7 @@ def boundary_response(
     end_s: float | None = None,
     progress: Callable[[float], object] | None = None,
     find_cuts: bool = True,
+    coarse_to_fine: bool = False,
 ) -> BoundaryResponse:
     """Return the response of a boundary classifier slid over a video, streaming.
 
@@ -61,10 +58,12 @@ def boundary_response(
         kinds (`Sequence[str]`, *optional*): Labels whose probabilities add up to the response. By default all
             but same-speed; the two class boundaries alone find cuts and leave changes of pace alone.
         end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
-        progress (`Callable[[float], object]`, *optional*): Called now and then with the second that was
-            reached; what it raises stops the work.
+        progress (`Callable[[float], object]`, *optional*): Called with the second that was reached, after
+            every window; what it raises stops the work.
         find_cuts (`bool`, *optional*, defaults to `True`): Whether to look for cuts in the pictures, where
             `kinds` has a class boundary. `False` leaves the response to the encoder alone.
+        coarse_to_fine (`bool`, *optional*, defaults to `False`): Look at small pictures first, and encode
+            only windows around which they change. Probabilities and response of the others are NaN.
 
     Returns:
         `BoundaryResponse`: Times and response.
@@ -82,68 +81,57 @@ def boundary_response(
             f"the model distinguishes {', '.join(labels)}; a boundary response needs "
             f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
         )
-    model.eval()
-    finder = make_cut_finder(kinds) if find_cuts else None
-    snippets = VideoSnippets(
+    found = slide(
+        WindowClassifier(model.eval(), extractor),
         video,
-        extractor,
-        model.config,
         stride_frames=stride_frames,
-        padding="drop",
+        batch_size=batch_size,
         end_s=end_s,
-        watch=None if finder is None else finder.add,
+        progress=progress,
+        find_cuts=find_cuts and may_be_cuts(kinds),
+        coarse_to_fine=coarse_to_fine,
     )
+    if found.failure is not None:
+        raise found.failure
+    if not len(found.times_s):
+        raise ValueError(f"{video} is shorter than one window of {found.record['snippet_frames']} frames.")
+    return respond(found, [labels[kind] for kind in kinds])
 
-    def classify(windows: list[Snippet]) -> list[tuple[float, np.ndarray]]:
-        with torch.inference_mode():
-            pixel_values = to_pixel_values(extractor, [window.images for window in windows], model.device)
-            rows = boundary_probabilities(model, pixel_values).cpu().numpy()
-        return [(window.center_s, row) for window, row in zip(windows, rows, strict=True)]
 
-    # Each computes on one core, and none waits for another.
-    num_threads = torch.get_num_threads() if model.device.type == "cpu" else 1
-    times_s: list[float] = []
-    rows: list[np.ndarray] = []
-    for time_s, row in map_in_threads(
-        iter(snippets), classify, num_threads=num_threads, batch_size=-(-batch_size // num_threads)
-    ):
-        times_s.append(time_s)
-        rows.append(row)
-        if progress is not None and (len(rows) - 1) % batch_size == 0:
-            progress(time_s)
-    if not rows:
-        raise ValueError(f"{video} is shorter than one window of {snippets.snippet_frames} frames.")
-    probabilities = np.stack(rows)
+def may_be_cuts(kinds: Sequence[str] | None) -> bool:
+    """Return whether boundaries of these kinds can be cuts; all kinds without any named."""
+    return kinds is None or bool(set(kinds) & set(CLASS_BOUNDARIES))
+
+
+def respond(found: SlidVideo, columns: Sequence[int]) -> BoundaryResponse:
+    """Return the response to the kinds of boundary whose probabilities stand in some columns."""
     response = BoundaryResponse(
-        np.array(times_s),
-        probabilities,
-        probabilities[:, [labels[kind] for kind in kinds]].sum(1),
-        snippets.snippet_frames / snippets.record["fps"],
-        snippets.record["duration_s"],
+        found.times_s,
+        found.probabilities,
+        found.probabilities[:, columns].sum(1),
+        found.record["snippet_frames"] / (found.record["fps"] or 1.0),
+        found.record["duration_s"],
     )
-    return response if finder is None else raise_at_cuts(response, finder.finish())
-
-
-def make_cut_finder(kinds: Sequence[str] | None) -> CutFinder | None:
-    """Return what finds cuts, if boundaries of these kinds can be cuts; all kinds without any named."""
-    return CutFinder() if kinds is None or set(kinds) & set(CLASS_BOUNDARIES) else None
+    return raise_at_cuts(response, found.cuts_s)
 
 
 def raise_at_cuts(response: BoundaryResponse, cuts_s: Sequence[float]) -> BoundaryResponse:
-    """Return a response that is 1 at the window nearest to each cut."""
-    if not len(response.times_s) or not cuts_s:
+    """Return a response that is 1 at the encoded window nearest to each cut."""
+    encoded = np.flatnonzero(np.isfinite(response.response))
+    if not len(encoded) or not len(cuts_s):
         return response
-    nearest = np.array([np.abs(response.times_s - cut_s).argmin() for cut_s in cuts_s], dtype=np.int64)
+    nearest = encoded[nearest_rows(response.times_s[encoded], np.array(cuts_s))]
     is_near = np.abs(response.times_s[nearest] - cuts_s) <= response.window_s / 2
     raised, cuts = response.response.copy(), np.unique(nearest[is_near])
     raised[cuts] = 1.0
     return replace(response, response=raised, cuts=cuts)
 
 
-def boundary_probabilities(model: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """Return the classifier's softmax for windows, float32 `(num_windows, num_labels)`."""
-    logits = model(pixel_values=pixel_values.to(model.dtype), return_dict=True).logits
-    return logits.float().softmax(-1)
+def nearest_rows(times_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
+    """Return which of some rising times is nearest to each wanted one, of two the earlier."""
+    after = np.searchsorted(times_s, wanted_s).clip(1, max(1, len(times_s) - 1))
+    before_s, after_s = times_s[after - 1], times_s[after.clip(max=len(times_s) - 1)]
+    return after - (wanted_s - before_s <= after_s - wanted_s)
 
 
 def settle_threshold(config: PreTrainedConfig, given: float | None) -> float:
@@ -179,7 +167,10 @@ def pick_boundaries(
         `np.ndarray`: float64 `(num_boundaries,)`, seconds, rising.
     """
     half = _half_window(response)
-    smooth = _smooth(response.response, half)
+    smooth = np.full(len(response.response), np.nan)
+    for run in encoded_runs(response.response):
+        smooth[run] = _smooth(response.response[run], half)
+    # No comparison with NaN is true: where windows were skipped is neither a peak nor a slope to one.
     around = np.pad(smooth, 1, constant_values=-np.inf)
     peaks = np.flatnonzero((smooth >= around[:-2]) & (smooth >= around[2:]))
     tops = np.array([_find_top(response.response, smooth, int(peak), half) for peak in peaks], dtype=int)
@@ -190,6 +181,12 @@ def pick_boundaries(
         if response.response[top] >= threshold and top not in kept and (gaps_s >= min_gap_s).all():
             kept.append(top)
     return response.times_s[sorted(kept)]
+
+
+def encoded_runs(response: np.ndarray) -> list[slice]:
+    """Return the stretches of a response that are not NaN, the windows that were encoded."""
+    edges = np.flatnonzero(np.diff(np.pad(np.isfinite(response).astype(np.int8), 1))).reshape(-1, 2)
+    return [slice(int(first), int(end)) for first, end in edges]
 
 
 def _find_top(response: np.ndarray, smooth: np.ndarray, peak: int, half: int) -> int:

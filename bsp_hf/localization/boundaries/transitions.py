@@ -69,7 +69,11 @@ class CutFinder:
 
     def add(self, image: Any, time_s: float) -> None:  # Any: uint8 (height, width, 3), array or tensor
         """Take the next frame."""
-        self._pictures.append(shrink_picture(image))
+        self.add_small(shrink_picture(image), time_s)
+
+    def add_small(self, small: np.ndarray, time_s: float) -> None:
+        """Take the next frame, as [`shrink_picture`] gives it."""
+        self._pictures.append(small)
         self._times_s.append(time_s)
         self._look(len(self._pictures) - REACH_FRAMES)
 

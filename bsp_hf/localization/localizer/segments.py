@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from html import escape
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ class LocalizedSegments(list):
         complete (`bool` or `"unknown"`, *optional*, defaults to `True`): Whether the file was whole, as in
             `VideoReport`; `False` with an error.
         times_s (`np.ndarray`, *optional*): `(num_scores,)`, seconds at which `scores` hold.
-        scores (`np.ndarray`, *optional*): `(num_scores,)`, actionness or boundary response along the video.
+        scores (`np.ndarray`, *optional*): `(num_scores,)`, actionness or boundary response along the video;
+            NaN where nothing was encoded.
     """
 
     def __init__(
@@ -46,6 +48,11 @@ class LocalizedSegments(list):
         self.video_id, self.duration_s, self.error = video_id, duration_s, error
         self.complete: Completeness = complete if error is None else False
         self.times_s, self.scores = times_s, scores
+
+    @property
+    def skipped_s(self) -> list[tuple[float, float]]:
+        """`list[tuple[float, float]]`: First and last second of each stretch of `scores` that are NaN."""
+        return find_skipped(self.times_s, self.scores)
 
     def __repr__(self) -> str:
         rows = [
@@ -70,10 +77,20 @@ class LocalizedSegments(list):
         if self.times_s is not None and self.scores is not None:
             step = -(-len(self.scores) // _WIDTH) or 1
             points = zip(self.times_s[::step], self.scores[::step], strict=True)
-            line = " ".join(f"{x * scale:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in points)
-            drawn.append(f'<polyline points="{line}" fill="none" stroke="#0072B2"/>')
+            places = [f"{x * scale:.1f},{_HEIGHT * (1 - y):.1f}" if y == y else "" for x, y in points]
+            for is_drawn, line in groupby(places, bool):  # not across what was skipped
+                if is_drawn:
+                    drawn.append(f'<polyline points="{" ".join(line)}" fill="none" stroke="#0072B2"/>')
         picture = f'<svg width="{_WIDTH}" height="{_HEIGHT}" style="background:#eee">{"".join(drawn)}</svg>'
         return f"{picture}<pre>{escape(repr(self)[1:-1])}</pre>"
+
+
+def find_skipped(times_s: np.ndarray | None, scores: np.ndarray | None) -> list[tuple[float, float]]:
+    """Return first and last time of each stretch of scores that are NaN."""
+    if times_s is None or scores is None:
+        return []
+    edges = np.flatnonzero(np.diff(np.pad(np.isnan(scores).astype(np.int8), 1))).reshape(-1, 2)
+    return [(float(times_s[first]), float(times_s[end - 1])) for first, end in edges]
 
 
 def describe_detections(

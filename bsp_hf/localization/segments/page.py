@@ -7,6 +7,8 @@ from urllib.parse import quote
 import jinja2
 import numpy as np
 
+from bsp_hf.localization.boundaries.response import encoded_runs
+
 from .text_files import describe_kind
 from .types import SegmentedVideo
 
@@ -22,26 +24,33 @@ def render_page(video: SegmentedVideo) -> str:
     link = quote(video.path or "", ":/")
     if video.path and "://" not in video.path:
         link = Path(video.path).absolute().as_uri()
+    outlines = outline_response(video.times_s, video.scores, video.segments[0].start_s, video.duration_s)
     return _PAGE.render(
         video=video,
         pictures=pictures or [""] * len(video.segments),
-        outline=_outline(video),
+        outlines=outlines if video.threshold is not None else [],
         link=link,
         clock=_clock,
         describe=describe_kind,
     )
 
 
-def _outline(video: SegmentedVideo) -> str:
-    """Return the response as points of a polygon, the highest of each stretch where there are many."""
-    if video.times_s is None or video.scores is None or video.threshold is None or not len(video.scores):
-        return ""
-    start_s = video.segments[0].start_s
-    starts = np.arange(0, len(video.scores), -(-len(video.scores) // _MOST_POINTS))
-    x = 1000 * np.clip((video.times_s[starts] - start_s) / max(video.duration_s - start_s, 1e-9), 0, 1)
-    y = 100 - 100 * np.maximum.reduceat(video.scores, starts)
-    inside = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    return f"{x[0]:.1f},100 {inside} {x[-1]:.1f},100"
+def outline_response(
+    times_s: np.ndarray | None, scores: np.ndarray | None, start_s: float, end_s: float
+) -> list[str]:
+    """Return the points of a polygon for each stretch of a response that is not NaN, 1000 wide and 100 high.
+
+    Of many windows the highest of each stretch is kept.
+    """
+    if times_s is None or scores is None or not len(scores):
+        return []
+    starts = np.arange(0, len(scores), -(-len(scores) // _MOST_POINTS))
+    x = 1000 * np.clip((times_s[starts] - start_s) / max(end_s - start_s, 1e-9), 0, 1)
+    highest = np.fmax.reduceat(scores, starts)
+    points = np.array([f"{a:.1f},{100 - 100 * b:.1f}" for a, b in zip(x, highest, strict=True)])
+    return [
+        f"{x[run][0]:.1f},100 {' '.join(points[run])} {x[run][-1]:.1f},100" for run in encoded_runs(highest)
+    ]
 
 
 def _clock(time_s: float) -> str:

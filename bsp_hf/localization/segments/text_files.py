@@ -7,6 +7,8 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from bsp_hf.localization.localizer.segments import find_skipped
+
 from .types import CHANGE_KINDS, SegmentedVideo
 
 FORMAT_VERSION = 1
@@ -38,6 +40,7 @@ def render_json(video: SegmentedVideo) -> str:
         "encoder": video.encoder,
         "threshold": video.threshold,
         "error": video.error,
+        "skipped_s": find_skipped(video.times_s, video.scores),
         "boundaries": [
             {"time_s": _seconds(one.start_s), "frame": one.start_frame, "kind": one.kind, "score": one.score}
             for one in segments[1:]

@@ -63,7 +63,8 @@ class SegmentedVideo:
         height (`int`): Height of the frames.
         path (`str`, *optional*): The file, where there is one.
         times_s (`np.ndarray`, *optional*): `(num_windows,)`, seconds at which `scores` hold.
-        scores (`np.ndarray`, *optional*): `(num_windows,)`, the boundary response.
+        scores (`np.ndarray`, *optional*): `(num_windows,)`, the boundary response; NaN where nothing was
+            encoded.
         threshold (`float`, *optional*): Smallest response of a change.
         encoder (`str`, *optional*): Name of the encoder.
         error (`str`, *optional*): What of the video could not be read.

@@ -1,11 +1,14 @@
 """The boundary pipeline, against the classifier slid over the video by hand."""
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 from support.tiny_localizers import boundary_classifier, tiny_encoder, tiny_extractor
 from transformers import pipeline
 
-from bsp_hf import BSPForBoundaryClassification, save_checkpoint_folder
+from bsp_hf import BSPForBoundaryClassification, VideoReader, save_checkpoint_folder
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
 
 
@@ -35,6 +38,42 @@ def test_boundaries_are_those_of_the_classifier_slid_over_the_video(boundaries, 
     boundaries.model.config.boundary_threshold = 0.5
     with pytest.raises(ValueError, match=r"kinds=\['fade'\] are none of"):
         boundaries(levels_video, kinds=["fade"])
+
+
+def test_the_response_is_that_of_each_window_alone(boundaries, levels_video):
+    with VideoReader(levels_video) as video:
+        frames = np.stack([frame.image for frame in video])
+    pixel_values = boundaries.feature_extractor(list(frames), return_tensors="pt")["pixel_values"][0]
+    with torch.inference_mode():
+        windows = torch.stack([pixel_values[k : k + 4] for k in range(len(frames) - 3)])
+        expected = 1 - boundaries.model(windows).logits.softmax(-1)[:, 3]
+    found = boundaries(levels_video, find_cuts=False, batch_size=7)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-5)
+    assert found.skipped_s == []
+
+
+def test_coarse_to_fine_leaves_out_what_is_quiet_and_names_it(boundaries, levels_video):
+    dense, coarse = (boundaries(levels_video, threshold=1.0, coarse_to_fine=on) for on in (False, True))
+    assert coarse == dense and len(dense) == 2
+    is_encoded = np.isfinite(coarse.scores)
+    assert is_encoded.any() and coarse.times_s.tolist() == dense.times_s.tolist()
+    np.testing.assert_allclose(coarse.scores[is_encoded], dense.scores[is_encoded], atol=1e-6)
+    assert len(coarse.skipped_s) == 3 and coarse.skipped_s[0][0] == dense.times_s[0]
+    for first_s, last_s in coarse.skipped_s:
+        assert not is_encoded[(coarse.times_s >= first_s) & (coarse.times_s <= last_s)].any()
+    # The curve has a gap in each.
+    assert dense._repr_html_().count("<polyline") == 1 and coarse._repr_html_().count("<polyline") == 2
+
+
+def test_an_answer_that_is_not_finite_fails_that_video(boundaries, levels_video):
+    model = copy.deepcopy(boundaries.model)
+    with torch.no_grad():
+        model.classifier.bias[0] = torch.nan
+    find = pipeline("video-boundary-detection", model=model, feature_extractor=boundaries.feature_extractor)
+    with pytest.raises(ValueError, match=r"levels\.mp4: the classifier's answer is not finite in 72 of 72"):
+        find(levels_video)
+    (found,) = find([levels_video])
+    assert found == [] and "float32" in found.error and found.complete is False
 
 
 def test_boundaries_of_a_list_and_of_what_is_too_short(boundaries, levels_video, broken_video, tiny_video):

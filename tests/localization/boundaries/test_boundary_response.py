@@ -9,12 +9,15 @@ import torch
 from PIL import Image
 
 from bsp_hf import BSPFeatureExtractor
+from bsp_hf.encoder.snippets import iter_snippets
+from bsp_hf.encoder.video_records import Frame
 from bsp_hf.localization.boundaries.response import (
     BoundaryResponse,
     boundary_response,
     calibrate_threshold,
     pick_boundaries,
 )
+from bsp_hf.localization.boundaries.sliding import QuietWindows
 from bsp_hf.localization.boundaries.transitions import CutFinder, classify_transition
 
 
@@ -107,6 +110,18 @@ def test_the_threshold_is_what_one_unchanged_clip_in_a_hundred_exceeds():
     assert calibrate_threshold(np.array([])) == 0.5
 
 
+def test_where_windows_were_skipped_there_is_no_peak():
+    values = np.zeros(100)
+    values[20:27], values[50:54] = 0.9, np.linspace(0.6, 0.9, 4)
+    dense = pick_boundaries(response_of(values), min_gap_s=0)
+    values[:10] = values[40:50] = values[54:80] = np.nan  # behind the second, it may go on rising
+    response = response_of(values)
+    assert len(dense) == 2 and pick_boundaries(response, min_gap_s=0).tolist() == dense[:1].tolist()
+    assert len(pick_boundaries(response_of(np.full(9, np.nan)))) == 0
+    values[-1] = 0.9  # at the end of the video nothing goes on
+    assert pick_boundaries(response_of(values), min_gap_s=0)[-1] == pytest.approx(99 * 0.04)
+
+
 def test_nothing_below_the_threshold_is_a_boundary():
     assert len(pick_boundaries(response_of(np.full(50, 0.4)))) == 0
 
@@ -196,3 +211,55 @@ def test_nothing_is_a_cut_in_noise_and_slow_change():
         finder.add((noise + 3 * number).astype(np.uint8), number / 10)
     assert finder.finish() == []
     assert CutFinder().finish() == []
+
+
+@pytest.mark.parametrize("stride_frames", [1, 3, 10])
+def test_windows_that_share_a_frame_with_a_change_keep_their_pictures(stride_frames):
+    pictures = np.full((60, 32, 32, 3), 90, np.uint8)
+    pictures += np.random.default_rng(0).integers(0, 6, pictures.shape).astype(np.uint8)  # noise is none
+    pictures[34:, 8:12, 20:24] += 40  # one field of 64
+    quiet = QuietWindows()
+
+    def frames():
+        for number, picture in enumerate(pictures):
+            quiet.add_small(picture)
+            yield Frame(picture, number / 10, number)
+
+    given = list(quiet.skim(iter_snippets(frames(), 8, stride_frames, frame_duration_s=0.1)))
+    assert [window.start_frame for window in given] == [k * stride_frames for k in range(len(given))]
+
+    def changes(window):  # between its halves, by 8 and more: of the 40 at least a fifth
+        inside = pictures[window.start_frame : window.end_frame, 8:12, 20:24].astype(float)
+        half = len(inside) // 2
+        return abs(inside[:half].mean() - inside[-half:].mean()) >= 8
+
+    loud = [window for window in given if changes(window)]
+    for window in given:
+        near = any(abs(window.start_frame - other.start_frame) < 8 for other in loud)
+        assert bool(window.images) == near
+    assert loud and not all(window.images for window in given)
+
+
+def test_coarse_to_fine_encodes_only_around_changes_and_finds_the_same(tmp_path):
+    levels = [40, 200, 90, 160]
+    video = render_steps(tmp_path / "steps.mp4", levels=levels, frames_each=60)
+    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    seen = []
+
+    class Counting(CutDetector):
+        def __call__(self, pixel_values, return_dict):
+            seen.append(len(pixel_values))
+            return super().__call__(pixel_values, return_dict)
+
+    dense = boundary_response(Counting(), extractor, video)
+    assert sum(seen) == len(dense.times_s) == 233 and np.isfinite(dense.response).all()
+    seen.clear()
+    coarse = boundary_response(Counting(), extractor, video, coarse_to_fine=True)
+    is_encoded = np.isfinite(coarse.response)
+    assert 3 * 8 <= sum(seen) == is_encoded.sum() < 3 * 24
+    np.testing.assert_array_equal(coarse.times_s, dense.times_s)
+    np.testing.assert_allclose(coarse.probabilities[is_encoded], dense.probabilities[is_encoded], atol=1e-6)
+    assert np.isnan(coarse.probabilities[~is_encoded]).all() and coarse.cuts.tolist() == dense.cuts.tolist()
+    for threshold in (0.5, 0.99):
+        found = pick_boundaries(coarse, threshold)
+        assert len(found) == 3 and found.tolist() == pick_boundaries(dense, threshold).tolist()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 
@@ -146,6 +147,19 @@ def test_edl_is_read_by_the_adapter(videos, name, rate, mode, factor, tmp_path):
     ranges = [clip.source_range for clip in timeline.tracks[0]]
     pairs = [(one.start_time.value, one.end_time_exclusive().value) for one in ranges]
     assert pairs == [(start * factor, end * factor) for start, end in frames_of(video)]
+
+
+def test_a_response_with_a_gap_is_drawn_in_parts_and_the_gap_is_named(videos, tmp_path):
+    times_s, scores = np.arange(6) / 10, np.array([0.2, np.nan, np.nan, 0.5, 1.0, 0.25])
+    video = replace(videos["ntsc"], times_s=times_s, scores=scores, threshold=0.5)
+    page = write_segments(video, tmp_path / "gap.html").read_text(encoding="utf-8")
+    heights = [
+        [float(point.split(",")[1]) for point in points.split()]
+        for points in re.findall(r'<polygon points="([^"]+)"', page)
+    ]
+    assert heights == [[100, 80, 100], [100, 50, 0, 75, 100]]
+    written = json.loads(write_segments(video, tmp_path / "gap.json").read_text())
+    assert written["skipped_s"] == [[0.1, 0.2]]
 
 
 def test_drop_frame_timecode_skips_two_numbers_a_minute(tmp_path):
