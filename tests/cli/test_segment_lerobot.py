@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -72,6 +73,10 @@ def test_episodes_have_their_own_seconds_and_their_ends_are_no_changes(folder):
         ({}, ("--camera", "wrist"), f"has no camera wrist; it has {CAMERA}"),
         ({}, ("--format", "json", "--output", "out"), "written in its own layout"),
         ({"features": {"subtask_index": {"dtype": "int64"}}}, (), "has subtasks already"),
+        ({"features": [1]}, (), "features must be an object of objects"),
+        ({"video_path": None}, (), "video_path is None; expected a text"),
+        ({"video_path": "{nope}.mp4"}, (), "names something else than video_key"),
+        ({"video_path": "../../{video_key}.mp4"}, (), "leads out of the data set"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(folder, tmp_path, change, words, said, monkeypatch):
@@ -83,6 +88,31 @@ def test_what_does_not_fit_is_refused_in_one_line(folder, tmp_path, change, word
     (tmp_path / "set/meta/info.json").write_text(json.dumps(info | change), encoding="utf-8")
     answer = segment(folder, *words, source=tmp_path / "set", code=2)
     assert said in plain(answer) and "Traceback" not in answer and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("episode_index", 0, "episode 0 comes twice"),
+        ("length", -1, "is no episode"),
+        (f"videos/{CAMERA}/to_timestamp", float("nan"), "is no episode"),
+        (f"videos/{CAMERA}/from_timestamp", "x", "is no episode"),
+        (f"videos/{CAMERA}/to_timestamp", 60.0, "ends at 60.00 s of"),
+        (None, None, "cannot be read"),
+    ],
+)
+def test_tables_of_episodes_that_do_not_fit_are_named(folder, tmp_path, column, value, said):
+    shutil.copytree(folder / "squares", tmp_path / "set")
+    (file,) = (tmp_path / "set/meta/episodes").rglob("*.parquet")
+    if column is None:
+        file.write_bytes(file.read_bytes()[:100])
+    else:
+        table = pandas.read_parquet(file)
+        table[column] = value
+        table.to_parquet(file)
+    answer = plain(segment(folder, source=tmp_path / "set", code=2))
+    assert said in answer and "Traceback" not in answer
+    assert value == 60.0 or str(file) in answer
 
 
 def test_an_output_that_exists_or_lies_inside_is_refused(folder, tmp_path):

@@ -1,10 +1,11 @@
 """Proposed subtasks of a LeRobot v3 data set in its own layout; lerobot itself is not needed."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from bsp_hf.encoder.video import index_frames
 from bsp_hf.files import atomic_folder, link_missing
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
+from bsp_hf.metrics.text_files import read_json_object
 
 from .segmenting import check_choice, divide_video, find_changes
 from .types import SegmentedVideo
@@ -47,34 +49,75 @@ def is_lerobot(folder: Path) -> bool:
 
 def read_lerobot(folder: Path, camera: str | None = None) -> LeRobotData:
     """Read the episodes of a data set of version 3; by default as its first camera shows them."""
-    import pyarrow.parquet as parquet
-
-    info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
-    version = str(info.get("codebase_version"))
-    if not version.startswith("v3"):
-        raise ValueError(f"{folder}: its layout is {version}; convert it to v3.0 with lerobot's own script.")
-    if _COLUMN in info.get("features", {}) or (folder / _SUBTASKS).exists():
-        raise ValueError(f"{folder} has subtasks already; remove {_COLUMN} to have others proposed.")
-    cameras = [name for name, one in info.get("features", {}).items() if one.get("dtype") == "video"]
+    info = _read_info(folder)
+    cameras = [name for name, one in info["features"].items() if one.get("dtype") == "video"]
     chosen = camera or next(iter(cameras), "")
     if chosen not in cameras:
         raise ValueError(f"{folder} has no camera {chosen}; it has {', '.join(cameras) or 'none'}.")
-    names = [
-        f"videos/{chosen}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-    ]
-    episodes = []
+    place = f"videos/{chosen}"
+    numbers = ["episode_index", "length", f"{place}/chunk_index", f"{place}/file_index"]
+    names = [*numbers, f"{place}/from_timestamp", f"{place}/to_timestamp"]
+    episodes: dict[int, Episode] = {}
     files = sorted((folder / "meta" / "episodes").glob("*/*.parquet"))
     if not files:
         raise ValueError(f"{folder}: meta/episodes holds no parquet file; is the data set complete?")
     for file in files:
-        missing = {"episode_index", "length", *names} - set(parquet.read_schema(file).names)
-        if missing:
-            raise ValueError(f"{file}: the columns {', '.join(sorted(missing))} are missing.")
-        for row in parquet.read_table(file, columns=["episode_index", "length", *names]).to_pylist():
-            chunk, number, from_s, to_s = (row[name] for name in names)
-            path = info["video_path"].format(video_key=chosen, chunk_index=chunk, file_index=number)
-            episodes.append(Episode(row["episode_index"], row["length"], folder / path, from_s, to_s))
-    return LeRobotData(folder, info, chosen, tuple(sorted(episodes, key=lambda one: one.index)))
+        for row in _read_table(file, names).select(names).to_pylist():
+            *counts, from_s, to_s = row.values()
+            are_counts = all(isinstance(count, int) and count >= 0 for count in counts)
+            are_seconds = all(isinstance(time_s, int | float) for time_s in (from_s, to_s))
+            if not are_counts or not are_seconds or not 0 <= from_s < to_s < math.inf:
+                raise ValueError(f"{file}: {row} is no episode: whole numbers, and seconds in their order.")
+            index, length, chunk, number = counts
+            if index in episodes:
+                raise ValueError(f"{file}: episode {index} comes twice.")
+            path = _locate_video(info["video_path"], chosen, chunk, number, folder)
+            episodes[index] = Episode(index, length, path, from_s, to_s)
+    return LeRobotData(folder, info, chosen, tuple(episodes[index] for index in sorted(episodes)))
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    path = folder / _INFO
+    info = read_json_object(path)
+    version = str(info.get("codebase_version"))
+    if not version.startswith("v3"):
+        raise ValueError(f"{path}: its layout is {version}; convert it to v3.0 with lerobot's own script.")
+    features, template = info.get("features"), info.get("video_path")
+    if not isinstance(features, dict) or not all(isinstance(one, dict) for one in features.values()):
+        raise ValueError(f"{path}: features must be an object of objects.")
+    if not isinstance(template, str):
+        raise ValueError(f"{path}: video_path is {template!r}; expected a text with {{video_key}} and so on.")
+    if _COLUMN in features or (folder / _SUBTASKS).exists():
+        raise ValueError(f"{folder} has subtasks already; remove {_COLUMN} to have others proposed.")
+    return info
+
+
+def _read_table(file: Path, columns: Sequence[str]) -> Any:  # Any: a table of pyarrow
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.read_table(file)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    missing = set(columns) - set(table.column_names)
+    if missing:
+        raise ValueError(f"{file}: the columns {', '.join(sorted(missing))} are missing.")
+    return table
+
+
+def _locate_video(template: str, camera: str, chunk: int, number: int, folder: Path) -> Path:
+    """Return the file of a video, which lies in the data set."""
+    try:
+        name = template.format(video_key=camera, chunk_index=chunk, file_index=number)
+    except (LookupError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{folder / _INFO}: video_path {template!r} names something else than video_key, chunk_index and "
+            "file_index."
+        ) from error
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ValueError(f"{folder / _INFO}: video_path leads out of the data set, to {name}.")
+    return folder / name
 
 
 def segment_episodes(
@@ -101,6 +144,11 @@ def segment_episodes(
         half_frame_s = 0.5 / index.fps  # seconds of a table are rounded
         margin = detector.model.config.num_frames // 2
         for episode in episodes:
+            if episode.to_s > index.times_s[-1] + 2.5 / index.fps:
+                raise ValueError(
+                    f"episode {episode.index} ends at {episode.to_s:.2f} s of {path}, whose last frame is at "
+                    f"{index.times_s[-1]:.2f} s."
+                )
             start_s, end_s = max(0.0, episode.from_s - half_frame_s), episode.to_s - half_frame_s
             first, last = np.searchsorted(index.times_s, [start_s, end_s])
             divided = divide_video(
@@ -148,7 +196,7 @@ def write_subtasks(data: LeRobotData, segments: dict[int, SegmentedVideo], outpu
     count = max(len(one.segments) for one in segments.values())
     with atomic_folder(output) as new:
         for file in sorted((data.folder / "data").glob("*/*.parquet")):
-            table = parquet.read_table(file)
+            table = _read_table(file, ("episode_index", "frame_index"))
             numbers = _number_rows(table, segments)
             table = table.append_column(_COLUMN, pyarrow.array(numbers, pyarrow.int64()))
             table = table.replace_schema_metadata(_describe_column(table.schema.metadata))
