@@ -87,8 +87,11 @@ def collect_annotations(
 ) -> AnnotationSet:
     """Return what the entries of a file annotate; with `strict`, bad rows are an [`AnnotationError`]."""
     collector = _Collector(path, keep_ambiguous)
-    for entry in entries:
-        collector.add(entry)
+    try:
+        for entry in entries:
+            collector.add(entry)  # which lists what is wrong with its rows
+    except BadRowError as error:
+        raise ValueError(f"{path}: {error}") from error
     return collector.finish(strict)
 
 

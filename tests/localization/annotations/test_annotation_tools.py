@@ -241,6 +241,45 @@ def test_what_is_written_is_detected_under_any_name_and_in_folders(tmp_path, lay
     }
 
 
+def places_of(value, place=()):
+    """Yield the place of every part of parsed JSON."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield (*place, key)
+        yield from places_of(part, (*place, key))
+
+
+@pytest.mark.parametrize("layout", ["boris", "via", "fiftyone"])
+def test_parts_of_another_type_are_refused_or_listed(tmp_path, layout):
+    videos = tuple(AnnotatedVideo(name, 9.0, segments=(Segment(1.0, 2.0, "x"),), fps=25.0) for name in "ab")
+    path = tmp_path / f"made.{layout}"
+    write_annotations(AnnotationSet(videos), path, layout)
+    text = json.dumps(BORIS) if layout == "boris" else path.read_text(encoding="utf-8")
+    for place in list(places_of(json.loads(text))):
+        for odd in (None, 3, [None], {"x": None}):
+            project = json.loads(text)
+            part = project
+            for key in place[:-1]:
+                part = part[key]
+            part[place[-1]] = odd
+            path.write_text(json.dumps(project), encoding="utf-8")
+            try:
+                found = read_annotations(path, layout, fps=25)
+            except ValueError as error:
+                assert str(path) in str(error), (place, odd)
+            else:
+                assert all(one.start_s < one.end_s for v in found.videos for one in v.segments), (place, odd)
+
+
+def test_detections_that_are_no_list_are_listed(tmp_path):
+    labels = {"a": {"detections": []}, "b": None, "c": [{"label": "x", "timestamps": [1, 2]}]}
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"classes": None, "labels": labels}), encoding="utf-8")
+    found = read_annotations(path)
+    assert sorted(found.by_id) == ["a", "b", "c"] and found.num_segments == 1
+    assert ["has detections; expected timestamps or support" in str(one) for one in found.problems] == [True]
+
+
 def test_a_bad_row_in_a_folder_names_its_document(tmp_path):
     videos = tuple(AnnotatedVideo(name, segments=(Segment(1.0, 2.0, "x"),)) for name in "ab")
     write_annotations(AnnotationSet(videos), tmp_path / "all", "elan")

@@ -44,18 +44,24 @@ def boris_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     text = JsonText(path)
     project = expect_mapping(text.data, path, "a project of BORIS")
     behaviours = to_record(project.get("behaviors_conf") or {}, "behaviors_conf").values()
-    points = {b.get("code") for b in behaviours if isinstance(b, Mapping) and "Point" in str(b.get("type"))}
+    points = {
+        str(one.get("code"))
+        for one in (to_record(behaviour, "behaviors_conf") for behaviour in behaviours)
+        if "Point" in str(one.get("type"))
+    }
     observations = expect_mapping(project.get("observations"), path, "observations of BORIS")
     for name, observation in observations.items():
         yield Entry(text.line_of(name), None, _observation_rows(name, observation, points, options.subset))
 
 
-def _observation_rows(name: str, observation: Any, points: set[Any], subset: str) -> Iterator[Row]:
+def _observation_rows(name: str, observation: Any, points: set[str], subset: str) -> Iterator[Row]:
     observation = to_record(observation, "the observation")
     files = observation.get("file") or {}
-    files = files.get("1", []) if isinstance(files, Mapping) else files
+    files = to_list((files.get("1") or [] if isinstance(files, Mapping) else files), "file")
+    if not all(isinstance(file, str) for file in files):
+        raise BadRowError(f"file is {files!r}, expected names.")
     info = to_record(observation.get("media_info") or {}, "media_info")
-    lengths, rates = info.get("length") or {}, info.get("fps") or {}
+    lengths, rates = (to_record(info.get(fact) or {}, fact) for fact in ("length", "fps"))
     if observation.get("time offset") not in (None, 0, 0.0):
         raise BadRowError(f"observation {name!r} has a time offset; set it to 0 in BORIS.")
     if len(files) > 1 and not all(file in lengths for file in files):
@@ -77,13 +83,16 @@ def _observation_rows(name: str, observation: Any, points: set[Any], subset: str
                 yield SegmentRow((window[0] - starts_s[number], window[1] - starts_s[number]), label)
 
 
-def _pair_events(name: str, events: list[Any], points: set[Any]) -> list[tuple[Any, str]]:
+def _pair_events(name: str, events: list[Any], points: set[str]) -> list[tuple[Any, str]]:
     """Return start, end and behaviour of the states; a start without an end as a window that is refused."""
     open_since: dict[tuple[Any, ...], float] = {}
     states: list[tuple[Any, str]] = []
     num_points = 0
-    for event in sorted(events, key=lambda one: to_number(to_list(one, "event")[0], "time")):
-        time_s, subject, code, modifiers = [*event, "", "", ""][:4]
+    for event in events:
+        if len(to_list(event, "event")) < 3 or not all(isinstance(text, str) for text in event[1:3]):
+            raise BadRowError(f"event is {event!r}, expected time, subject, behaviour and so on.")
+    for event in sorted(events, key=lambda one: to_number(one[0], "time")):
+        time_s, subject, code, modifiers = [*event, ""][:4]
         if code in points:
             num_points += 1
             continue

@@ -33,12 +33,15 @@ def fiftyone_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
     for video_id, detections in expect_mapping(data.get("labels"), path, "labels by id").items():
         line = text.line_of(video_id)
         yield Entry(line, video_id, [{"subset": options.subset, "fps": options.fps}])
-        for one in detections if isinstance(detections, list) else ():
+        # Each is an entry, so that a bad one costs no other.
+        for one in detections if isinstance(detections, list) else [detections] if detections else ():
             yield Entry(line, video_id, _detection_rows(one, classes, options))
 
 
 def _detection_rows(one: Any, classes: list[Any], options: ReadingOptions) -> Iterator[Row]:
     one = to_record(one, "the detection")
+    if not one.keys() & {"timestamps", "support"}:
+        raise BadRowError(f"the detection has {', '.join(one) or 'nothing'}; expected timestamps or support.")
     yield {"subset": options.subset}
     label = one.get("label", "")
     if isinstance(label, int) and classes:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..reading import Entry, JsonText, ReadingOptions, Row, SegmentRow, expect_mapping, to_record
+from ..reading import Entry, JsonText, ReadingOptions, Row, SegmentRow, expect_mapping, to_list, to_record
 from ..types import AnnotatedVideo
 from .media import Media, id_of_media, media_of
 
@@ -27,7 +27,8 @@ def via_entries(path: Path, options: ReadingOptions) -> Iterator[Entry]:
             1, None, _segment_rows({"vid": view_id, "z": []}, views, files, attributes, options.subset)
         )
     for key, entry in expect_mapping(project.get("metadata") or {}, path, "metadata").items():
-        if isinstance(entry, Mapping) and (entry.get("xy") or len(entry.get("z") or ()) < 2):
+        z = entry.get("z") or [] if isinstance(entry, Mapping) else None
+        if isinstance(entry, Mapping) and (entry.get("xy") or (isinstance(z, list) and len(z) < 2)):
             continue
         rows = _segment_rows(entry, views, files, attributes, options.subset)
         yield Entry(text.line_of(key), None, rows)
@@ -41,11 +42,14 @@ def _segment_rows(
     subset: str,
 ) -> Iterator[Row]:
     entry = to_record(entry, "the segment")
-    shown = to_record(views.get(str(entry.get("vid"))), f"view {entry.get('vid')}").get("fid_list") or [None]
+    view = to_record(views.get(str(entry.get("vid"))), f"view {entry.get('vid')}")
+    shown = to_list(view.get("fid_list") or [None], "fid_list")
     file = to_record(files.get(str(shown[0])), f"file {shown[0]}")
     yield {"video_id": id_of_media(file.get("fname") or file.get("src")), "subset": subset}
     if entry.get("z"):
-        yield SegmentRow(list(entry["z"]), _label_of(to_record(entry.get("av") or {}, "av"), attributes))
+        yield SegmentRow(
+            to_list(entry["z"], "z"), _label_of(to_record(entry.get("av") or {}, "av"), attributes)
+        )
 
 
 def _label_of(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> str:

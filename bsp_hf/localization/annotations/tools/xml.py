@@ -19,7 +19,7 @@ def parse_xml(path: Path, root_name: str) -> ElementTree.Element:
     try:
         # As bytes, because a text may not say which encoding it has.
         root = ElementTree.fromstring(read_text(path).encode("utf-8"))
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:  # or an encoding that nobody knows
         raise ValueError(f"{path} is not a readable XML file ({error}). Is it complete?") from error
     if root.tag != root_name:
         raise ValueError(f"{path} holds <{root.tag}>; expected <{root_name}>.")
