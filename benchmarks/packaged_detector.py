@@ -20,7 +20,7 @@ from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 from bsp_hf import pretrained_path
 from bsp_hf.encoder.video import VideoReader
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries
-from bsp_hf.localization.boundaries.transitions import CutFinder
+from bsp_hf.localization.boundaries.transitions import TransitionFinder
 from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
@@ -40,12 +40,12 @@ def count_right(found_s: np.ndarray, changes: list[list[float]]) -> int:
 
 def count_cuts(path: Path) -> tuple[int, int]:
     """Return the number of cuts seen in the pictures of a video, and of its frames."""
-    finder, num_frames = CutFinder(), 0
+    finder, num_frames = TransitionFinder(), 0
     with VideoReader(path) as frames:
         for frame in frames:
             finder.add(frame.image, frame.time_s)
             num_frames += 1
-    return len(finder.finish()), num_frames
+    return len(finder.finish().cuts_s), num_frames
 
 
 def main() -> None:

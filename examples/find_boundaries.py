@@ -17,16 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoFeatureExtractor, AutoModel, AutoModelForVideoClassification, pipeline
+from transformers import AutoFeatureExtractor, AutoModel, pipeline
 
 import bsp_hf
 from bsp_hf.files import atomic_file, atomic_write_text
-from bsp_hf.localization.boundaries.response import (
-    DEFAULT_GAP_S,
-    boundary_response,
-    pick_boundaries,
-    settle_threshold,
-)
+from bsp_hf.localization.boundaries.response import DEFAULT_GAP_S, settle_threshold
 from bsp_hf.metrics import BoundaryAnnotation, evaluate_boundaries
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 from bsp_hf.pretraining.rendering.clips import render_long_video
@@ -52,7 +47,7 @@ class FindBoundariesSettings:
     )
     kinds: list[str] | None = field(
         default=None,
-        metadata={"help": "boundary types to look for, e.g. diff-class same-class for cuts; default: all"},
+        metadata={"help": "kinds of change to look for, of cut, gradual, action and pace; default: all"},
     )
     min_gap_s: float = field(
         default=DEFAULT_GAP_S, metadata={"help": "seconds that two boundaries lie apart at least"}
@@ -104,10 +99,11 @@ def main() -> None:
     plot_feature_track(track["features"], track["centers_s"]).savefig(output_dir / "features.png")
 
     # The classifier that pre-training leaves behind answers the question itself.
-    classifier = AutoModelForVideoClassification.from_pretrained(model)
-    response = boundary_response(classifier, extractor, video, settings.stride_frames, kinds=settings.kinds)
-    threshold = settle_threshold(classifier.config, settings.threshold)
-    found = pick_boundaries(response, threshold, settings.min_gap_s)
+    find = pipeline("video-boundary-detection", model=model)
+    threshold = settle_threshold(find.model.config, settings.threshold)
+    options = {"stride_frames": settings.stride_frames, "min_gap_s": settings.min_gap_s}
+    response = find(str(video), threshold=threshold, kinds=settings.kinds, **options)
+    found = np.array([boundary["time_s"] for boundary in response])
     report = {"video": video.name, "boundaries_s": found.round(3).tolist()}
     logger.info("changes at %s s", ", ".join(f"{time_s:.2f}" for time_s in found) or "no")
     if truth is not None:
@@ -131,7 +127,7 @@ def main() -> None:
     frames, frame_times_s = thumbnails(video, 12)
     figure = plot_boundary_response(
         response.times_s,
-        response.response,
+        response.scores,
         [boundary.time_s for boundary in truth or ()],
         frames=frames,
         frame_times_s=frame_times_s,

@@ -116,7 +116,7 @@ def analyse(
             raise ValueError(f"{path.name}: {found.error}")
         report(_RESPONSE_SHARE, "looking at the changes")
         index = index_frames(path)
-        changes = tuple(find_changes(path, index, found))
+        changes = tuple(find_changes(index, found))
         extract = pipeline(
             "video-feature-extraction",
             model=encoder.classifier.base_model,

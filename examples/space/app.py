@@ -58,8 +58,8 @@ from uploads import (  # noqa: E402
     keep_sweeping,
 )
 
+from bsp_hf.localization.boundaries.kinds import CHANGE_KINDS  # noqa: E402
 from bsp_hf.localization.boundaries.response import settle_threshold  # noqa: E402
-from bsp_hf.localization.segments.types import CHANGE_KINDS  # noqa: E402
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged  # noqa: E402
 from bsp_hf.pretraining.rendering.clips import render_long_video  # noqa: E402
 

@@ -8,8 +8,8 @@ import numpy as np
 from analysis import THUMBNAIL_HEIGHT, Analysis
 
 from bsp_hf import SegmentedVideo
+from bsp_hf.localization.boundaries.kinds import CHANGE_KINDS
 from bsp_hf.localization.segments.page import outline_response
-from bsp_hf.localization.segments.types import CHANGE_KINDS
 
 HERE = Path(__file__).parent
 STYLE = (HERE / "timeline.css").read_text(encoding="utf-8")

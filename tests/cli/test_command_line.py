@@ -190,7 +190,8 @@ def test_mistakes_in_the_options_of_a_training_do_not_wait_for_torch(words):
     [
         ("bsp-hf extract clips --file-format sa", "safetensors"),
         ("bsp-hf localize v.mp4 --format act", "activitynet"),
-        ("bsp-hf localize v.mp4 --kinds diff-c", "diff-class"),
+        ("bsp-hf localize v.mp4 --kinds gra", "gradual"),
+        ("bsp-hf segment v.mp4 --kinds ac", "action"),
         ("bsp-hf pretrain --task arr", "arrow-of-time"),
         ("bsp-hf pretrain-fused --optimizer ad", "adamw"),
         ("bsp-hf train-localizer --localizer act", "actionness"),

@@ -38,7 +38,7 @@ def test_a_long_video_is_reported_with_and_without_truth(tmp_path):
         assert track["features"].shape == (len(track["centers_s"]), 16)
 
     render_long_video(tmp_path / "own.mp4", seed=3, num_actions=2)
-    cuts = ("--kinds", "diff-class", "same-class", "--stride_frames", "4")
+    cuts = ("--kinds", "cut", "gradual", "--stride_frames", "4")
     own = run_example(tmp_path / "encoder", tmp_path / "own", "--video", str(tmp_path / "own.mp4"), *cuts)
     assert own["video"] == "own.mp4" and "f1" not in own
 

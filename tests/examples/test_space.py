@@ -35,7 +35,8 @@ from bsp_hf import (
 )
 from bsp_hf.encoder.video_source import PartialVideoWarning
 from bsp_hf.features import read_track
-from bsp_hf.localization.segments.types import CHANGE_KINDS, Change
+from bsp_hf.localization.boundaries.kinds import CHANGE_KINDS
+from bsp_hf.localization.segments.types import Change
 from bsp_hf.pretraining.rendering.clips import render_long_video
 
 LIMITS = space_uploads.Limits(largest_mb=100, longest_s=60)

@@ -12,6 +12,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import register_package, report_errors
+from ..boundary_options import Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model
 from ..progress import show_progress
 
@@ -98,12 +99,8 @@ def timeline(
     threshold: Annotated[
         float | None, Option(help="Smallest response of a picked boundary; default: the encoder's own.")
     ] = None,
-    min_gap_s: Annotated[
-        float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
-    ] = None,
-    kinds: Annotated[
-        str | None, Option(help="Boundary types to look for, with commas; all by default.")
-    ] = None,
+    min_gap_s: MinGap = None,
+    kinds: Kinds = None,
     coarse_to_fine: Annotated[
         bool,
         Option("--coarse-to-fine", help="Encode only around places where small pictures change."),
@@ -117,43 +114,39 @@ def timeline(
     \b
     Examples:
       bsp-hf picture timeline recording.mp4 -o timeline.png
-      bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o cuts.png --kinds diff-class,same-class
+      bsp-hf picture timeline recording.mp4 --model bsp-tsm-demo -o cuts.png --kinds cut,gradual
     """
     check_inputs([str(video)])
     model = find_model(model, DEFAULT_DETECTOR)
     register_package()
-    from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
-
-    from bsp_hf.localization.boundaries.response import (
-        DEFAULT_GAP_S,
-        boundary_response,
-        pick_boundaries,
-        settle_threshold,
-    )
+    from bsp_hf.localization.boundaries.response import settle_threshold
+    from bsp_hf.localization.segments.segmenting import load_detector
     from bsp_hf.malloc import keep_freed_memory
     from bsp_hf.visualization import plot_boundary_response
 
     from .picture_inputs import read_boundaries
 
     truth = read_boundaries(boundaries)
-    classifier = AutoModelForVideoClassification.from_pretrained(model)
-    threshold = settle_threshold(classifier.config, threshold)
+    find = load_detector(model)
+    threshold = settle_threshold(find.model.config, threshold)
+    given = {"kinds": split_kinds(kinds), "min_gap_s": min_gap_s}
     keep_freed_memory()
     with show_progress(video.name, video) as progress:
-        response = boundary_response(
-            classifier,
-            AutoFeatureExtractor.from_pretrained(model),
+        found = find(
             video,
-            stride_frames,
-            kinds=kinds.split(",") if kinds else None,
+            stride_frames=stride_frames,
+            threshold=threshold,
             progress=progress,
             coarse_to_fine=coarse_to_fine,
+            **{name: value for name, value in given.items() if value is not None},
         )
-    picked_s = pick_boundaries(response, threshold, DEFAULT_GAP_S if min_gap_s is None else min_gap_s)
-    frames, frame_times_s = _spread_frames(video, response.duration_s) if film_strip else (None, None)
+    if not len(found.times_s):
+        raise ValueError(f"{video}: {found.error}")
+    picked_s = [boundary["time_s"] for boundary in found]
+    frames, frame_times_s = _spread_frames(video, found.duration_s) if film_strip else (None, None)
     figure = plot_boundary_response(
-        response.times_s,
-        response.response,
+        found.times_s,
+        found.scores,
         truth.times_s,
         frames=frames,
         frame_times_s=frame_times_s,
@@ -162,7 +155,7 @@ def timeline(
         threshold=threshold,
         title=f"Where {video.name} changes",
     )
-    return figure, f"{len(picked_s)} boundaries in {response.duration_s:.1f} s"
+    return figure, f"{len(picked_s)} boundaries in {found.duration_s:.1f} s"
 
 
 @_draws

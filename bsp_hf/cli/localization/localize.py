@@ -13,6 +13,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
+from ..boundary_options import Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model
 from ..progress import show_progress
 
@@ -57,16 +58,8 @@ def localize(
     threshold: Annotated[
         float | None, Option(min=0, max=1, help="Smallest score of an action, step or boundary.")
     ] = None,
-    kinds: Annotated[
-        str | None,
-        Option(
-            help="Boundary types to look for, with commas; default: all that the classifier knows.",
-            autocompletion=lambda: ["diff-class", "same-class", "diff-speed"],
-        ),
-    ] = None,
-    min_gap_s: Annotated[
-        float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
-    ] = None,
+    kinds: Kinds = None,
+    min_gap_s: MinGap = None,
     coarse_to_fine: Annotated[
         bool,
         Option(
@@ -87,7 +80,7 @@ def localize(
     \b
     Examples:
       bsp-hf localize match.mp4
-      bsp-hf localize match.mp4 --timecodes --kinds diff-class,same-class
+      bsp-hf localize match.mp4 --timecodes --kinds cut,gradual
       bsp-hf localize match.mp4 --model gtad-thumos --output results.json
       bsp-hf localize kitchen.mp4 --model tan-charades --query "a person opens the fridge"
       bsp-hf localize recordings/ --model bsp-tsm-r50 --threshold 0.7 --output cuts.csv
@@ -120,7 +113,7 @@ def localize(
         make: Any = transformers.pipeline  # Any: its overloads know the tasks of transformers alone
         find = make(task, model=model, **options)
         parameters: dict[str, Any] = {"top_k": top_k, "threshold": threshold, "batch_size": batch_size}
-        parameters |= {"kinds": kinds.split(",") if kinds else None, "min_gap_s": min_gap_s}
+        parameters |= {"kinds": split_kinds(kinds), "min_gap_s": min_gap_s}
         parameters |= {"coarse_to_fine": coarse_to_fine or None}
         parameters = {key: value for key, value in parameters.items() if value is not None}
         results, failures = _run(find, videos, query or [], parameters, timecodes)

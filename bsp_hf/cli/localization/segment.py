@@ -12,6 +12,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, list_failures, report_errors
+from ..boundary_options import Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model, refuse_existing
 from ..progress import show_progress
 
@@ -38,10 +39,7 @@ def segment(
         str | None,
         Option(help="Write clips, too: copy (of packets, from keyframes on) or exact (encoded anew)."),
     ] = None,
-    kinds: Annotated[
-        str | None,
-        Option(help="Kinds of change, with commas: cut, gradual, action, pace; default: all."),
-    ] = None,
+    kinds: Kinds = None,
     min_segment: Annotated[float, Option(min=0, help="Fewest seconds of a segment.")] = 0.0,
     max_segments: Annotated[int | None, Option(min=1, help="Most segments of a video.")] = None,
     model: Annotated[
@@ -50,7 +48,7 @@ def segment(
     threshold: Annotated[
         float | None, Option(min=0, max=1, help="Smallest response of a change; default: the encoder's own.")
     ] = None,
-    min_gap_s: Annotated[float | None, Option(min=0, help="Seconds between two boundaries.")] = None,
+    min_gap_s: MinGap = None,
     stride_frames: Annotated[int | None, Option(min=1, help="Frames between windows of the encoder.")] = None,
     coarse_to_fine: Annotated[
         bool,
@@ -93,7 +91,7 @@ def segment(
 
         keep_freed_memory()
         check_device(device)
-        chosen = None if kinds is None else [kind.strip() for kind in kinds.split(",")]
+        chosen = split_kinds(kinds)
         check_choice(chosen, min_segment, max_segments)
         given: dict[str, Any] = {
             "threshold": threshold,

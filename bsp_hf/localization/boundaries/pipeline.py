@@ -1,7 +1,8 @@
 """`pipeline("video-boundary-detection")`: where videos change, by a boundary classifier slid over them."""
 
 import os
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,20 @@ from bsp_hf.encoder.pipeline_video_features import VideoFeatureExtractionPipelin
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 
+from .kinds import KIND_OF_CLASS, check_kinds
 from .response import (
-    CLASS_BOUNDARIES,
     DEFAULT_GAP_S,
     NO_BOUNDARY,
     BoundaryResponse,
-    may_be_cuts,
     nearest_rows,
     pick_boundaries,
     respond,
     settle_threshold,
 )
 from .sliding import SlidVideo, WindowClassifier, slide
+from .transitions import SeenTransitions
+
+_HALF_FRAME = 0.51  # of a frame's time: the middle of an even window lies between two frames
 
 logger = logging.get_logger(__name__)
 
@@ -34,16 +37,16 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     It takes what `pipeline("video-feature-extraction")` takes, and its parameters, with `stride_frames=1` and
     `padding="drop"` by default. Besides these: `threshold` (smallest response of a boundary; by default the
     `boundary_threshold` of the classifier's config), `min_gap_s` (boundaries are at least so far apart, 0.5
-    by default), `kinds` (labels whose probabilities add up to the response; by default all but
-    same-speed), `find_cuts` (whether hard cuts are looked for in the pictures, too, where `kinds` has a
-    class boundary; the response to one is 1) and `coarse_to_fine` (off by default: whether only windows are
-    encoded around which small pictures change, which saves most of the time of a quiet recording).
-    `num_workers` changes nothing here: threads decode beside the model.
+    by default), `kinds` (those of `"cut"`, `"gradual"`, `"action"` and `"pace"` to keep; all by default),
+    `find_cuts` (whether the pictures are looked at, too: the response to a hard cut is 1; `False` leaves all
+    to the encoder, which tells action from pace alone) and `coarse_to_fine` (off by default: whether only
+    windows are encoded around which small pictures change, which saves most of the time of a quiet
+    recording). `num_workers` changes nothing here: threads decode beside the model.
 
-    The result of a video is a [`LocalizedSegments`]: a dict for each boundary, ascending, with `label` (the
-    likeliest kind), `score`, `time_s`, and `start_s` and `end_s` of the window around it. `scores` and
-    `times_s` of the result are the response along the video; NaN in windows that were not encoded, of which
-    `skipped_s` has the stretches.
+    The result of a video is a [`LocalizedSegments`]: a dict for each boundary, ascending, with `label` (its
+    kind), `score`, `time_s`, and `start_s` and `end_s` of the window around it. A cut is at the first frame
+    behind it. `scores` and `times_s` of the result are the response along the video; NaN in windows that were
+    not encoded, of which `skipped_s` has the stretches.
 
     Args:
         model (`PreTrainedModel`): The boundary classifier.
@@ -58,7 +61,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     >>> import bsp_hf
     >>> find_boundaries = pipeline("video-boundary-detection", model="bsp-tsm-r50")  # doctest: +SKIP
     >>> find_boundaries("match.mp4")[0]  # doctest: +SKIP
-    {'label': 'diff-class', 'score': 0.9, 'time_s': 4.2, 'start_s': 4.04, 'end_s': 4.36}
+    {'label': 'cut', 'score': 0.9, 'time_s': 4.2, 'start_s': 4.04, 'end_s': 4.36}
     ```
     """
 
@@ -83,10 +86,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         coarse_to_fine: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        known = self.model.config.label2id or {}
-        unknown = sorted({*(kinds or ())} - known.keys())
-        if unknown:
-            raise ValueError(f"kinds={unknown} are none of {', '.join(known)}.")
+        check_kinds(kinds)
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         looking = {"find_cuts": find_cuts, "coarse_to_fine": coarse_to_fine}
         preprocess |= {k: v for k, v in looking.items() if v is not None}
@@ -119,8 +119,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
     ) -> Any:
         """Return the results of videos, each read and classified by the same threads."""
         classifier = WindowClassifier(self.model, self._extractor)
-        find_cuts = preprocess_params.get("find_cuts", True) and may_be_cuts(postprocess_params.get("kinds"))
-        reading = {"batch_size": batch_size, **preprocess_params, "find_cuts": find_cuts}
+        reading = {"batch_size": batch_size, **preprocess_params}
 
         def run(video: Any) -> Any:  # Any: one of the inputs
             return self.postprocess(slide(classifier, video, **reading), **postprocess_params)
@@ -142,11 +141,12 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         if failure is not None and not keep_failure:
             logger.warning(f"{failure}")
         numbers = {label: int(number) for label, number in (self.model.config.label2id or {}).items()}
-        counted = [kind for kind in numbers if kind != NO_BOUNDARY] if kinds is None else list(kinds)
-        columns = [numbers[kind] for kind in counted]
-        response = respond(model_outputs, columns)
+        response = respond(model_outputs, numbers[NO_BOUNDARY])
+        picked_s = pick_boundaries(response, threshold, min_gap_s) if len(response.times_s) else np.zeros(0)
+        picked = nearest_rows(response.times_s, picked_s).tolist()
+        rows = [_describe(response, row, model_outputs.seen, numbers, record["fps"] or 1.0) for row in picked]
         found = LocalizedSegments(
-            _describe(response, columns, counted, threshold, min_gap_s),
+            [row for row in rows if kinds is None or row["label"] in kinds],
             duration_s=record["duration_s"],
             error=record["error"] or _too_short(response, record["snippet_frames"]),
             complete=record["complete"],
@@ -163,27 +163,29 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
 
 
 def _describe(
-    response: BoundaryResponse,
-    columns: Sequence[int],
-    kinds: Sequence[str],
-    threshold: float,
-    min_gap_s: float,
-) -> list[dict[str, Any]]:
-    half_s, rows = response.window_s / 2, []
-    picked_s = pick_boundaries(response, threshold, min_gap_s) if len(response.times_s) else np.zeros(0)
-    cuts = set(response.cuts.tolist())
-    for time_s, row in zip(picked_s, nearest_rows(response.times_s, picked_s).tolist(), strict=True):
-        possible = [kind in CLASS_BOUNDARIES or row not in cuts for kind in kinds]
-        rows.append(
-            {
-                "label": kinds[int(np.where(possible, response.probabilities[row, columns], -1).argmax())],
-                "score": float(response.response[row]),
-                "time_s": float(time_s),
-                "start_s": max(0.0, float(time_s) - half_s),
-                "end_s": min(response.duration_s, float(time_s) + half_s),
-            }
-        )
-    return rows
+    response: BoundaryResponse, row: int, seen: SeenTransitions, numbers: Mapping[str, int], fps: float
+) -> dict[str, Any]:
+    """Return the boundary in a window with its kind: as the pictures show it, or as the encoder says."""
+    time_s, half_s = float(response.times_s[row]), response.window_s / 2
+    first_s, last_s = time_s - _HALF_FRAME / fps, time_s + _HALF_FRAME / fps
+    near = seen.near_cuts_s[(at := bisect_left(seen.near_cuts_s, (first_s, 0.0))) : at + 1]
+    gradual_s = seen.gradual_s[(at := bisect_left(seen.gradual_s, first_s)) : at + 1]
+    if near and near[0][0] <= last_s:
+        kind, time_s = "cut", near[0][1]
+    elif row in response.cuts:
+        kind, time_s = "cut", min(seen.cuts_s, key=lambda cut_s: abs(cut_s - time_s))
+    elif gradual_s and gradual_s[0] <= last_s:
+        kind = "gradual"
+    else:
+        known = [label for label in numbers if label in KIND_OF_CLASS]
+        kind = KIND_OF_CLASS[max(known, key=lambda label: response.probabilities[row, numbers[label]])]
+    return {
+        "label": kind,
+        "score": float(response.response[row]),
+        "time_s": time_s,
+        "start_s": max(0.0, time_s - half_s),
+        "end_s": min(response.duration_s, time_s + half_s),
+    }
 
 
 def _too_short(response: BoundaryResponse, num_frames: int) -> str | None:

@@ -16,8 +16,6 @@ DEFAULT_GAP_S = 0.5
 # Responses that differ by less are equally high.
 _EVEN = 0.01
 NO_BOUNDARY = BoundaryType.SAME_SPEED.label
-# What a cut can be.
-CLASS_BOUNDARIES = (BoundaryType.DIFF_CLASS.label, BoundaryType.SAME_CLASS.label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,6 @@ def boundary_response(
     video: Any,
     stride_frames: int = 1,
     batch_size: int = 16,
-    kinds: Sequence[str] | None = None,
     end_s: float | None = None,
     progress: Callable[[float], object] | None = None,
     find_cuts: bool = True,
@@ -55,13 +52,11 @@ def boundary_response(
         video: A path, open binary file or bytes.
         stride_frames (`int`, *optional*, defaults to 1): Frames between windows.
         batch_size (`int`, *optional*, defaults to 16): Windows at a time.
-        kinds (`Sequence[str]`, *optional*): Labels whose probabilities add up to the response. By default all
-            but same-speed; the two class boundaries alone find cuts and leave changes of pace alone.
         end_s (`float`, *optional*): Second at which reading stops. By default the whole video is read.
         progress (`Callable[[float], object]`, *optional*): Called with the second that was reached, after
             every window; what it raises stops the work.
-        find_cuts (`bool`, *optional*, defaults to `True`): Whether to look for cuts in the pictures, where
-            `kinds` has a class boundary. `False` leaves the response to the encoder alone.
+        find_cuts (`bool`, *optional*, defaults to `True`): Whether to look for cuts in the pictures. `False`
+            leaves the response to the encoder alone.
         coarse_to_fine (`bool`, *optional*, defaults to `False`): Look at small pictures first, and encode
             only windows around which they change. Probabilities and response of the others are NaN.
 
@@ -69,17 +64,14 @@ def boundary_response(
         `BoundaryResponse`: Times and response.
 
     Raises:
-        ValueError: If the model does not know same-speed or one of the kinds, or the video is shorter
-            than one window.
+        ValueError: If the model does not know same-speed, or the video is shorter than one window.
         VideoDecodeError: If the video cannot be read.
     """
     labels = {label: int(number) for label, number in (model.config.label2id or {}).items()}
-    kinds = [label for label in labels if label != NO_BOUNDARY] if kinds is None else kinds
-    unknown = {NO_BOUNDARY, *kinds} - labels.keys()
-    if unknown:
+    if NO_BOUNDARY not in labels:
         raise ValueError(
-            f"the model distinguishes {', '.join(labels)}; a boundary response needs "
-            f"{', '.join(sorted(unknown))} among them. Pre-train with --task boundary, or ask for others."
+            f"the model distinguishes {', '.join(labels)}; a boundary response needs {NO_BOUNDARY} among "
+            "them. Pre-train with --task boundary."
         )
     found = slide(
         WindowClassifier(model.eval(), extractor),
@@ -88,31 +80,26 @@ def boundary_response(
         batch_size=batch_size,
         end_s=end_s,
         progress=progress,
-        find_cuts=find_cuts and may_be_cuts(kinds),
+        find_cuts=find_cuts,
         coarse_to_fine=coarse_to_fine,
     )
     if found.failure is not None:
         raise found.failure
     if not len(found.times_s):
         raise ValueError(f"{video} is shorter than one window of {found.record['snippet_frames']} frames.")
-    return respond(found, [labels[kind] for kind in kinds])
+    return respond(found, labels[NO_BOUNDARY])
 
 
-def may_be_cuts(kinds: Sequence[str] | None) -> bool:
-    """Return whether boundaries of these kinds can be cuts; all kinds without any named."""
-    return kinds is None or bool(set(kinds) & set(CLASS_BOUNDARIES))
-
-
-def respond(found: SlidVideo, columns: Sequence[int]) -> BoundaryResponse:
-    """Return the response to the kinds of boundary whose probabilities stand in some columns."""
+def respond(found: SlidVideo, no_boundary: int) -> BoundaryResponse:
+    """Return the response to any boundary, where the probability of none stands in a column."""
     response = BoundaryResponse(
         found.times_s,
         found.probabilities,
-        found.probabilities[:, columns].sum(1),
+        1 - found.probabilities[:, no_boundary],
         found.record["snippet_frames"] / (found.record["fps"] or 1.0),
         found.record["duration_s"],
     )
-    return raise_at_cuts(response, found.cuts_s)
+    return raise_at_cuts(response, found.seen.cuts_s)
 
 
 def raise_at_cuts(response: BoundaryResponse, cuts_s: Sequence[float]) -> BoundaryResponse:

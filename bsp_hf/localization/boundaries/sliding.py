@@ -18,7 +18,7 @@ from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.engine.fast_encoder import prepare_encoder
 from bsp_hf.features.engine.overlapping import collect_frames, encode_overlapping, shares_frames
 
-from .transitions import CutFinder, shrink_picture
+from .transitions import SeenTransitions, TransitionFinder, shrink_picture
 
 # Choice: see docs/localize.md, which has the figures. Pixels are of 8 bit; a field is so many of them wide.
 _LEAST_CHANGE, _FIELD = 8.0, 4
@@ -32,7 +32,7 @@ class SlidVideo:
 
     times_s: np.ndarray  # float64 `(num_windows,)`, the middle of each window
     probabilities: np.ndarray  # float32 `(num_windows, num_labels)`, NaN in the windows that were skipped
-    cuts_s: list[float]
+    seen: SeenTransitions
     record: dict[str, Any]  # Any: as of VideoSnippets
     failure: Exception | None  # what ended the reading
 
@@ -87,7 +87,7 @@ def slide(
     **reading: Any,  # Any: what VideoSnippets takes
 ) -> SlidVideo:
     """Slide a classifier over a video; what ends the reading is noted, and the rows before it are good."""
-    finder = CutFinder() if find_cuts else None
+    finder = TransitionFinder() if find_cuts else None
     quiet = QuietWindows() if coarse_to_fine else None
 
     def watch(image: Any, time_s: float) -> None:  # Any: an array or a tensor
@@ -133,7 +133,7 @@ def slide(
     return SlidVideo(
         np.array(times_s),
         probabilities,
-        [] if finder is None else finder.finish(),
+        SeenTransitions() if finder is None else finder.finish(),
         windows.record,
         failures[0] if failures else None,
     )

@@ -30,7 +30,7 @@ def shrink_picture(image: Any, size: tuple[int, int] = SIZE) -> np.ndarray:  # A
 
 
 def classify_transition(pictures: np.ndarray, boundary: int) -> Transition:
-    """Return what pictures around a boundary, uint8 `(num_frames, height, width, 3)`, show.
+    """Return what pictures around a boundary, 8-bit `(num_frames, height, width, 3)`, show.
 
     A cut is one step between two frames that stands out from the other steps and stays. A gradual transition
     leads from one picture to another, and every pixel of those between lies between its two ends.
@@ -59,13 +59,26 @@ def classify_transition(pictures: np.ndarray, boundary: int) -> Transition:
     return Transition("gradual" if is_gradual else None)
 
 
-class CutFinder:
-    """Finds the cuts of a video while its frames pass; it holds a few small pictures."""
+@dataclass(frozen=True)
+class SeenTransitions:
+    """What the pictures of a video show, in seconds."""
+
+    cuts_s: tuple[float, ...] = ()  # of the first frames behind cuts
+    near_cuts_s: tuple[tuple[float, float], ...] = ()  # frames from which a cut is seen, and that cut
+    gradual_s: tuple[float, ...] = ()  # of all frames in the middle of gradual transitions
+
+
+class TransitionFinder:
+    """Finds cuts and gradual transitions while the frames of a video pass; it holds a few small pictures."""
 
     def __init__(self) -> None:
         self._pictures: deque[np.ndarray] = deque(maxlen=2 * REACH_FRAMES)
+        self._steps: deque[float] = deque(maxlen=2 * REACH_FRAMES)  # to a picture from the one before it
         self._times_s: deque[float] = deque(maxlen=2 * REACH_FRAMES)
-        self._found_s: list[float] = []
+        self._num_frames = 0
+        self._cuts: dict[int, float] = {}  # frames and their seconds
+        self._near_s: list[tuple[float, float]] = []
+        self._gradual: dict[int, float] = {}
 
     def add(self, image: Any, time_s: float) -> None:  # Any: uint8 (height, width, 3), array or tensor
         """Take the next frame."""
@@ -73,24 +86,36 @@ class CutFinder:
 
     def add_small(self, small: np.ndarray, time_s: float) -> None:
         """Take the next frame, as [`shrink_picture`] gives it."""
+        small = small.astype(np.int16)
+        self._steps.append(float(np.abs(small - self._pictures[-1]).mean()) if self._pictures else 0.0)
         self._pictures.append(small)
         self._times_s.append(time_s)
+        self._num_frames += 1
         self._look(len(self._pictures) - REACH_FRAMES)
 
-    def finish(self) -> list[float]:
-        """Return the seconds of the first frames behind cuts, when all frames were added."""
+    def finish(self) -> SeenTransitions:
+        """Return what was seen, when all frames were added."""
         for place in range(max(1, len(self._pictures) - REACH_FRAMES + 1), len(self._pictures)):
             self._look(place, place - REACH_FRAMES)
-        return self._found_s
+        near = {cut + offset for cut in self._cuts for offset in range(-REACH_FRAMES, REACH_FRAMES + 1)}
+        gradual_s = [time_s for frame, time_s in self._gradual.items() if frame not in near]
+        return SeenTransitions(tuple(self._cuts.values()), tuple(self._near_s), tuple(gradual_s))
 
     def _look(self, place: int, first: int = 0) -> None:
-        """Note whether a shot begins with the picture at `place`."""
+        """Note whether the picture at `place` is the first behind a cut, near one, or in a transition."""
         if place < 1:
             return
-        step = self._pictures[place].astype(np.int16) - self._pictures[place - 1]
-        if np.abs(step).mean() < _LEAST_STEP:
+        first, shown = max(0, first), self._pictures
+        step = max(list(self._steps)[max(first + 1, place - _NEAR_FRAMES) : place + _NEAR_FRAMES + 1])
+        # Twice the difference of the ends, as `classify_transition` takes it.
+        twice = np.abs(shown[-1] + shown[-2] - shown[first] - shown[first + 1]).mean()
+        if step < _LEAST_STEP and twice < 2 * _LEAST_DIFFERENCE:
             return
-        first = max(0, first)
-        pictures = np.stack([self._pictures[number] for number in range(first, len(self._pictures))])
-        if classify_transition(pictures, place - first) == Transition("cut", place - first):
-            self._found_s.append(self._times_s[place])
+        pictures = np.stack([shown[number] for number in range(first, len(shown))])
+        found, frame = classify_transition(pictures, place - first), self._num_frames - len(shown) + place
+        if found.frame is not None:
+            self._near_s.append((self._times_s[place], self._times_s[first + found.frame]))
+            if found.frame == place - first:
+                self._cuts[frame] = self._times_s[place]
+        elif found.kind == "gradual":
+            self._gradual[frame] = self._times_s[place]

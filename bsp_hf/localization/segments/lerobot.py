@@ -140,7 +140,7 @@ def segment_episodes(
         by_file[episode.video].append(episode)
     for path, episodes in by_file.items():
         index = index_frames(path)
-        changes = find_changes(path, index, detector(path, **parameters))
+        changes = find_changes(index, detector(path, **parameters))
         half_frame_s = 0.5 / index.fps  # seconds of a table are rounded
         margin = detector.model.config.num_frames // 2
         for episode in episodes:

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.frame_index import FrameIndex
 from bsp_hf.encoder.video import VideoReader, index_frames, read_frames
 from bsp_hf.encoder.video_source import VideoDecodeError
+from bsp_hf.localization.boundaries.kinds import check_kinds
 from bsp_hf.localization.boundaries.pipeline import VideoBoundaryDetectionPipeline
 from bsp_hf.localization.boundaries.response import settle_threshold
-from bsp_hf.localization.boundaries.transitions import REACH_FRAMES, SIZE, classify_transition, shrink_picture
+from bsp_hf.localization.boundaries.transitions import REACH_FRAMES, shrink_picture
 from bsp_hf.localization.localizer.segments import LocalizedSegments
 from bsp_hf.localization.localizer.tracks import name_video
 from bsp_hf.pretrained import DEFAULT_DETECTOR, find_packaged
 
-from .types import CHANGE_KINDS, Change, SegmentedVideo, cut_into_segments
+from .types import Change, SegmentedVideo, cut_into_segments
 
 _THUMBNAIL_HEIGHT = 108
 # Rates of broadcasting and cinema, to which averages of whole files are close.
@@ -44,9 +44,7 @@ def segment_video(
 ) -> SegmentedVideo:
     """Divide a video into segments at its changes, without labels.
 
-    The boundaries are those of `pipeline("video-boundary-detection")`. The frames around each tell whether it
-    is a cut, which is moved to its first frame, or a gradual transition; of any other, the encoder's class
-    says whether action or pace changes.
+    The boundaries and their kinds are those of `pipeline("video-boundary-detection")`.
 
     Args:
         video: A path, the bytes of a file, or an open binary file that can seek.
@@ -84,7 +82,7 @@ def segment_video(
     return divide_video(
         video,
         index,
-        find_changes(video, index, found),
+        find_changes(index, found),
         kinds=kinds,
         min_segment_s=min_segment_s,
         max_segments=max_segments,
@@ -110,11 +108,7 @@ def load_detector(model: str | None = None, device: str | None = None) -> VideoB
 
 def check_choice(kinds: Sequence[str] | None, min_segment_s: float, max_segments: int | None) -> None:
     """Check which changes are asked for."""
-    unknown = [kind for kind in kinds or () if kind not in CHANGE_KINDS]
-    if unknown or (kinds is not None and not kinds):
-        raise ValueError(
-            f"kinds={unknown} are none of {', '.join(CHANGE_KINDS)}; name at least one of these."
-        )
+    check_kinds(kinds)
     if not 0 <= min_segment_s < float("inf"):
         raise ValueError(f"min_segment_s={min_segment_s} must be a number of seconds, at least 0.")
     if max_segments is not None and max_segments < 1:
@@ -169,26 +163,14 @@ def exact_frame_rate(fps: float) -> Fraction:
     return nearest if abs(float(nearest) - fps) < 1e-4 * fps else Fraction(fps).limit_denominator(1001)
 
 
-def find_changes(video: Any, index: FrameIndex, found: LocalizedSegments) -> list[Change]:
-    """Return the boundaries that an encoder found as changes at frames, with their kinds; one a frame."""
-    frames = [_nearest(index.times_s, boundary["time_s"]) for boundary in found]
-    places = [(max(0, f - REACH_FRAMES), min(index.num_frames, f + REACH_FRAMES)) for f in frames]
-    pictures = _read_small(video, index, {number for place in places for number in range(*place)})
+def find_changes(index: FrameIndex, found: LocalizedSegments) -> list[Change]:
+    """Return the boundaries of the pipeline as changes at frames; the strongest of those at one frame."""
     strongest: dict[int, Change] = {}
-    for boundary, frame, (first, last) in zip(found, frames, places, strict=True):
-        shown = [pictures[number] for number in range(first, last) if number in pictures]
-        kind = "pace" if boundary["label"] == BoundaryType.DIFF_SPEED.label else "action"
-        if len(shown) == last - first:
-            transition = classify_transition(np.stack(shown), frame - first)
-            kind = transition.kind or kind
-            frame = frame if transition.frame is None else first + transition.frame
+    for boundary in found:
+        frame = int(np.abs(index.times_s - boundary["time_s"]).argmin())
         if frame not in strongest or strongest[frame].score < boundary["score"]:
-            strongest[frame] = Change(frame, kind, boundary["score"])
+            strongest[frame] = Change(frame, boundary["label"], boundary["score"])
     return [strongest[frame] for frame in sorted(strongest)]
-
-
-def _nearest(times_s: np.ndarray, time_s: float) -> int:
-    return int(np.abs(times_s - time_s).argmin())
 
 
 def _drop_short(
@@ -221,7 +203,7 @@ def _to_jpeg(picture: np.ndarray) -> bytes:
 
 
 def _read_small(
-    video: Any, index: FrameIndex, numbers: Iterable[int], size: tuple[int, int] = SIZE
+    video: Any, index: FrameIndex, numbers: Iterable[int], size: tuple[int, int]
 ) -> dict[int, np.ndarray]:
     """Return frames by number, made small; those that do not decode are left out."""
     wanted, small = sorted(numbers), {}

@@ -7,9 +7,10 @@ import re
 from fractions import Fraction
 from typing import Any
 
+from bsp_hf.localization.boundaries.kinds import CHANGE_KINDS
 from bsp_hf.localization.localizer.segments import find_skipped
 
-from .types import CHANGE_KINDS, SegmentedVideo
+from .types import SegmentedVideo
 
 FORMAT_VERSION = 1
 CSV_COLUMNS = (

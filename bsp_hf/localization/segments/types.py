@@ -6,13 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-# The kinds of change, and what they are called in texts.
-CHANGE_KINDS = {
-    "cut": "cut",
-    "gradual": "gradual transition",
-    "action": "change of action",
-    "pace": "change of pace",
-}
+from bsp_hf.localization.boundaries.kinds import CHANGE_KINDS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bsp_hf.localization.boundaries.response import (
     pick_boundaries,
 )
 from bsp_hf.localization.boundaries.sliding import QuietWindows
-from bsp_hf.localization.boundaries.transitions import CutFinder, classify_transition
+from bsp_hf.localization.boundaries.transitions import SeenTransitions, TransitionFinder, classify_transition
 
 
 def render_steps(path, levels, frames_each, fps=25):
@@ -155,18 +155,6 @@ def test_a_video_shorter_than_a_window_is_refused(tmp_path):
         boundary_response(CutDetector(), extractor, video)
 
 
-def test_only_the_kinds_asked_for_respond(tmp_path):
-    video = render_steps(tmp_path / "steps.mp4", levels=[40, 200], frames_each=20)
-    extractor = BSPFeatureExtractor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    either = boundary_response(CutDetector(), extractor, video)
-    chosen = boundary_response(CutDetector(), extractor, video, kinds=["diff-class"])
-    np.testing.assert_array_equal(chosen.response, either.response)
-    chosen = boundary_response(CutDetector(), extractor, video, kinds=["diff-class"], find_cuts=False)
-    np.testing.assert_array_equal(chosen.response, chosen.probabilities[:, 0])
-    with pytest.raises(ValueError, match="needs same-class"):
-        boundary_response(CutDetector(), extractor, video, kinds=["same-class"])
-
-
 class BlindDetector(CutDetector):
     """A classifier that never sees a boundary."""
 
@@ -193,24 +181,40 @@ def test_a_cut_finder_finds_a_cut_wherever_it_lies_as_the_whole_video_would(cut)
     rng = np.random.default_rng(cut)
     pictures = rng.integers(0, 40, (40, 24, 32, 3)).astype(np.uint8)
     pictures[cut:] += 120
-    finder = CutFinder()
+    finder = TransitionFinder()
     for number, picture in enumerate(pictures):
         finder.add(picture, number / 10)
     small = [np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BOX)) for one in pictures]
     shown = np.stack(small[max(0, cut - 9) : cut + 9])
     expected = classify_transition(shown, cut - max(0, cut - 9))
-    assert finder.finish() == ([cut / 10] if expected.kind == "cut" else [])
+    seen = finder.finish()
+    assert seen.cuts_s == ((cut / 10,) if expected.kind == "cut" else ())
+    assert not (seen.cuts_s and seen.gradual_s)  # the frames near a cut lead nowhere gradually
     assert expected.kind == "cut" or cut in (1, 39)
 
 
 def test_nothing_is_a_cut_in_noise_and_slow_change():
     rng = np.random.default_rng(0)
-    finder = CutFinder()
+    finder = TransitionFinder()
     for number in range(60):
         noise = rng.integers(0, 40, (24, 32, 3))
         finder.add((noise + 3 * number).astype(np.uint8), number / 10)
-    assert finder.finish() == []
-    assert CutFinder().finish() == []
+    assert finder.finish().cuts_s == ()
+    assert TransitionFinder().finish() == SeenTransitions()
+
+
+@pytest.mark.parametrize("length", [4, 8, 16])
+def test_a_cross_fade_is_seen_around_its_middle_as_in_the_whole_video(length):
+    rng = np.random.default_rng(length)
+    ends = np.kron(rng.integers(0, 256, (2, 8, 8, 3)), np.ones((1, 4, 4, 1)))
+    weights = np.clip((np.arange(50) - 25 + length / 2 + 0.5) / length, 0, 1)[:, None, None, None]
+    pictures = (ends[0] * (1 - weights) + ends[1] * weights).astype(np.uint8)
+    finder = TransitionFinder()
+    for number, picture in enumerate(pictures):
+        finder.add(picture, number / 10)
+    kinds = [classify_transition(pictures[max(0, f - 9) : f + 9], min(f, 9)).kind for f in range(50)]
+    expected = [number / 10 for number in range(1, 50) if kinds[number] == "gradual"]
+    assert finder.finish() == SeenTransitions(gradual_s=tuple(expected)) and 2.5 in expected
 
 
 @pytest.mark.parametrize("stride_frames", [1, 3, 10])

@@ -56,14 +56,11 @@ def found_at(times_s, labels, scores):
     )
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".ts"])  # sought, and read from the start
-def test_boundaries_move_to_cuts_and_the_rest_keep_what_the_encoder_says(tmp_path, suffix):
-    path = render_levels(tmp_path / f"levels{suffix}", [20, 200, 60])
-    times_s, labels = [1.12, 0.96, 1.52, 2.0], ["diff-class", "same-class", "diff-speed", "same-class"]
-    found = found_at(times_s, labels, [0.7, 0.9, 0.6, 0.8])
-    changes = find_changes(path, index_frames(path), found)
-    assert [(one.frame, one.kind, one.score) for one in changes] == [
-        (25, "cut", 0.9),  # two boundaries at one cut are one change
+def test_boundaries_are_changes_at_frames_and_keep_their_kinds(tmp_path):
+    path = render_levels(tmp_path / "levels.mp4", [20, 200, 60])
+    found = found_at([1.0, 1.01, 1.52, 2.0], ["action", "cut", "pace", "cut"], [0.7, 0.9, 0.6, 0.8])
+    assert [(one.frame, one.kind, one.score) for one in find_changes(index_frames(path), found)] == [
+        (25, "cut", 0.9),  # two boundaries at one frame are one change
         (38, "pace", 0.6),
         (50, "cut", 0.8),
     ]
