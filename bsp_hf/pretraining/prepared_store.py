@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from PIL import Image
 
 from bsp_hf.encoder.frame_index import FrameIndex
 from bsp_hf.encoder.video_source import VideoDecodeError
+from bsp_hf.files import check_video_id
 
 FORMAT_VERSION = 1
 STORE_FILE, VIDEOS_FILE = "store.json", "videos.csv"
@@ -142,29 +144,36 @@ def read_prepared(folder: Path) -> list[StoredVideo]:
         raise ValueError(
             f"{folder} is not finished: run the same `bsp-hf prepare` again, which goes on where it stopped."
         )
+    if not isinstance(keyframe_every, int) or isinstance(keyframe_every, bool) or keyframe_every < 1:
+        raise ValueError(f"{folder / STORE_FILE}: keyframe_every is {keyframe_every!r}; prepare it again.")
     table = folder / VIDEOS_FILE
-    videos = []
-    with table.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            try:
+    videos, line = [], 1
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                line = reader.line_num
                 videos.append(_read_row(folder, row, keyframe_every))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{table}, line {reader.line_num}: not a row of prepared videos ({error!r}); prepare it "
-                    "again."
-                ) from error
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"{table}, line {line}: not a row of prepared videos ({error!r}); prepare it again."
+        ) from error
     return videos
 
 
 def _read_row(folder: Path, row: dict[str, str], keyframe_every: int) -> StoredVideo:
+    for name in ("name", "file"):
+        check_video_id(row[name])
     place, num_frames, fps = folder / row["file"], int(row["frames"]), float(row["fps"])
     origin: PreparedFile | PackedFrames
+    number, counts = 0, [num_frames]
     if row["row"]:
-        origin = PackedFrames(place, int(row["row"]), row["name"], row["sha256"], fps)
+        number = int(row["row"])
+        origin = PackedFrames(place, number, row["name"], row["sha256"], fps)
     else:
-        size = int(row["width"]), int(row["height"])
-        origin = PreparedFile(
-            place, row["sha256"], num_frames, fps, *size, int(row["pts_step"]), keyframe_every
-        )
+        width, height, pts_step = (int(row[name]) for name in ("width", "height", "pts_step"))
+        counts += [width, height, pts_step]
+        origin = PreparedFile(place, row["sha256"], num_frames, fps, width, height, pts_step, keyframe_every)
+    if number < 0 or min(counts) < 1 or not 0 < fps < math.inf:
+        raise ValueError("a number is out of range")
     return StoredVideo(row["name"], row["class"], row["split"], row["group"], num_frames, origin)

@@ -200,6 +200,18 @@ def test_rows_that_are_damaged_are_named(stores, tmp_path):
     table.write_text(table.read_text().replace(",30,25.0,", ",x,25.0,", 1))
     with pytest.raises(ValueError, match=r"videos\.csv, line 2: not a row of prepared videos"):
         scan_video_folder(tmp_path / "store")
+    for before, after in ((",25.0,", ",nan,"), (",48,", ",-48,"), ("train/bend/0.mp4", "../bend/0.mp4")):
+        shutil.copy(stores["mp4"] / "videos.csv", table)
+        table.write_text(table.read_text().replace(before, after))
+        with pytest.raises(ValueError, match=r"videos\.csv, line \d+: not a row of prepared videos"):
+            scan_video_folder(tmp_path / "store")
+    table.write_bytes(b"name,class\n\xff\xfe")
+    with pytest.raises(ValueError, match=r"videos\.csv, line 1: not a row"):
+        scan_video_folder(tmp_path / "store")
+    store = json.loads((tmp_path / "store/store.json").read_text())
+    (tmp_path / "store/store.json").write_text(json.dumps(store | {"keyframe_every": "x"}))
+    with pytest.raises(ValueError, match=r"store\.json: keyframe_every is 'x'"):
+        scan_video_folder(tmp_path / "store")
     (tmp_path / "store/store.json").write_text("{}")
     with pytest.raises(ValueError, match=r"store\.json is no record of prepared videos"):
         scan_video_folder(tmp_path / "store")

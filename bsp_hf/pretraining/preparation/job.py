@@ -234,9 +234,10 @@ def _read_journal(
     for line in lines:
         try:
             entry = json.loads(line)
-            found[entry.pop("file")] = entry
-        except (ValueError, KeyError):  # the last line of a process that was killed
+        except ValueError:  # the last line of a process that was killed
             continue
+        if isinstance(entry, dict) and entry.keys() == {"file", "inputs", "rows", "failures"}:
+            found[entry.pop("file")] = entry
     # Also what it had not finished may be read once more by the next.
     if lines:
         text = "".join(json.dumps({"file": file, **entry}) + "\n" for file, entry in found.items())
