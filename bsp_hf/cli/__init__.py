@@ -87,7 +87,7 @@ for _name, _panel in COMMANDS.items():
         app.add_typer(_command, name=_name, rich_help_panel=_panel)
     else:
         _hide_type_of_flags(_command)
-        _settings = CONTEXT_SETTINGS if hasattr(_module, "_LOOP") else None
+        _settings = CONTEXT_SETTINGS if hasattr(_module, "LOOP") else None
         app.command(name=_name, help=_help_of(_command), rich_help_panel=_panel, context_settings=_settings)(
             _command
         )

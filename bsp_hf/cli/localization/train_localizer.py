@@ -8,20 +8,22 @@ from typer import Option
 
 from ..loops import DryRun, LaunchOptions, OutputDir, ShowOptions, TrainingLoop
 
-_LOOP = TrainingLoop(
-    *("train-localizer", "train_localizer.py"),
-    *("bsp_hf.localization.training.settings", "LocalizerTrainingSettings"),
+LOOP = TrainingLoop(
+    "train-localizer",
+    "train_localizer.py",
+    "bsp_hf.localization.training.settings",
+    "LocalizerTrainingSettings",
 )
 
 
-@_LOOP.completes(("annotation_layout", "feature_layout", "mixed_precision"))
+@LOOP.completes(("annotation_layout", "feature_layout", "mixed_precision"))
 def train_localizer(
     context: typer.Context,
     localizer: Annotated[
         str | None,
         Option(
             help="gtad, tan, lgi or actionness; needed.",
-            autocompletion=_LOOP.complete("localizer"),
+            autocompletion=LOOP.complete("localizer"),
         ),
     ] = None,
     preset: Annotated[
@@ -49,4 +51,4 @@ def train_localizer(
       bsp-hf train-localizer --localizer tan --preset charades --loop-options
     """
     given = {"localizer": localizer, "preset": preset, "annotations": annotations, "output_dir": output_dir}
-    _LOOP.launch(context, given | choices, launch, loop_options, dry_run)
+    LOOP.launch(context, given | choices, launch, loop_options, dry_run)

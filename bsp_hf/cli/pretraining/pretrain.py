@@ -12,21 +12,25 @@ from ..loops import DryRun, LaunchOptions, OutputDir, ShowOptions, TrainingLoop
 
 # The loop's other options of few values.
 CHOICES = (
-    *("augmentation", "eval_segment_place", "start_features_error", "optimizer", "schedule"),
+    "augmentation",
+    "eval_segment_place",
+    "start_features_error",
+    "optimizer",
+    "schedule",
     "mixed_precision",
 )
-_LOOP = TrainingLoop("pretrain", "pretrain.py", "bsp_hf.pretraining.run.settings", "PretrainingSettings")
+LOOP = TrainingLoop("pretrain", "pretrain.py", "bsp_hf.pretraining.run.settings", "PretrainingSettings")
 
 Preset = Annotated[
     str | None,
     Option(
         help="'paper', 'small', or 'demo' for minutes on the CPU of a laptop.",
-        autocompletion=_LOOP.complete("preset"),
+        autocompletion=LOOP.complete("preset"),
     ),
 ]
 
 
-@_LOOP.completes(CHOICES)
+@LOOP.completes(CHOICES)
 def pretrain(
     context: typer.Context,
     video_dir: Annotated[
@@ -55,4 +59,4 @@ def pretrain(
       bsp-hf pretrain --video-dir clips/ --output-dir my-encoder --launch "--multi_gpu --mixed_precision bf16"
     """
     given = {"video_dir": video_dir, "output_dir": output_dir, "preset": preset, "task": task}
-    _LOOP.launch(context, given | choices, launch, loop_options, dry_run)
+    LOOP.launch(context, given | choices, launch, loop_options, dry_run)

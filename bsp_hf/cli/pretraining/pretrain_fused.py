@@ -9,19 +9,19 @@ from typer import Option
 from ..loops import DryRun, LaunchOptions, OutputDir, ShowOptions, TrainingLoop
 from .pretrain import CHOICES, Preset
 
-_LOOP = TrainingLoop(
+LOOP = TrainingLoop(
     "pretrain-fused", "pretrain_fused.py", "bsp_hf.pretraining.run.settings", "FusedPretrainingSettings"
 )
 
 
-@_LOOP.completes((*CHOICES, "squared_error_reduction"))
+@LOOP.completes((*CHOICES, "squared_error_reduction"))
 def pretrain_fused(
     context: typer.Context,
     fusion: Annotated[
         str | None,
         Option(
             help="two-stream, two-head or distillation; needed.",
-            autocompletion=_LOOP.complete("fusion"),
+            autocompletion=LOOP.complete("fusion"),
         ),
     ] = None,
     action_teacher: Annotated[
@@ -53,4 +53,4 @@ def pretrain_fused(
     """
     teachers = {"action_teacher": action_teacher, "boundary_teacher": boundary_teacher}
     given = {"fusion": fusion, "video_dir": video_dir, "output_dir": output_dir, "preset": preset}
-    _LOOP.launch(context, given | teachers | choices, launch, loop_options, dry_run)
+    LOOP.launch(context, given | teachers | choices, launch, loop_options, dry_run)
