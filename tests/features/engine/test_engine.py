@@ -253,6 +253,15 @@ def test_settings_out_of_range_are_refused(model, settings, message):
 # --- what is held ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("edge", "dtype", "expected"),
+    [(224, "float32", 2), (112, "float32", 6), (96, "bfloat16", 8), (32, "float32", 8)],
+)
+def test_small_pictures_go_through_the_encoder_in_larger_batches(model, edge, dtype, expected):
+    extractor = tiny_extractor(size={"shortest_edge": edge}, crop_size={"height": edge, "width": edge})
+    assert ExtractionEngine(model, extractor, dtype=dtype).batch_size == expected
+
+
 def test_no_more_batches_exist_than_threads(model, video, monkeypatch):
     engine = ExtractionEngine(model, tiny_extractor(), dtype="float32", num_threads=2, batch_size=2)
     lock, counts = threading.Lock(), {"made": 0, "done": 0, "most": 0}
