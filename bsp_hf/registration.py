@@ -2,7 +2,9 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification
 
+from .encoder.pipeline_video_features import VideoFeatureExtractionPipeline
 from .encoder.registration import DefaultModel, register_encoders, register_task
+from .features.engine.fast_encoder import prepare_on_cpu
 from .localization.actionness.configuration_actionness import ActionnessConfig
 from .localization.actionness.modeling_actionness import ActionnessModel
 from .localization.actionness.pipeline import StepLocalizationPipeline
@@ -38,6 +40,7 @@ PIPELINES: dict[str, tuple[type, type, str | None]] = {
 
 def register() -> None:
     """Register configs, models, preprocessing and pipelines; calling it again changes nothing."""
+    VideoFeatureExtractionPipeline.speed_up = staticmethod(prepare_on_cpu)
     register_encoders(DefaultModel.in_folder(DEFAULT_ENCODER, pretrained_path(DEFAULT_ENCODER)))
     for config_class, model_class in LOCALIZERS:
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)

@@ -10,7 +10,7 @@ from support.tiny import tiny_extractor
 from transformers import pipeline
 from transformers.pipelines.pt_utils import KeyDataset
 
-from bsp_hf import BSPForBoundaryClassification, BSPModel, VideoDecodeError
+from bsp_hf import BSPForBoundaryClassification, BSPModel, ExtractionEngine, VideoDecodeError
 
 # --- the result --------------------------------------------------------------------------------------------
 
@@ -296,3 +296,23 @@ def test_settings_of_the_checkpoint_are_the_defaults(checkpoint, extract, videos
     assert (result["snippet_frames"], result["stride_frames"], result["fps"]) == (4, 2, 12.5)
     assert result["num_frames"] == 10
     np.testing.assert_allclose(result["centers_s"], np.array([2, 4, 6, 8]) / 12.5)
+
+
+def test_the_pipeline_runs_the_engine_s_copy_of_the_encoder_and_follows_its_weights(
+    checkpoint, videos, monkeypatch
+):
+    extract = pipeline("video-feature-extraction", model=str(checkpoint))
+    video = str(videos["long"])
+    fast = extract(video)["features"]
+    engine = ExtractionEngine(extract.model, extract.feature_extractor, dtype="float32")
+    np.testing.assert_allclose(fast, engine.extract(video, video_id="v").features, atol=1e-6)
+    assert extract._fast is not None and extract._fast is not extract.model
+    copy = extract._fast
+    extract(video)
+    assert extract._fast is copy  # made once
+    with torch.no_grad():
+        next(extract.model.parameters()).mul_(2)
+    changed = extract(video)["features"]
+    monkeypatch.setattr(type(extract), "speed_up", None)
+    np.testing.assert_allclose(changed, extract(video)["features"], atol=1e-5)
+    assert np.abs(changed - fast).max() > 1e-3

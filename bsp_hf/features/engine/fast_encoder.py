@@ -114,6 +114,11 @@ def prepare_encoder(
     return encoder
 
 
+def prepare_on_cpu(model: PreTrainedModel, extractor: Any) -> PreTrainedModel:
+    """Return the copy of a model's encoder that computes the same features faster, in its own number type."""
+    return prepare_encoder(model, extractor, model.dtype, torch.device("cpu"))
+
+
 def _saves_products(dtype: torch.dtype, device: torch.device) -> bool:
     """Return whether Winograd's method pays: measured at 1.4 to 2 times oneDNN's speed on AVX2 only.
 
