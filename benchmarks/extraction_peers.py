@@ -37,12 +37,15 @@ class PublishedTSM(nn.Module):
         out[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
         return out.view_as(x)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def frame_features(self, frames: Tensor) -> Tensor:
         x = self.backbone.embedder(frames)
         for stage in self.backbone.encoder.stages:
             for block in stage.layers:
                 x = block.activation(block.layer(self.shift(x)) + block.shortcut(x))
-        return x.mean((2, 3)).mean(0)
+        return x.mean((2, 3))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.frame_features(frames).mean(0)
 
 
 def _encode(model: PublishedTSM, frames: np.ndarray | Tensor) -> np.ndarray:

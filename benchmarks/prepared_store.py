@@ -53,16 +53,17 @@ CROP = {256: 224, 128: 112}
 SYNTHESIS = SynthesisConfig(half_length=8)
 
 
-def render_originals(folder, num_videos):
+def render_originals(folder, num_videos, size=SIZE):
     """Write large videos of two classes with few keyframes, as the net has them."""
     rng = np.random.default_rng(0)
-    grain = [(2.5 * rng.standard_normal((SIZE[1], SIZE[0], 1))).astype(np.int16) for _ in range(8)]
+    width, height = size
+    grain = [(2.5 * rng.standard_normal((height, width, 1))).astype(np.int16) for _ in range(8)]
     for number in range(num_videos):
         motion = MOTION_NAMES[number % 2]
         path = folder / motion / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         stretch = Stretch(motion, SECONDS * FPS)
-        images = render_shot([stretch], [1, number], width=SIZE[0], height=SIZE[1], fps=FPS)
+        images = render_shot([stretch], [1, number], width=width, height=height, fps=FPS)
         noisy = (np.clip(image + grain[k % 8], 0, 255).astype(np.uint8) for k, image in enumerate(images))
         write_video(path, noisy, FPS)
 
