@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -44,6 +45,6 @@ def draw_dots(panels: Sequence[Panel], title: str, path: Path, highlighted: Sequ
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel("percent", fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(fill(title, round(11 * figure.get_figwidth())), fontsize=10)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")

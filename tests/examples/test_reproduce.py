@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from reproduction import boundaries, concatenation, mini, paper, scoring, signals
+from reproduction import boundaries, concatenation, mini, paper, plots, scoring, signals
 from reproduction.features import Components
 from reproduction.plan import Plan, Records, RunLock, Step, read_json
 from reproduction.report import (
@@ -524,6 +524,13 @@ def test_recorded_tables_stand_on_the_page_of_evidence(study, tmp_path):
     drawn = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert drawn == [f"evidence_mini_{name}.png" for name in ("1", "4", "5", "7", "presets")]
     assert all(Image.open(tmp_path / "images" / name).size[0] > 300 for name in drawn)
+
+
+def test_the_title_of_a_narrow_picture_is_not_cut_off(tmp_path):
+    panel = plots.Panel("gtad, joined", {"G-TAD": Cell((0.1, 0.2))})
+    plots.draw_dots([panel], "Temporal action localization " * 3, tmp_path / "a.png")
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"))
+    assert pixels.min() < 100 and pixels[:, [0, -1]].min() == 255
 
 
 @pytest.mark.slow  # so that a new record is found, but does not fail every other change
