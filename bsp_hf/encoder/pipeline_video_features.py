@@ -1,7 +1,6 @@
 """`pipeline("video-feature-extraction")`: videos of any length in, their snippet features and times out."""
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import GeneratorType
 from typing import Any, ClassVar
@@ -78,7 +77,6 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     _load_video_processor: Any = None
     # Set by the installed package: returns a faster copy of a model for the CPU, given the preprocessing.
     speed_up: ClassVar[Callable[[Any, Any], Any] | None] = None
-    _copying: ClassVar[threading.Lock] = threading.Lock()  # of the class: pipelines are pickled
     _fast: Any = None  # Any: that copy
     _fast_of: Any = None  # Any: which weights it has
 
@@ -136,6 +134,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         None of them waits for another, where the threads of one convolution do: for the slowest, on a busy
         machine.
         """
+        self._follow_model()
         num_threads = torch.get_num_threads() if self.device.type == "cpu" and not num_workers else 1
         if num_threads == 1:
             return super().get_iterator(
@@ -214,21 +213,19 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
     def _forward(  # type: ignore[override]  # a dict, as every ChunkPipeline
         self, model_inputs: dict[str, Any]
     ) -> dict[str, Any]:
-        features = encode_clips(self._encoder, model_inputs.pop("pixel_values"))
+        features = encode_clips(self._fast or self.model, model_inputs.pop("pixel_values"))
         return {"features": features, **model_inputs}
 
-    @property
-    def _encoder(self) -> Any:  # Any: the model, or a copy that computes the same features faster
+    def _follow_model(self) -> None:
+        """Copy the model anew, in its fast form, where it was trained further, cast or moved."""
         speed_up = type(self).speed_up
         if speed_up is None or self.device.type != "cpu":
-            return self.model
+            self._fast = self._fast_of = None
+            return
         weights = [*self.model.parameters(), *self.model.buffers()]
-        # Trained further, cast or loaded anew, the model needs another copy.
         state = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
-        with self._copying:
-            if self._fast_of != state:
-                self._fast, self._fast_of = speed_up(self.model, self._extractor), state
-            return self._fast
+        if self._fast_of != state:
+            self._fast, self._fast_of = speed_up(self.model, self._extractor), state
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self,

@@ -25,6 +25,7 @@ from .response import (
 )
 from .sliding import SlidVideo, WindowClassifier, slide
 from .transitions import SeenTransitions
+from .trust import warn_if_untrained
 
 _HALF_FRAME = 0.51  # of a frame's time: the middle of an even window lies between two frames
 
@@ -76,6 +77,7 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
                 "--task boundary."
             )
         super().__init__(model=model, **kwargs)
+        warn_if_untrained(model)
 
     def _sanitize_parameters(  # type: ignore[override]  # more of them
         self,

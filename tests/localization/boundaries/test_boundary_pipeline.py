@@ -125,3 +125,29 @@ def test_the_encoder_names_what_the_pictures_do_not_show(boundaries):
     assert [name(row) for row in range(3)] == ["action", "action", "pace"]
     seen = SeenTransitions(gradual_s=(0.02,))
     assert [name(row, seen) for row in range(3)] == ["gradual", "gradual", "pace"]
+
+
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        (None, "no accuracy on held-out clips is recorded"),
+        (
+            [{"step": 9, "eval_accuracy": 0.7}, {"step": 9, "eval_accuracy": 0.3}],
+            "is 0.30, near chance (0.25)",
+        ),
+        ([{"step": 9, "eval_accuracy": 0.3}, {"step": 9, "eval_accuracy": 0.7}], None),
+    ],
+)
+def test_an_encoder_that_knows_no_better_than_chance_is_warned_of_once(tmp_path, caplog, history, said):
+    record = None if history is None else {"history": history}
+    folder = save_checkpoint_folder(boundary_classifier(), tiny_extractor(), tmp_path / "encoder", record)
+    for _ in range(2):
+        pipeline("video-boundary-detection", model=str(folder))
+    lines = [one.getMessage() for one in caplog.records if "held-out" in one.getMessage()]
+    assert len(lines) == (said is not None)
+    assert said is None or (lines[0].startswith("encoder: ") and said in lines[0])
+
+
+def test_the_packaged_encoder_is_trained(caplog):
+    pipeline("video-boundary-detection")
+    assert "held-out" not in caplog.text
