@@ -32,7 +32,7 @@ from transformers import AutoFeatureExtractor, AutoModelForVideoClassification
 from bsp_hf import pretrained_path
 from bsp_hf.encoder.video import VideoReader
 from bsp_hf.localization.boundaries.response import boundary_response, pick_boundaries, settle_threshold
-from bsp_hf.localization.boundaries.transitions import CutFinder
+from bsp_hf.localization.boundaries.transitions import TransitionFinder
 from bsp_hf.malloc import keep_freed_memory
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
@@ -108,11 +108,11 @@ def build_hour(data: Path, path: Path, minutes: float) -> list[list[float]]:
 
 def find_cuts(video: Path) -> np.ndarray:
     """Return the cuts seen in the pictures alone."""
-    finder = CutFinder()
+    finder = TransitionFinder()
     with VideoReader(video) as frames:
         for frame in frames:
             finder.add(frame.image, frame.time_s)
-    return np.array(finder.finish())
+    return np.array(finder.finish().cuts_s)
 
 
 def run_scenedetect(video: Path) -> np.ndarray:
