@@ -2,6 +2,9 @@
 
     python benchmarks/encoder.py                          # about 3 minutes
     python benchmarks/encoder.py --models resnet18 efficientnet-lite0 --repeats 2
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/encoder.py --layers 12  # no AVX-512
+
+`--layers` prints the convolutions that lose the most time to the peak, in float32 as the engine runs it, alone.
 
 One thread, 8 x 224 x 224 snippets, random weights, CPU time, the best of the repeats, the forms in turn.
 Winograd's method needs fewer multiplications than are counted here, so its share of the peak may pass 1.
@@ -19,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bsp_hf import BSPConfig, BSPFeatureExtractor, BSPModel
 from bsp_hf.encoder.video_snippets import encode_clips
 from bsp_hf.features.engine import fast_encoder as inference_model
+from bsp_hf.features.engine.fast_convolutions import PackedConv2d, WinogradConv2d
 from bsp_hf.features.engine.fast_encoder import has_fast_bfloat16, prepare_encoder
 
 CPU = torch.device("cpu")
@@ -78,6 +82,54 @@ def peak_flops(dtype: torch.dtype) -> float:
     return 3 * flops / measure({"": lambda: [convolution(pixels) for _ in range(3)]}, 3)[""]
 
 
+def run_layers(name: str, repeats: int, num_layers: int) -> None:
+    """Print the kinds of convolutions that would gain most at the peak."""
+    torch.manual_seed(0)
+    encoder = prepare_encoder(
+        BSPModel(BSPConfig.from_backbone_name(name)).eval(), BSPFeatureExtractor(), torch.float32, CPU
+    )
+    spent: dict[str, list[float]] = {}
+    flops: dict[str, int] = {}
+    began_s = 0.0
+
+    def begin(*_: object) -> None:
+        nonlocal began_s
+        began_s = time.process_time()
+
+    def end(module: nn.Module, given: tuple[torch.Tensor, ...], made: torch.Tensor) -> None:
+        took_s, winograd = time.process_time() - began_s, isinstance(module, WinogradConv2d)
+        taps = 9 * module.kernel.shape[1] if winograd else module.weight[0].numel()
+        size = "Winograd" if winograd else "x".join(map(str, module.weight.shape[2:]))
+        label = f"{size}, {given[0].shape[1]} to {made.shape[1]}, {made.shape[2]} x {made.shape[3]}"
+        spent.setdefault(label, []).append(took_s)
+        flops[label] = 2 * made.numel() * taps
+
+    for module in encoder.modules():
+        if isinstance(module, WinogradConv2d | PackedConv2d | nn.Conv2d):
+            module.register_forward_pre_hook(begin)
+            module.register_forward_hook(end)
+    with torch.inference_mode():
+        pixels = clips(2, True)
+        encode_clips(encoder, pixels)
+        spent.clear()
+        whole_s = time.process_time()
+        for _ in range(repeats):
+            encode_clips(encoder, pixels)
+        whole_s = (time.process_time() - whole_s) / repeats
+    peak = peak_flops(torch.float32)
+    each = {label: sum(values) / repeats for label, values in spent.items()}
+    needed = {label: flops[label] * len(spent[label]) / repeats / peak for label in spent}
+    print(
+        f"\n{name}, two snippets {1e3 * whole_s:.0f} ms, of it {1e3 * sum(each.values()):.0f} in convolutions,"
+    )
+    print(f"which would take {1e3 * sum(needed.values()):.0f} at the peak of {peak / 1e9:.0f} GFLOP/s\n")
+    print("| convolution | how many | ms | of peak | ms lost |\n| --- | --- | --- | --- | --- |")
+    for label in sorted(spent, key=lambda label: needed[label] - each[label])[:num_layers]:
+        lost, count = each[label] - needed[label], len(spent[label]) // repeats
+        share = needed[label] / each[label]
+        print(f"| {label} | {count} | {1e3 * each[label]:.1f} | {share:.2f} | {1e3 * lost:.1f} |")
+
+
 def run_model(name: str, repeats: int) -> None:
     torch.manual_seed(0)
     model = BSPModel(BSPConfig.from_backbone_name(name)).eval()
@@ -126,12 +178,16 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", default=["resnet50", "resnet18"])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--layers", type=int, help="print so many kinds of convolutions instead")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if not has_fast_bfloat16(CPU):
+    if not has_fast_bfloat16(CPU) and not args.layers:
         print("no bf16 in hardware: not run")
     for name in args.models:
-        run_model(name, args.repeats)
+        if args.layers:
+            run_layers(name, args.repeats, args.layers)
+        else:
+            run_model(name, args.repeats)
 
 
 if __name__ == "__main__":

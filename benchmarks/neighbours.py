@@ -1,6 +1,7 @@
 """Measure training beside a busy neighbour, with threads that spin while they wait and with some that sleep.
 
-    python benchmarks/neighbours.py            # about 4 minutes; on a machine that does nothing else
+    python benchmarks/neighbours.py            # about 3 minutes; on a machine that does nothing else
+    python benchmarks/neighbours.py --rounds 3 --neighbours 0 1 2      # a quarter of an hour
 
 Each recipe trains the same network (EfficientNet-Lite0 with the temporal shift, 12 clips of 8 frames of 96
 pixels a step) in a process of its own on two cores, alone and beside neighbours: processes that keep one core
@@ -90,9 +91,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.train:
