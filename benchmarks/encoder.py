@@ -4,7 +4,7 @@
     python benchmarks/encoder.py --models resnet18 efficientnet-lite0 --repeats 2
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/encoder.py --layers 12  # no AVX-512
 
-`--layers` prints the convolutions that lose the most time to the peak, in float32 as the engine runs it, alone.
+`--layers` prints only the convolutions that lose the most time to the peak, in float32 as the engine runs it.
 
 One thread, 8 x 224 x 224 snippets, random weights, CPU time, the best of the repeats, the forms in turn.
 Winograd's method needs fewer multiplications than are counted here, so its share of the peak may pass 1.
@@ -119,8 +119,9 @@ def run_layers(name: str, repeats: int, num_layers: int) -> None:
     peak = peak_flops(torch.float32)
     each = {label: sum(values) / repeats for label, values in spent.items()}
     needed = {label: flops[label] * len(spent[label]) / repeats / peak for label in spent}
+    in_convolutions_s = sum(each.values())
     print(
-        f"\n{name}, two snippets {1e3 * whole_s:.0f} ms, of it {1e3 * sum(each.values()):.0f} in convolutions,"
+        f"\n{name}, two snippets {1e3 * whole_s:.0f} ms, of it {1e3 * in_convolutions_s:.0f} in convolutions,"
     )
     print(f"which would take {1e3 * sum(needed.values()):.0f} at the peak of {peak / 1e9:.0f} GFLOP/s\n")
     print("| convolution | how many | ms | of peak | ms lost |\n| --- | --- | --- | --- | --- |")
