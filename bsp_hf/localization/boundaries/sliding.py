@@ -18,10 +18,10 @@ from bsp_hf.encoder.video_source import VideoDecodeError
 from bsp_hf.features.engine.fast_encoder import prepare_encoder
 from bsp_hf.features.engine.overlapping import collect_frames, encode_overlapping, shares_frames
 
-from .transitions import SeenTransitions, TransitionFinder, shrink_picture
+from .transitions import LEAST_CUT_CHANGE, SeenTransitions, TransitionFinder, shrink_picture
 
 # Choice: see docs/localize.md, which has the figures. Pixels are of 8 bit; a field is so many of them wide.
-_LEAST_CHANGE, _FIELD = 8.0, 4
+_LEAST_CHANGE, _FIELD = 16.0, 4
 # Fewer windows at a time share too few frames.
 _FEWEST_WINDOWS = 16
 
@@ -142,8 +142,9 @@ def slide(
 class QuietWindows:
     """Takes the pictures out of windows in which, and around which, hardly anything changes.
 
-    A window is quiet if its two halves differ, at the mean, by less than 8 of 255 in every one of 8 x 8
-    fields of the picture. The windows that share a frame with one that is not are kept, too.
+    A window is quiet if its two halves differ, at the mean, by less than 16 of 255 in every one of 8 x 8
+    fields of the picture, and in all of it by less than every cut does. The windows that share a frame with
+    one that is not are kept, too.
     """
 
     def __init__(self) -> None:
@@ -177,14 +178,12 @@ class QuietWindows:
             self._first += 1
         shown = np.stack([self._small[k] for k in range(window.end_frame - window.start_frame)])
         half = len(shown) // 2
-        return half > 0 and largest_change(shown[:half], shown[-half:]) < _LEAST_CHANGE
-
-
-def largest_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Return how much the means of small pictures differ in the field that differs most."""
-    change = np.abs(after.mean(0, np.float32) - before.mean(0, np.float32)).mean(-1)
-    height, width = (size // _FIELD for size in change.shape)
-    return float(change.reshape(height, _FIELD, width, _FIELD).mean((1, 3)).max())
+        if not half:
+            return False
+        change = np.abs(shown[-half:].mean(0, np.float32) - shown[:half].mean(0, np.float32)).mean(-1)
+        height, width = (size // _FIELD for size in change.shape)
+        fields = change.reshape(height, _FIELD, width, _FIELD).mean((1, 3))
+        return bool(fields.max() < _LEAST_CHANGE and fields.mean() < LEAST_CUT_CHANGE)
 
 
 def _skip(window: Snippet) -> Snippet:

@@ -14,6 +14,8 @@ SIZE = (32, 32)
 # cross-fades of their shots; docs/segment.md has the figures. Differences are of 8-bit pixels.
 _LEAST_STEP, _STEP_TO_MEDIAN, _STEP_TO_THIRD, _LEAST_LASTING = 8.0, 3.0, 2.0, 0.5
 _LEAST_DIFFERENCE, _MOST_OUTSIDE, _MOST_RETURN = 16.0, 0.2, 0.15
+# By so much the frames before and behind a cut differ at the mean.
+LEAST_CUT_CHANGE = _LEAST_LASTING * _LEAST_STEP
 
 
 @dataclass(frozen=True)

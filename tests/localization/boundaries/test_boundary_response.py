@@ -232,10 +232,10 @@ def test_windows_that_share_a_frame_with_a_change_keep_their_pictures(stride_fra
     given = list(quiet.skim(iter_snippets(frames(), 8, stride_frames, frame_duration_s=0.1)))
     assert [window.start_frame for window in given] == [k * stride_frames for k in range(len(given))]
 
-    def changes(window):  # between its halves, by 8 and more: of the 40 at least a fifth
+    def changes(window):  # between its halves, by 16 and more
         inside = pictures[window.start_frame : window.end_frame, 8:12, 20:24].astype(float)
         half = len(inside) // 2
-        return abs(inside[:half].mean() - inside[-half:].mean()) >= 8
+        return abs(inside[:half].mean() - inside[-half:].mean()) >= 16
 
     loud = [window for window in given if changes(window)]
     for window in given:
