@@ -39,7 +39,7 @@ from bsp_hf.pretraining.run.setup import (
     start_model,
 )
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
-from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
+from bsp_hf.training.command_line import GOES_ON, exit_on_mistakes, parse_settings
 from bsp_hf.training.finite import check_finite
 from bsp_hf.training.launch import end_training
 from bsp_hf.training.log import TrainingLog, shows_progress
@@ -204,5 +204,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_mistakes():
+    with exit_on_mistakes(GOES_ON):
         main()

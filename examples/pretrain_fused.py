@@ -51,7 +51,7 @@ from bsp_hf.pretraining.run.setup import (
 )
 from bsp_hf.pretraining.teachers import TeacherFeatureStore, Teachers
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
-from bsp_hf.training.command_line import exit_on_mistakes, parse_settings
+from bsp_hf.training.command_line import GOES_ON, exit_on_mistakes, parse_settings
 from bsp_hf.training.finite import check_finite
 from bsp_hf.training.launch import end_training
 from bsp_hf.training.log import TrainingLog, shows_progress
@@ -275,5 +275,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_mistakes():
+    with exit_on_mistakes(GOES_ON):
         main()

@@ -42,7 +42,7 @@ from bsp_hf.localization.training.settings import LocalizerTrainingSettings
 from bsp_hf.localization.training_arguments import load_task
 from bsp_hf.publishing.cards.files import write_card
 from bsp_hf.training.checkpoints import TrainingCheckpoints, TrainingProgress
-from bsp_hf.training.command_line import exit_on_mistakes, parse_settings, settings_to_dict
+from bsp_hf.training.command_line import GOES_ON, exit_on_mistakes, parse_settings, settings_to_dict
 from bsp_hf.training.environment import (
     describe_command,
     describe_commit,
@@ -232,5 +232,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with exit_on_mistakes():
+    with exit_on_mistakes(GOES_ON):
         main()

@@ -1,8 +1,10 @@
 """Commands that launch a training loop of `examples/` through Accelerate, which takes all its options."""
 
 import inspect
+import logging
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -117,10 +119,16 @@ class TrainingLoop:
 
             from accelerate.commands.launch import launch_command, launch_command_parser
 
+            # Of defaults that it chose; what matters of them, the loop says.
+            logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
+            # The loop gets Ctrl-C, too, and says how to go on. It would inherit SIG_IGN, but no handler.
+            before = signal.signal(signal.SIGINT, lambda *_: None)
             try:
                 launch_command(launch_command_parser().parse_args(arguments))
             except subprocess.CalledProcessError as error:  # the loop itself has said why
                 raise typer.Exit(error.returncode) from error
+            finally:
+                signal.signal(signal.SIGINT, before)
 
 
 def _spell_as_script(word: str) -> str:

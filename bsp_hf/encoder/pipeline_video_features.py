@@ -29,6 +29,8 @@ _PREPROCESS_PARAMETERS = (
     "timeout_s",
     "progress",
 )
+# That a thread takes at a time, as the extraction engine does.
+_FEWEST_SNIPPETS = 2
 
 
 class VideoFeatureExtractionPipeline(ChunkPipeline):
@@ -143,7 +145,7 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
 
         def run(video: Any) -> dict[str, Any]:
             chunks = self.preprocess(video, **preprocess_params)
-            share = -(-batch_size // num_threads)
+            share = max(_FEWEST_SNIPPETS, -(-batch_size // num_threads))
             rows = map_in_threads(chunks, self._forward_chunks, num_threads=num_threads, batch_size=share)
             return self.postprocess(list(rows), **postprocess_params)
 

@@ -17,6 +17,10 @@ from .options import option, option_name
 logger = logging.getLogger(__name__)
 
 USAGE_ERROR = 2
+# What shells say of a command that Ctrl-C has stopped.
+STOPPED = 130
+# What a training says then.
+GOES_ON = "stopped; the same command goes on from the last checkpoint in the output folder."
 
 # What a user can mend; anything else keeps its traceback.
 MISTAKES = (ValueError, OSError, ImportError)
@@ -147,10 +151,16 @@ def _as_json(value: Any) -> Any:  # Any: as above
 
 
 @contextmanager
-def exit_on_mistakes() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit status 2; the traceback goes to the debug log."""
+def exit_on_mistakes(stopped: str = "stopped.") -> Iterator[None]:
+    """Turn what a user can mend into one line and exit status 2, and Ctrl-C into another and status 130.
+
+    The traceback of a mistake goes to the debug log.
+    """
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        print(stopped, file=sys.stderr)  # noqa: T201
+        raise SystemExit(STOPPED) from interrupt
     except MISTAKES as error:
         logger.debug("traceback of the error below", exc_info=True)
         plain = (

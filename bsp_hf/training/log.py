@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # The share of clips that were replaced is judged as if a run had at least so many.
 _CLIPS_TO_JUDGE = 1000
+# Seconds of a run before it says how long it will take.
+_FIRST_WORD_S = 5.0
 
 
 class BrokenDataError(ValueError):
@@ -52,6 +55,8 @@ class TrainingLog:
         )
         self._losses: dict[str, list[Tensor]] = {}
         self._replaced: list[Tensor] = []
+        self._began, self._has_said_left = time.monotonic(), False
+        self._first_step = progress.steps_done
         self._restart_clock()
 
     def add_batch(
@@ -74,6 +79,7 @@ class TrainingLog:
         """
         self.bar.update()
         step = self.progress.steps_done
+        self._say_what_is_left()
         if not (ends_mean or step % self.log_every == 0 or step == self.total_steps):
             return
         means = {
@@ -89,6 +95,16 @@ class TrainingLog:
             logger.info("step %d/%d: loss %.3f, %.1f clips/s", step, self.total_steps, loss, rate)
         self._losses = {}
         self._restart_clock()
+
+    def _say_what_is_left(self) -> None:
+        """Log once how long the run will take, a few seconds after its start; a bar shows it anyway."""
+        passed_s = time.monotonic() - self._began
+        if not self.bar.disable or self._has_said_left or passed_s < _FIRST_WORD_S:
+            return
+        self._has_said_left = True
+        steps = self.progress.steps_done - self._first_step
+        left_s = passed_s / steps * (self.total_steps - self.progress.steps_done)
+        logger.info("about %s left, at %.2f s a step", timedelta(seconds=round(left_s)), passed_s / steps)
 
     def _count_replaced(self) -> None:
         if not self._replaced:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bsp_hf.training import log as log_module
 from bsp_hf.training.checkpoints import TrainingProgress
 from bsp_hf.training.finite import NotFiniteError
 from bsp_hf.training.log import BrokenDataError, TrainingLog
@@ -149,3 +150,14 @@ def test_replaced_clips_of_all_processes_are_added():
     progress.steps_done += 1
     log.end_step(0.5)
     assert (progress.clips_drawn, progress.clips_replaced) == (8, 4)  # 1 here, 1 + 2 there
+
+
+def test_a_run_without_a_bar_says_once_how_long_it_will_take(monkeypatch, caplog):
+    monkeypatch.setattr(log_module, "shows_progress", lambda accelerator: False)
+    monkeypatch.setattr(log_module, "_FIRST_WORD_S", 0.0)
+    caplog.set_level("INFO")
+    progress = TrainingProgress()
+    log = TrainingLog(Alone(tracked=[]), progress, 400, "training")
+    for _ in range(3):
+        run_step(log, progress, 1.0)
+    assert [" left, at " in line for line in caplog.messages].count(True) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bsp_hf.training.command_line import exit_on_mistakes, parse_settings, settings_to_dict
+from bsp_hf.training.command_line import GOES_ON, exit_on_mistakes, parse_settings, settings_to_dict
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,9 @@ def test_mistakes_found_later_are_one_line_too_and_bugs_are_not(capsys, tmp_path
     assert capsys.readouterr().err == "error: We couldn't connect. Check your connection.\n"
     with pytest.raises(RuntimeError, match="a bug"), exit_on_mistakes():
         raise RuntimeError("a bug")
+
+
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit) as left, exit_on_mistakes(GOES_ON):
+        raise KeyboardInterrupt
+    assert left.value.code == 130 and capsys.readouterr().err == f"{GOES_ON}\n"

@@ -216,6 +216,8 @@ def start_accelerator(settings: PretrainingSettings, script: str, project: str) 
     """
     trackers = {"log_with": settings.report_to or None, "project_dir": settings.output_dir}
     accelerator = launch.start_accelerator(settings, script, **trackers)
+    if accelerator.device.type == "cpu" and settings.preset == "paper" and settings.max_steps is None:
+        logger.info("no GPU: this setting takes days or weeks on a processor; --preset demo takes minutes")
     if settings.report_to:
         config = {name: str(value) for name, value in settings_to_dict(settings).items()}
         accelerator.init_trackers(project, config=config)
