@@ -20,7 +20,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoModel
 
 import bsp_hf  # noqa: F401  registers the models
-from bsp_hf.pretraining.pretexts import TASKS
+from bsp_hf.pretraining.choices import TASKS
 from bsp_hf.visualization.style import LINE_COLORS, LINE_STYLES, new_figure
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -5,7 +5,8 @@ import torch
 from accelerate import Accelerator
 from support.clip_folder import render_classes
 
-from bsp_hf.pretraining.pretexts import TASKS, find_pretext
+from bsp_hf.pretraining.choices import TASKS
+from bsp_hf.pretraining.pretexts import find_pretext
 from bsp_hf.pretraining.run.settings import PRESETS, PretrainingSettings
 from bsp_hf.pretraining.run.setup import RunData, build_run_data
 from bsp_hf.training.command_line import parse_settings
