@@ -20,6 +20,9 @@ from .placement import Part, Placement
 
 logger = logging.getLogger(__name__)
 
+# What an export into a folder was, where no loader looks.
+_RECORD_FILE = ".bsp_hf_export.json"
+
 
 def export_tracks(
     tracks: Iterable[FeatureTrack],
@@ -71,6 +74,8 @@ def export_tracks(
     if annotation_fps is not None and not annotation_fps > 0:
         raise ValueError(f"annotation_fps must be positive, got {annotation_fps}.")
     placement = Placement(layout, output, file_format, prefix, feature_type, subsets, annotation_fps)
+    own = {"layout": layout, "file_format": file_format, "prefix": prefix, "feature_type": feature_type}
+    _check_place(placement.root, own)
     encoder: EncoderRecord | None = None
     settings: LocalizerSettings | None = None
     timing: dict[str, dict[str, Any]] = {}
@@ -95,6 +100,8 @@ def export_tracks(
             num_arranged += arranged is not track
             for part in placement.place(arranged):
                 _write(part, shared)
+            if len(timing) == 1 and placement.root.is_dir():
+                atomic_write_text(placement.root / _RECORD_FILE, json.dumps(own) + "\n")
         if settings is None:  # raised here, so that files of many videos are not left behind empty
             first = f"{left_out[0].video_id}: {left_out[0].reason}" if left_out else "there is no track."
             raise ValueError(f"nothing was exported: {first}")
@@ -111,6 +118,23 @@ def export_tracks(
         settings,
         num_arranged,
     )
+
+
+def _check_place(folder: Path, own: dict[str, str]) -> None:
+    """Raise if a folder holds an export of other settings, whose files would lie among the new ones."""
+    try:
+        before = json.loads((folder / _RECORD_FILE).read_text(encoding="utf-8"))
+    except OSError:  # there is none, or the export is one file
+        return
+    changes = [
+        f"{name} {before[name]!r} there, {value!r} now"
+        for name, value in own.items()
+        if before.get(name, value) != value
+    ]
+    if changes:
+        raise ValueError(
+            f"{folder} holds another export ({'; '.join(changes)}); pass another folder, or delete it."
+        )
 
 
 def _write(part: Part, shared: Mapping[Path, H5TrackWriter]) -> None:

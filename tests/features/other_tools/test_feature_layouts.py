@@ -445,7 +445,8 @@ class TestWhatIsLeftOut:
         assert "ends at 1.2 s" in report.left_out[0].reason
         assert "v_part" in str(report)
         assert "v_part" in caplog.text
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["v_one.npy", "v_one.npy.json"]
+        names = sorted(path.name for path in tmp_path.iterdir())
+        assert names == [".bsp_hf_export.json", "v_one.npy", "v_one.npy.json"]
 
     @pytest.mark.parametrize("layout", ["actionformer", "opentad", "gtad", "2dtan", "lgi", "bmn", "tsp"])
     def test_rows_off_the_grid_are_not_passed_off_as_regular(self, tmp_path, layout):
@@ -704,3 +705,14 @@ class TestForeignFiles:
         np.save(tmp_path / "b.npy", np.zeros((2, 3)))
         assert find_missing_videos(tmp_path, "lgi", ["c", "b", "a"]) == ("c", "a")
         assert find_missing_videos(tmp_path / "none.hdf5", "2dtan", ["a"]) == ("a",)
+
+
+def test_an_export_of_other_settings_does_not_mix_with_the_files_of_a_folder(tmp_path):
+    tracks = [make_track("a"), make_track("b")]
+    export_tracks(tracks, "actionformer", tmp_path / "out", prefix="v_")
+    export_tracks(tracks[:1], "actionformer", tmp_path / "out", prefix="v_")
+    for options in ({"prefix": "w_"}, {"prefix": "v_", "layout": "opentad"}):
+        layout = options.pop("layout", "actionformer")
+        with pytest.raises(ValueError, match="holds another export"):
+            export_tracks(tracks, layout, tmp_path / "out", **options)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.npy")) == ["v_a.npy", "v_b.npy"]
