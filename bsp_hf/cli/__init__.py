@@ -12,7 +12,6 @@ from typing import get_args
 import typer
 
 from .application import app
-from .loops import CONTEXT_SETTINGS
 
 # The panels of `bsp-hf --help` in its order, and their folders. Each command is a function in the file of its
 # name, or an application with commands of its own.
@@ -30,6 +29,9 @@ _PANELS = {
     ("Checkpoints", "checkpoints"): ("convert", "onnx", "publish"),
     ("Looking at things", "inspection"): ("info", "picture", "doctor"),
 }
+# Commands whose unknown options are those of a training loop, or fields of a localizer's config.
+_PASS_ON = ("pretrain", "pretrain-fused", "train-localizer", "convert")
+_PASSING_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 # Of a line of the help: a terminal of 80, less the margin and the mark of a line that goes on.
 _MOST_COLUMNS = 76
 COMMANDS = {name: panel for (panel, _), names in _PANELS.items() for name in names}
@@ -87,7 +89,7 @@ for _name, _panel in COMMANDS.items():
         app.add_typer(_command, name=_name, rich_help_panel=_panel)
     else:
         _hide_type_of_flags(_command)
-        _settings = CONTEXT_SETTINGS if hasattr(_module, "LOOP") else None
+        _settings = _PASSING_ON if _name in _PASS_ON else None
         app.command(name=_name, help=_help_of(_command), rich_help_panel=_panel, context_settings=_settings)(
             _command
         )

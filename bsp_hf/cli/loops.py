@@ -21,8 +21,6 @@ from .application import report_errors
 from .early_checks import check_model
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# What such a command does not know is an option of the loop.
-CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 # Folders that a loop makes, and the encoders that it reads.
 _OUTPUTS = {"output_dir", "frame_cache", "teacher_features"}
 _ENCODERS = ("action_teacher", "boundary_teacher")

@@ -10,8 +10,6 @@ from typer import Argument, Option
 from ..application import report_errors
 from ..early_checks import refuse_existing
 
-# What is no option of this command is a field of a localizer's config.
-CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 _OPTION_NAMES = {"keep_classifier": "--encoder-only"}
 
 
