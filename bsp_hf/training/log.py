@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 # The share of clips that were replaced is judged as if a run had at least so many.
 _CLIPS_TO_JUDGE = 1000
-# Seconds of a run before it says how long it will take.
-_FIRST_WORD_S = 5.0
+# Seconds of a run before it logs how long it will take.
+_FIRST_ESTIMATE_S = 5.0
 
 
 class BrokenDataError(ValueError):
@@ -55,7 +55,7 @@ class TrainingLog:
         )
         self._losses: dict[str, list[Tensor]] = {}
         self._replaced: list[Tensor] = []
-        self._began, self._has_said_left = time.monotonic(), False
+        self._began, self._has_logged_left = time.monotonic(), False
         self._first_step = progress.steps_done
         self._restart_clock()
 
@@ -79,7 +79,7 @@ class TrainingLog:
         """
         self.bar.update()
         step = self.progress.steps_done
-        self._say_what_is_left()
+        self._log_time_left()
         if not (ends_mean or step % self.log_every == 0 or step == self.total_steps):
             return
         means = {
@@ -96,12 +96,12 @@ class TrainingLog:
         self._losses = {}
         self._restart_clock()
 
-    def _say_what_is_left(self) -> None:
+    def _log_time_left(self) -> None:
         """Log once how long the run will take, a few seconds after its start; a bar shows it anyway."""
         passed_s = time.monotonic() - self._began
-        if not self.bar.disable or self._has_said_left or passed_s < _FIRST_WORD_S:
+        if not self.bar.disable or self._has_logged_left or passed_s < _FIRST_ESTIMATE_S:
             return
-        self._has_said_left = True
+        self._has_logged_left = True
         steps = self.progress.steps_done - self._first_step
         left_s = passed_s / steps * (self.total_steps - self.progress.steps_done)
         logger.info("about %s left, at %.2f s a step", timedelta(seconds=round(left_s)), passed_s / steps)

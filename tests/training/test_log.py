@@ -154,7 +154,7 @@ def test_replaced_clips_of_all_processes_are_added():
 
 def test_a_run_without_a_bar_says_once_how_long_it_will_take(monkeypatch, caplog):
     monkeypatch.setattr(log_module, "shows_progress", lambda accelerator: False)
-    monkeypatch.setattr(log_module, "_FIRST_WORD_S", 0.0)
+    monkeypatch.setattr(log_module, "_FIRST_ESTIMATE_S", 0.0)
     caplog.set_level("INFO")
     progress = TrainingProgress()
     log = TrainingLog(Alone(tracked=[]), progress, 400, "training")

@@ -154,7 +154,7 @@ def divide_video(
         path=str(video) if isinstance(video, (str, Path)) else None,
         **facts,
     )
-    return replace(divided, thumbnails=take_thumbnails(video, index, divided)) if thumbnails else divided
+    return replace(divided, thumbnails=make_thumbnails(video, index, divided)) if thumbnails else divided
 
 
 def exact_frame_rate(fps: float) -> Fraction:
@@ -188,7 +188,7 @@ def _drop_short(
     return kept
 
 
-def take_thumbnails(video: Any, index: FrameIndex, divided: SegmentedVideo) -> tuple[bytes, ...]:
+def make_thumbnails(video: Any, index: FrameIndex, divided: SegmentedVideo) -> tuple[bytes, ...]:
     """Return a JPEG from the middle of each segment."""
     middles = [(segment.start_frame + segment.end_frame - 1) // 2 for segment in divided.segments]
     width = max(1, round(_THUMBNAIL_HEIGHT * divided.width / divided.height))
