@@ -14,6 +14,13 @@ Kinds = Annotated[
 MinGap = Annotated[
     float | None, Option(min=0, help="Seconds that two boundaries lie apart at least; default: 0.5.")
 ]
+CoarseToFine = Annotated[
+    bool,
+    Option(
+        "--coarse-to-fine",
+        help="Encode only around places where small pictures change; saves most of a quiet recording.",
+    ),
+]
 
 
 def split_kinds(text: str | None) -> list[str] | None:

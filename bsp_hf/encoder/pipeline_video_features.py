@@ -177,7 +177,6 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         input_fps: float | None = None,
         timeout_s: float = 60.0,
         progress: Callable[[float], object] | None = None,
-        watch: Callable[[Any, float], object] | None = None,  # Any: a frame; for classes built on this one
     ) -> Iterator[dict[str, Any]]:
         """Yield the snippets of one video, ready for the model; the last brings the record of the video."""
         extractor = self._extractor
@@ -192,7 +191,6 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
             end_s=end_s,
             input_fps=input_fps,
             timeout_s=timeout_s,
-            watch=watch,
         )
         waiting = failure = None
         try:
@@ -219,15 +217,23 @@ class VideoFeatureExtractionPipeline(ChunkPipeline):
         return {"features": features, **model_inputs}
 
     def _follow_model(self) -> None:
-        """Copy the model anew, in its fast form, where it was trained further, cast or moved."""
+        """Prepare the model anew where it was trained further, cast or moved."""
+        weights = [*self.model.parameters(), *self.model.buffers()]
+        state: list[Any] = [type(self).speed_up, self.device]
+        state += [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
+        if self._fast_of != state:
+            self._fast, self._fast_of = self._prepare(), state
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The fast form is of this process: oneDNN's layout of the weights cannot be pickled.
+        return {**self.__dict__, "_fast": None, "_fast_of": None}
+
+    def _prepare(self) -> Any:  # Any: as `_fast`
+        """Return a copy of the model in its fast form, `None` where it runs as it is."""
         speed_up = type(self).speed_up
         if speed_up is None or self.device.type != "cpu":
-            self._fast = self._fast_of = None
-            return
-        weights = [*self.model.parameters(), *self.model.buffers()]
-        state = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
-        if self._fast_of != state:
-            self._fast, self._fast_of = speed_up(self.model, self._extractor), state
+            return None
+        return speed_up(self.model, self._extractor)
 
     def postprocess(  # type: ignore[override]  # the parameters by name
         self,

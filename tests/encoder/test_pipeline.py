@@ -1,5 +1,7 @@
 """`pipeline("video-feature-extraction")`: every input, what comes out, and the times of the rows."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -310,6 +312,7 @@ def test_the_pipeline_runs_the_engine_s_copy_of_the_encoder_and_follows_its_weig
     copy = extract._fast
     extract(video)
     assert extract._fast is copy  # made once
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(extract))(video)["features"], fast)
     with torch.no_grad():
         next(extract.model.parameters()).mul_(2)
     changed = extract(video)["features"]

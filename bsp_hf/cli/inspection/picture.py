@@ -12,7 +12,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import register_package, report_errors
-from ..boundary_options import Kinds, MinGap, split_kinds
+from ..boundary_options import CoarseToFine, Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model
 from ..progress import show_progress
 
@@ -101,10 +101,7 @@ def timeline(
     ] = None,
     min_gap_s: MinGap = None,
     kinds: Kinds = None,
-    coarse_to_fine: Annotated[
-        bool,
-        Option("--coarse-to-fine", help="Encode only around places where small pictures change."),
-    ] = False,
+    coarse_to_fine: CoarseToFine = False,
     film_strip: Annotated[
         bool, Option("--film-strip/--no-film-strip", help="Whether to show frames of the video.")
     ] = True,

@@ -13,7 +13,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, report_errors
-from ..boundary_options import Kinds, MinGap, split_kinds
+from ..boundary_options import CoarseToFine, Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model
 from ..progress import show_progress
 
@@ -60,13 +60,7 @@ def localize(
     ] = None,
     kinds: Kinds = None,
     min_gap_s: MinGap = None,
-    coarse_to_fine: Annotated[
-        bool,
-        Option(
-            "--coarse-to-fine",
-            help="Encode only around places where small pictures change; saves most of a quiet recording.",
-        ),
-    ] = False,
+    coarse_to_fine: CoarseToFine = False,
     timecodes: Annotated[bool, Option("--timecodes", help="Show times as hours:minutes:seconds.")] = False,
     batch_size: Annotated[int, Option(min=1, help="Snippets that go through the encoder together.")] = 8,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,

@@ -12,7 +12,7 @@ from typer import Argument, Option
 from bsp_hf.pretrained import DEFAULT_DETECTOR
 
 from ..application import NOTHING_DONE, SOME_FAILED, list_failures, report_errors
-from ..boundary_options import Kinds, MinGap, split_kinds
+from ..boundary_options import CoarseToFine, Kinds, MinGap, split_kinds
 from ..early_checks import check_inputs, find_model, refuse_existing
 from ..progress import show_progress
 
@@ -50,13 +50,7 @@ def segment(
     ] = None,
     min_gap_s: MinGap = None,
     stride_frames: Annotated[int | None, Option(min=1, help="Frames between windows of the encoder.")] = None,
-    coarse_to_fine: Annotated[
-        bool,
-        Option(
-            "--coarse-to-fine",
-            help="Encode only around places where small pictures change; saves most of a quiet recording.",
-        ),
-    ] = False,
+    coarse_to_fine: CoarseToFine = False,
     batch_size: Annotated[int, Option(min=1, help="Windows that go through the encoder together.")] = 8,
     camera: Annotated[str | None, Option(help="Camera of a LeRobot data set; default: its first.")] = None,
     device: Annotated[str | None, Option(help="cpu, cuda, cuda:1, mps; default: what there is.")] = None,

@@ -120,13 +120,17 @@ class VideoBoundaryDetectionPipeline(VideoFeatureExtractionPipeline):
         postprocess_params: dict[str, Any],
     ) -> Any:
         """Return the results of videos, each read and classified by the same threads."""
-        classifier = WindowClassifier(self.model, self._extractor)
+        self._follow_model()
+        classifier = self._fast
         reading = {"batch_size": batch_size, **preprocess_params}
 
         def run(video: Any) -> Any:  # Any: one of the inputs
             return self.postprocess(slide(classifier, video, **reading), **postprocess_params)
 
         return map(run, inputs)
+
+    def _prepare(self) -> WindowClassifier:
+        return WindowClassifier(self.model, self._extractor)
 
     def postprocess(  # type: ignore[override]  # the parameters by name, and what `slide` returns
         self,

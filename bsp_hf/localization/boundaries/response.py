@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from bsp_hf.encoder.configuration_bsp import BoundaryType
 from bsp_hf.encoder.feature_extraction_bsp import BSPFeatureExtractor
+from bsp_hf.localization.localizer.segments import find_runs
 
 from .sliding import SlidVideo, WindowClassifier, slide
 
@@ -172,8 +173,7 @@ def pick_boundaries(
 
 def encoded_runs(response: np.ndarray) -> list[slice]:
     """Return the stretches of a response that are not NaN, the windows that were encoded."""
-    edges = np.flatnonzero(np.diff(np.pad(np.isfinite(response).astype(np.int8), 1))).reshape(-1, 2)
-    return [slice(int(first), int(end)) for first, end in edges]
+    return find_runs(np.isfinite(response))
 
 
 def _find_top(response: np.ndarray, smooth: np.ndarray, peak: int, half: int) -> int:

@@ -89,8 +89,13 @@ def find_skipped(times_s: np.ndarray | None, scores: np.ndarray | None) -> list[
     """Return first and last time of each stretch of scores that are NaN."""
     if times_s is None or scores is None:
         return []
-    edges = np.flatnonzero(np.diff(np.pad(np.isnan(scores).astype(np.int8), 1))).reshape(-1, 2)
-    return [(float(times_s[first]), float(times_s[end - 1])) for first, end in edges]
+    return [(float(times_s[run][0]), float(times_s[run][-1])) for run in find_runs(np.isnan(scores))]
+
+
+def find_runs(is_inside: np.ndarray) -> list[slice]:
+    """Return the stretches of a boolean row that are true."""
+    edges = np.flatnonzero(np.diff(np.pad(is_inside.astype(np.int8), 1))).reshape(-1, 2)
+    return [slice(int(first), int(end)) for first, end in edges]
 
 
 def describe_detections(

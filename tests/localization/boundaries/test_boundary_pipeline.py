@@ -1,6 +1,7 @@
 """The boundary pipeline, against the classifier slid over the video by hand."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -58,6 +59,19 @@ def test_the_response_is_that_of_each_window_alone(boundaries, levels_video):
     found = boundaries(levels_video, find_cuts=False, batch_size=7)
     np.testing.assert_allclose(found.scores, expected, atol=1e-5)
     assert found.skipped_s == []
+
+
+def test_the_classifier_is_made_ready_once_and_anew_for_other_weights(boundaries, levels_video):
+    find = copy.deepcopy(boundaries)
+    found = find(levels_video, find_cuts=False)
+    ready = find._fast
+    find(levels_video, find_cuts=False)
+    assert find._fast is ready
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(find))(levels_video).times_s, found.times_s)
+    with torch.no_grad():
+        next(find.model.parameters()).mul_(2)
+    changed = find(levels_video, find_cuts=False)
+    assert find._fast is not ready and np.abs(changed.scores - found.scores).max() > 1e-3
 
 
 def test_coarse_to_fine_leaves_out_what_is_quiet_and_names_it(boundaries, levels_video):
